@@ -1,0 +1,150 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ray/internal/spec"
+)
+
+const good = `
+cluster_name: demo
+max_workers: 6
+idle_timeout_minutes: 0.5
+provider: {type: process}
+setup_commands: [echo all]
+head_setup_commands: [echo head]
+available_node_types:
+  head: {resources: {CPU: 2}}
+  cpu:
+    resources: {CPU: 4, odd: 0.5}
+    labels: {zone: here}
+    max_workers: 4
+    idle_timeout_s: 3
+head_node_type: head
+`
+
+func TestParse(t *testing.T) {
+	c, err := Parse("x.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "demo" || c.MaxWorkers != 6 || c.IdleTimeout != 30*time.Second || c.Provider.Type != "process" {
+		t.Errorf("top level: %+v", c)
+	}
+	if got := strings.Join(c.HeadSetup, ","); got != "echo all,echo head" {
+		t.Errorf("head set-up is %q", got)
+	}
+	cpu := c.NodeTypes["cpu"]
+	if cpu.Resources["odd"] != spec.ToFixed(0.5) || cpu.Max != 4 || cpu.Min != 0 || cpu.IdleTimeout != 3*time.Second {
+		t.Errorf("cpu: %+v", cpu)
+	}
+	if head := c.NodeTypes["head"]; head.Max != 0 || head.IdleTimeout != 30*time.Second {
+		t.Errorf("head: %+v", head)
+	}
+}
+
+// What the head reads back is the same cluster.
+func TestMarshalRoundTrip(t *testing.T) {
+	c, err := Parse("x.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.With(map[string]any{"state_dir": "/s"})
+	again, err := Parse("boot.yaml", c.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Provider.Text("state_dir") != "/s" || again.NodeTypes["cpu"].Max != 4 {
+		t.Errorf("lost something: %s", again.Marshal())
+	}
+	if len(again.HeadSetup) != 2 {
+		t.Errorf("set-up commands pile up: %q", again.HeadSetup)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no test files", err)
+	}
+	for _, f := range files {
+		t.Run(filepath.Base(f), func(t *testing.T) {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse(filepath.Base(f), data)
+			var ps Problems
+			if !errors.As(err, &ps) {
+				t.Fatalf("want Problems, got %v", err)
+			}
+			golden := strings.TrimSuffix(f, ".yaml") + ".txt"
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				if err := os.WriteFile(golden, []byte(err.Error()+"\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantText, rerr := os.ReadFile(golden)
+			if rerr != nil {
+				t.Fatal(rerr)
+			}
+			if err.Error()+"\n" != string(wantText) {
+				t.Errorf("got\n%s\nwant\n%s", err, wantText)
+			}
+		})
+	}
+}
+
+func TestPlainScalars(t *testing.T) {
+	for in, out := range map[string]string{
+		"yes": "true", "Off": "false", "0x1F": "31", "017": "15", "0b101": "5", "1:30": "90", "1_000": "1000",
+		"1e3": `"1e3"`, "1.0e+3": "1000.0", ".5": "0.5", "-1.5": "-1.5", "~": "null", "": "null", "089": `"089"`,
+		"0o17": `"0o17"`, "190:20:30.15": "685230.15", "y": `"y"`, "2001-01-01": `"2001-01-01"`, "+12": "12",
+		"1.5e+300": "1.5e+300", "123456789012345678901": "123456789012345678901", "ä": `"\u00e4"`, "😀": `"\ud83d\ude00"`,
+	} {
+		if got := pyJSON(plain(in)); got != out {
+			t.Errorf("%q reads as %s, want %s", in, got, out)
+		}
+	}
+}
+
+func TestLaunchHash(t *testing.T) {
+	c, err := Parse("x.yaml", []byte(`
+cluster_name: demo
+provider: {type: aws, region: us-west-2}
+auth: {ssh_user: ubuntu}
+available_node_types: {h: {resources: {}, node_config: {InstanceType: m5.large}}}
+head_node_type: h
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.LaunchHash("h")
+	if want := "v3665bgbtd46hgo35ja53o3u3nnc0p3ml669d57r3knnqjr457j0"; err != nil || got != want {
+		t.Errorf("launch hash is %s (%v), want %s", got, err, want)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for in, out := range map[string]string{"proces": "process", "asw": "aws", "locall": "local", "gpc": "gcp", "zzzzzz": ""} {
+		if got, _ := Nearest(in, ProviderTypes()); got != out {
+			t.Errorf("nearest to %q is %q, want %q", in, got, out)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("<<: {<<: 1}"))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		if c, err := Parse("f.yaml", data); err == nil {
+			_ = c.Marshal()
+		}
+	})
+}
