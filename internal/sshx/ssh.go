@@ -1,0 +1,368 @@
+package sshx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Config says how a host is reached over SSH.
+type Config struct {
+	Address      string // host or host:port
+	User         string
+	KeyFile      string // "" means the agent and the usual files in ~/.ssh
+	KnownHosts   string // file in which the host's key is pinned at first sight
+	ProxyCommand string // as in OpenSSH, with %h, %p and %r
+	Env          map[string]string
+	// Timeout bounds making a connection; 0 is 10 s.
+	Timeout time.Duration
+}
+
+// SSH is a host reached over one connection, which is made when it is first
+// needed, shared by everything that runs there, and made again once lost.
+type SSH struct {
+	cfg Config
+
+	mu     sync.Mutex // held while connecting, so that callers share one try
+	client *ssh.Client
+	hop    io.Closer // the proxy command, if any
+}
+
+var _ Host = (*SSH)(nil)
+
+// NewSSH describes a host; nothing is connected yet.
+func NewSSH(cfg Config) *SSH {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
+		cfg.Address = net.JoinHostPort(cfg.Address, "22")
+	}
+	return &SSH{cfg: cfg}
+}
+
+// String names the host.
+func (s *SSH) String() string { return s.cfg.User + "@" + strings.TrimSuffix(s.cfg.Address, ":22") }
+
+// Close ends the connection.
+func (s *SSH) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drop()
+}
+
+func (s *SSH) drop() error {
+	var err error
+	if s.client != nil {
+		err = s.client.Close()
+		s.client = nil
+	}
+	if s.hop != nil {
+		_ = s.hop.Close()
+		s.hop = nil
+	}
+	return err
+}
+
+// connect gives the connection, making it if there is none.
+func (s *SSH) connect(ctx context.Context) (*ssh.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s.client, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	conf, done, err := s.clientConfig()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, s.classify(err)
+	}
+	// The handshake knows no context: closing the connection ends it.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	c, channels, requests, err := ssh.NewClientConn(conn, s.cfg.Address, conf)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = conn.Close()
+		if ctx.Err() != nil {
+			err = context.DeadlineExceeded
+		}
+		return nil, s.classify(err)
+	}
+	s.client = ssh.NewClient(c, channels, requests)
+	return s.client, nil
+}
+
+func (s *SSH) dial(ctx context.Context) (net.Conn, error) {
+	if s.cfg.ProxyCommand == "" {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", s.cfg.Address)
+	}
+	host, port, _ := net.SplitHostPort(s.cfg.Address)
+	line := strings.NewReplacer("%h", host, "%p", port, "%r", s.cfg.User, "%%", "%").Replace(s.cfg.ProxyCommand)
+	conn, err := dialCommand(line)
+	if err == nil {
+		s.hop = conn
+	}
+	return conn, err
+}
+
+// session opens one channel; a connection found dead is made again once.
+func (s *SSH) session(ctx context.Context) (*ssh.Session, error) {
+	for try := 0; ; try++ {
+		client, err := s.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		session, err := client.NewSession()
+		if err == nil {
+			return session, nil
+		}
+		s.mu.Lock()
+		if s.client == client {
+			_ = s.drop()
+		}
+		s.mu.Unlock()
+		if try > 0 {
+			return nil, s.classify(err)
+		}
+	}
+}
+
+// Run implements Host.
+func (s *SSH) Run(ctx context.Context, c Command) error {
+	session, err := s.session(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	session.Stdin, session.Stdout, session.Stderr = c.Stdin, c.Stdout, c.Stderr
+	if c.TTY {
+		restore, err := attachTerminal(session, &c)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	if err := session.Start(s.line(c)); err != nil {
+		return s.classify(err)
+	}
+	return s.await(ctx, session)
+}
+
+// await waits for the command; when ctx ends it is interrupted, and left
+// behind if it does not react.
+func (s *SSH) await(ctx context.Context, session *ssh.Session) error {
+	done := make(chan error, 1)
+	go func() { done <- session.Wait() }() // ends when the session is closed
+	select {
+	case err := <-done:
+		return s.exit(err)
+	case <-ctx.Done():
+	}
+	_ = session.Signal(ssh.SIGINT)
+	select {
+	case err := <-done:
+		return s.exit(err)
+	case <-time.After(killAfter):
+	}
+	_ = session.Signal(ssh.SIGKILL)
+	_ = session.Close()
+	<-done
+	return ctx.Err()
+}
+
+func (s *SSH) exit(err error) error {
+	var exit *ssh.ExitError
+	var missing *ssh.ExitMissingError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &missing):
+		return &ConnError{Host: s.String(), Reason: Lost, Err: err, Hint: "the host went away while a command ran"}
+	case !errors.As(err, &exit):
+		return s.classify(err)
+	case exit.Signal() != "":
+		code := 128
+		for n, name := range signalNames {
+			if name == exit.Signal() {
+				code += int(n)
+			}
+		}
+		return &ExitError{Code: code, Signal: exit.Signal()}
+	}
+	e := &ExitError{Code: exit.ExitStatus()}
+	// A shell reports a command's death by signal as 128 + n.
+	if n := syscall.Signal(e.Code - 128); e.Code > 128 && signalNames[n] != "" {
+		e.Signal = signalNames[n]
+	}
+	return e
+}
+
+// line is what the host's login shell gets: always one bash, so that a user
+// whose shell is another one gets the same.
+func (s *SSH) line(c Command) string {
+	var b strings.Builder
+	if c.Login {
+		b.WriteString("[ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1; ")
+	}
+	env := maps.Clone(s.cfg.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	maps.Copy(env, c.Env)
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		v := Quote(env[k])
+		if rest, ok := strings.CutPrefix(env[k], "~/"); ok {
+			v = `"$HOME"/` + Quote(rest)
+		}
+		if k == "PATH" || k == "PYTHONPATH" { // put in front of what the host has
+			v += `"${` + k + `:+:$` + k + `}"`
+		}
+		b.WriteString("export " + k + "=" + v + "; ")
+	}
+	if c.Line == "" {
+		b.WriteString("exec bash -i")
+	} else {
+		b.WriteString(c.Line)
+	}
+	flag := "-c"
+	if c.Login {
+		flag = "-lc"
+	}
+	return "exec bash " + flag + " " + Quote(b.String())
+}
+
+// Upload implements Host: one stream for any number of files.
+func (s *SSH) Upload(ctx context.Context, local, remote string, filter Filter) error {
+	name := path.Base(remote)
+	dir := remote
+	if isFile(local) {
+		dir = path.Dir(remote)
+	}
+	pr, pw := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := writeTree(ctx, pw, local, name, filter)
+		done <- err
+		_ = pw.CloseWithError(err)
+	}()
+	q := quotePath(dir)
+	var stderr strings.Builder
+	err := s.Run(ctx, Command{Line: "mkdir -p " + q + " && tar -xpof - -C " + q, Stdin: pr, Stderr: &stderr})
+	_ = pr.CloseWithError(errors.Join(err, io.ErrClosedPipe))
+	if werr := <-done; werr != nil && !errors.Is(werr, io.ErrClosedPipe) {
+		return fmt.Errorf("copying %s to %s:%s: %w", local, s, remote, werr)
+	}
+	if err != nil {
+		return fmt.Errorf("copying %s to %s:%s: %w %s", local, s, remote, err, strings.TrimSpace(stderr.String()))
+	}
+	return nil
+}
+
+// Download implements Host.
+func (s *SSH) Download(ctx context.Context, remote, local string, filter Filter) error {
+	q := quotePath(remote)
+	var excludes strings.Builder
+	for _, e := range filter.Exclude {
+		excludes.WriteString(" --exclude=" + Quote(e))
+	}
+	// A directory's contents are packed under their own paths, a file under
+	// the name that it is to have here.
+	line := fmt.Sprintf("if [ -d %s ]; then printf d; tar -cf - -C %s%s .; else printf f; cat %s; fi", q, q, excludes.String(), q)
+	pr, pw := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- receive(ctx, pr, local) }()
+	var stderr strings.Builder
+	err := s.Run(ctx, Command{Line: line, Stdout: pw, Stderr: &stderr})
+	_ = pw.CloseWithError(errors.Join(err, io.EOF))
+	rerr := <-done
+	if err != nil {
+		return fmt.Errorf("copying %s:%s: %w %s", s, remote, err, strings.TrimSpace(stderr.String()))
+	}
+	return rerr
+}
+
+// receive writes what Download's command sends.
+func receive(ctx context.Context, r *io.PipeReader, local string) error {
+	var kind [1]byte
+	_, err := io.ReadFull(r, kind[:])
+	switch {
+	case err != nil:
+	case kind[0] == 'd':
+		err = readTree(ctx, r, local)
+	default:
+		err = replaceFile(local, eofReader{r}, 0o644)
+	}
+	_ = r.CloseWithError(err)
+	return err
+}
+
+// eofReader ends plainly where the pipe was closed with a joined io.EOF.
+type eofReader struct{ r io.Reader }
+
+func (e eofReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// WriteFile implements Host.
+func (s *SSH) WriteFile(ctx context.Context, remote string, data []byte, mode fs.FileMode) error {
+	tmp := quotePath(remote + ".ray-new")
+	line := fmt.Sprintf("umask 077; mkdir -p %s && cat > %s && chmod %o %s && mv -f %s %s",
+		quotePath(path.Dir(remote)), tmp, mode.Perm(), tmp, tmp, quotePath(remote))
+	var stderr strings.Builder
+	err := s.Run(ctx, Command{Line: line, Stdin: strings.NewReader(string(data)), Stderr: &stderr})
+	if err != nil {
+		return fmt.Errorf("writing %s:%s: %w %s", s, remote, err, strings.TrimSpace(stderr.String()))
+	}
+	return nil
+}
+
+// absent is the status by which ReadFile's command says that there is no file.
+const absent = 44
+
+// ReadFile implements Host.
+func (s *SSH) ReadFile(ctx context.Context, remote string) ([]byte, error) {
+	q := quotePath(remote)
+	var out strings.Builder
+	err := s.Run(ctx, Command{Line: fmt.Sprintf("[ -e %s ] || exit %d; cat %s", q, absent, q), Stdout: &out})
+	if ExitCode(err) == absent {
+		return nil, fmt.Errorf("%s:%s: %w", s, remote, fs.ErrNotExist)
+	}
+	return []byte(out.String()), err
+}
+
+// Forward implements Host.
+func (s *SSH) Forward(ctx context.Context, local, remote string) (io.Closer, error) {
+	if _, err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	return forward(ctx, local, func(ctx context.Context) (net.Conn, error) {
+		client, err := s.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return client.DialContext(ctx, "tcp", remote)
+	})
+}

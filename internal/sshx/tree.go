@@ -1,0 +1,189 @@
+package sshx
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// errOutside is an archive entry that points out of its directory.
+var errOutside = errors.New("the archive names a file outside its directory")
+
+// writeTree packs the file or directory at root. A file is packed under name,
+// a directory's contents under their own paths.
+func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filter) error {
+	tw := tar.NewWriter(w)
+	info, err := os.Stat(root)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		if err := writeEntry(tw, root, name, info); err != nil {
+			return err
+		}
+		return tw.Close()
+	}
+	var r rules
+	for _, p := range filter.Exclude {
+		r.add("", p)
+	}
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		if rel != "." && r.out(rel, d.IsDir()) {
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if d.IsDir() {
+			r.addFiles(p, rel, filter.Ignore)
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return writeEntry(tw, p, rel, info)
+	})
+	if err != nil {
+		return err
+	}
+	return tw.Close()
+}
+
+// addFiles reads the pattern files of one directory.
+func (r *rules) addFiles(dir, rel string, names []string) {
+	for _, name := range names {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		base := rel
+		if base == "." {
+			base = ""
+		}
+		for s := bufio.NewScanner(f); s.Scan(); {
+			r.add(base, s.Text())
+		}
+		_ = f.Close()
+	}
+}
+
+func writeEntry(tw *tar.Writer, p, name string, info fs.FileInfo) error {
+	link := ""
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		var err error
+		if link, err = os.Readlink(p); err != nil {
+			return err
+		}
+	case !info.Mode().IsRegular() && !info.IsDir():
+		return nil // sockets, pipes and devices stay behind
+	}
+	h, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return err
+	}
+	// Owners differ between machines; the receiver is the owner.
+	h.Name, h.Uid, h.Gid, h.Uname, h.Gname = name, 0, 0, "", ""
+	if info.IsDir() {
+		h.Name += "/"
+	}
+	if err := tw.WriteHeader(h); err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.CopyN(tw, f, h.Size); err != nil {
+		return fmt.Errorf("%s changed while it was copied: %w", p, err)
+	}
+	return nil
+}
+
+// readTree unpacks an archive into dir, which is made.
+func readTree(ctx context.Context, r io.Reader, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tr := tar.NewReader(r)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = io.Copy(io.Discard, r) // padding, so that the sender ends in peace
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		rel := filepath.Clean(filepath.FromSlash(h.Name))
+		if filepath.IsAbs(rel) || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+			return fmt.Errorf("%w: %s", errOutside, h.Name)
+		}
+		if err := readEntry(tr, h, filepath.Join(dir, rel)); err != nil {
+			return err
+		}
+	}
+}
+
+func readEntry(tr *tar.Reader, h *tar.Header, p string) error {
+	mode := fs.FileMode(h.Mode).Perm()
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return os.MkdirAll(p, mode|0o700)
+	case tar.TypeSymlink:
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			return err
+		}
+		_ = os.Remove(p)
+		return os.Symlink(h.Linkname, p)
+	case tar.TypeReg:
+		return replaceFile(p, tr, mode)
+	}
+	return nil
+}
+
+// replaceFile writes a file beside its place and moves it there, so that a
+// reader sees the old or the new one and never a part.
+func replaceFile(p string, r io.Reader, mode fs.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(p), ".ray-*")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), p)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
