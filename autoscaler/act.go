@@ -1,0 +1,135 @@
+package autoscaler
+
+import (
+	"ray/internal/spec"
+)
+
+// plan runs the planner and writes its decisions into the table.
+func (m *Manager) plan(v View) {
+	m.reply = Plan(Request{
+		Now: m.now, Config: m.config, Instances: m.table.All(), Nodes: v.Nodes, Demands: v.Demands,
+		Groups: v.Groups, Constraints: v.Constraints, Blocked: m.blocked(),
+	})
+	for _, l := range m.reply.Launches {
+		for range l.Count {
+			row := Instance{
+				ID: m.newID(l.NodeType), NodeType: l.NodeType, LaunchHash: m.config.NodeTypes[l.NodeType].LaunchHash,
+				LaunchReason: l.Reason,
+			}
+			if err := m.table.Add(m.now, row, l.Reason); err != nil {
+				m.event("ERROR", "Internal: "+err.Error())
+				continue
+			}
+			m.adding.add(l.NodeType)
+		}
+	}
+	for _, t := range m.reply.Terminations {
+		m.stop(t)
+	}
+}
+
+// stop begins the end of an instance as far as its state allows.
+func (m *Manager) stop(t Termination) {
+	row := m.table.Get(t.InstanceID)
+	if row == nil || m.held[row.ID].After(m.now) {
+		return
+	}
+	next := map[State]State{Queued: Terminated, Allocated: Terminating, RayRunning: RayStopRequested}[row.State]
+	if next == "" || m.under[row.ID] != "" {
+		return
+	}
+	m.table.Edit(row.ID, func(i *Instance) { i.StopCause = t.Cause })
+	if m.move(row.ID, next, string(t.Cause)+": "+t.Reason) && next != RayStopRequested {
+		m.removing.add(row.NodeType + "\x00" + string(t.Cause))
+	}
+}
+
+// act asks for the next action of every instance that has none under way. It
+// looks at states only, so it also picks up what an earlier head left behind.
+func (m *Manager) act(nodes nodeIndex) {
+	launches := map[string][]Instance{}
+	terminations := map[string][]Instance{}
+	for _, id := range m.table.ids(func(i *Instance) bool { return !i.State.Terminal() && m.under[i.ID] == "" }) {
+		row := m.table.Get(id)
+		switch row.State {
+		case Queued:
+			m.table.Edit(id, func(i *Instance) { i.Attempts++ })
+			if m.move(id, Requested, row.LaunchReason) {
+				launches[row.NodeType] = append(launches[row.NodeType], row.clone())
+				m.under[id] = ActLaunch
+			}
+		case Allocated:
+			if m.move(id, RayInstalling, "the node is being set up") {
+				m.one(ActInstall, row, row.LaunchReason)
+			}
+		case RayInstalling:
+			if !m.installs[id] {
+				m.one(ActInstall, row, row.LaunchReason)
+			}
+		case RayStopRequested:
+			if nodes.live[row.CloudID] != nil {
+				m.one(ActDrain, row, string(row.StopCause))
+			}
+		case RayStopped, RayInstallFailed, AllocationTimeout:
+			if m.move(id, Terminating, "the machine is no longer needed") {
+				terminations[row.NodeType] = append(terminations[row.NodeType], row.clone())
+				m.under[id] = ActTerminate
+			}
+		case TerminationFailed:
+			if !m.retry[id].After(m.now) && m.move(id, Terminating, "tried again") {
+				terminations[row.NodeType] = append(terminations[row.NodeType], row.clone())
+				m.under[id] = ActTerminate
+			}
+		case Terminating:
+			if _, agreed := m.gone[id]; !agreed {
+				terminations[row.NodeType] = append(terminations[row.NodeType], row.clone())
+				m.under[id] = ActTerminate
+			}
+		}
+	}
+	m.batch(ActLaunch, launches)
+	m.batch(ActTerminate, terminations)
+}
+
+func (m *Manager) one(kind ActionKind, row *Instance, reason string) {
+	m.under[row.ID] = kind
+	m.actions = append(m.actions, Action{Kind: kind, NodeType: row.NodeType, Instances: []Instance{row.clone()}, Reason: reason})
+}
+
+func (m *Manager) batch(kind ActionKind, byType map[string][]Instance) {
+	for _, nodeType := range sortedKeys(byType) {
+		m.actions = append(m.actions, Action{Kind: kind, NodeType: nodeType, Instances: byType[nodeType]})
+	}
+}
+
+// Report is what the autoscaler tells the cluster's status.
+type Report struct {
+	NodeTypes  []spec.NodeTypeStatus
+	Pending    []spec.PendingInstance
+	Failures   []spec.Failure
+	Infeasible []spec.Demand // with Reason
+	Waiting    []Waiting
+	Kept       []Kept
+}
+
+// Report describes the state after the last step.
+func (m *Manager) Report() Report {
+	r := Report{Failures: append([]spec.Failure(nil), m.failures...), Waiting: m.reply.Waiting, Kept: m.reply.Kept}
+	for _, name := range m.config.typeNames() {
+		t := m.config.NodeTypes[name]
+		r.NodeTypes = append(r.NodeTypes, spec.NodeTypeStatus{Name: name, Resources: t.Resources.Clone(), Min: t.Min, Max: t.Max})
+	}
+	for _, id := range m.table.ids(func(i *Instance) bool { return i.State.InFlight() }) {
+		row := m.table.Get(id)
+		r.Pending = append(r.Pending, spec.PendingInstance{
+			ID: row.CloudID, IP: row.IP, NodeType: row.NodeType, State: string(row.State),
+			Since: row.Since().UnixMilli(), Reason: row.LaunchReason,
+		})
+	}
+	for _, i := range m.reply.Infeasible {
+		d := i.Demand
+		d.Reason = i.Reason
+		r.Infeasible = append(r.Infeasible, d)
+	}
+	return r
+}

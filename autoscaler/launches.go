@@ -1,0 +1,90 @@
+package autoscaler
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Why nodes are launched; the detail is added when the reply is made.
+const (
+	reasonMin        = "min_workers"
+	reasonConstraint = "request_resources"
+	reasonGroup      = "placement groups"
+	reasonDemand     = "pending tasks and actors"
+)
+
+// limitSpeed drops launches for tasks and actors that upscaling_speed does
+// not allow yet.
+func (pl *planner) limitSpeed() {
+	left := map[string]int{}
+	for _, o := range pl.offers {
+		left[o.name] = pl.req.Config.inFlightLimit(o.running) - o.flying
+	}
+	held := map[string]map[*shape]int{}
+	kept := pl.planned[:0]
+	for _, b := range pl.planned {
+		if !b.bypass {
+			left[b.nodeType]--
+		}
+		if b.bypass || left[b.nodeType] >= 0 {
+			kept = append(kept, b)
+			continue
+		}
+		pl.byName[b.nodeType].planned--
+		if held[b.nodeType] == nil {
+			held[b.nodeType] = map[*shape]int{}
+		}
+		for _, w := range b.holds {
+			held[b.nodeType][w.shape] += w.count
+		}
+	}
+	pl.planned = kept
+	for _, o := range pl.offers {
+		var wants []want
+		for s, n := range held[o.name] {
+			wants = append(wants, want{s, n})
+		}
+		for _, w := range pl.ordered(wants) {
+			pl.wait(KindDemand, "", w.shape, w.count, fmt.Sprintf(
+				"%d nodes of type %s are on their way, as many as upscaling_speed %g allows at once",
+				o.flying+o.planned, o.name, pl.req.Config.UpscalingSpeed))
+		}
+	}
+}
+
+// launches sums the planned nodes by type and reason.
+func (pl *planner) launches() []Launch {
+	type key struct{ nodeType, reason string }
+	counts := map[key]int{}
+	holds := map[key][]want{}
+	var order []key
+	for _, b := range pl.planned {
+		k := key{b.nodeType, b.reason}
+		if counts[k] == 0 {
+			order = append(order, k)
+		}
+		counts[k]++
+		holds[k] = append(holds[k], b.holds...)
+	}
+	var out []Launch
+	for _, k := range order {
+		out = append(out, Launch{NodeType: k.nodeType, Count: counts[k], Reason: k.reason + pl.holdsText(holds[k])})
+	}
+	return out
+}
+
+// holdsText names the first few shapes that nodes are launched for.
+func (pl *planner) holdsText(holds []want) string {
+	var parts []string
+	for _, w := range pl.ordered(holds) {
+		if len(parts) == 3 {
+			parts = append(parts, "…")
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s * %d", w.shape.demand.Resources, w.count))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
+}

@@ -1,0 +1,328 @@
+package autoscaler
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"ray/internal/spec"
+)
+
+// Errors that a [Provider] wraps, so that the manager knows what they mean.
+var (
+	// ErrCapacity: the provider has no such machine to give now.
+	ErrCapacity = errors.New("no capacity")
+	// ErrUnanswered: the machines may exist or not; the next listings tell.
+	ErrUnanswered = errors.New("the provider did not answer")
+)
+
+// nodeIndex finds nodes by the machine they run on.
+type nodeIndex struct {
+	live map[string]*spec.Node // not dead
+	dead map[string]*spec.Node
+}
+
+func indexNodes(nodes []spec.Node) nodeIndex {
+	x := nodeIndex{map[string]*spec.Node{}, map[string]*spec.Node{}}
+	for i := range nodes {
+		n := &nodes[i]
+		switch {
+		case n.Instance == "":
+		case n.State == spec.NodeDead:
+			x.dead[n.Instance] = n
+		default:
+			x.live[n.Instance] = n
+		}
+	}
+	return x
+}
+
+func (m *Manager) takeResults(results []Result) {
+	for _, r := range results {
+		for _, inst := range r.Action.Instances {
+			delete(m.under, inst.ID)
+		}
+		switch r.Action.Kind {
+		case ActLaunch:
+			m.launched(r)
+		case ActInstall:
+			m.installed(r.Action.Instances[0].ID, r.Err)
+		case ActDrain:
+			m.drained(r.Action.Instances[0].ID, r.Err)
+		case ActTerminate:
+			m.terminated(r)
+		}
+	}
+}
+
+func (m *Manager) launched(r Result) {
+	made := map[string]Machine{}
+	for _, machine := range r.Machines {
+		made[machine.Name] = machine
+	}
+	err := r.Err
+	if err == nil {
+		err = errors.New("the provider made fewer machines than asked for")
+	}
+	failed := 0
+	for _, inst := range r.Action.Instances {
+		row := m.table.Get(inst.ID)
+		if row == nil || row.State != Requested {
+			continue
+		}
+		if machine, ok := made[inst.ID]; ok {
+			m.allocated(row, machine, "the provider made it")
+		} else if !errors.Is(err, ErrUnanswered) {
+			failed++
+			m.move(inst.ID, AllocationFailed, err.Error())
+		}
+	}
+	if failed > 0 {
+		m.fail(r.Action.NodeType, "LaunchFailed", "", err.Error())
+		m.launchFailed(r.Action.NodeType, err)
+	}
+}
+
+func (m *Manager) allocated(row *Instance, machine Machine, reason string) {
+	m.table.Edit(row.ID, func(i *Instance) { i.CloudID, i.IP = machine.ID, machine.IP })
+	if row.State == Queued {
+		m.move(row.ID, Requested, "its machine exists already")
+	}
+	m.move(row.ID, Allocated, reason)
+	m.launchWorked(row.NodeType)
+}
+
+func (m *Manager) installed(id string, err error) {
+	row := m.table.Get(id)
+	if row == nil || row.State != RayInstalling {
+		return
+	}
+	if err == nil {
+		m.installs[id] = true // now its node has to join
+		return
+	}
+	m.installFailed(row, err.Error())
+}
+
+func (m *Manager) installFailed(row *Instance, details string) {
+	if !m.move(row.ID, RayInstallFailed, details) {
+		return
+	}
+	m.fail(row.NodeType, "NodeTerminated", row.CloudID, "set-up failed: "+details)
+	m.event("ERROR", fmt.Sprintf("Setting up %s failed: %s. It is terminated.", describe(row), details))
+	m.setupFailed(row.NodeType, details)
+}
+
+func (m *Manager) drained(id string, err error) {
+	row := m.table.Get(id)
+	if row == nil || row.State != RayStopRequested {
+		return
+	}
+	if err != nil {
+		m.held[id] = m.now.Add(m.timing.Refused)
+		m.table.Edit(id, func(i *Instance) { i.StopCause = "" })
+		m.move(id, RayRunning, "refused to drain: "+err.Error())
+		return
+	}
+	m.move(id, RayStopping, "drains")
+	m.removing.add(row.NodeType + "\x00" + string(row.StopCause))
+}
+
+func (m *Manager) terminated(r Result) {
+	for _, inst := range r.Action.Instances {
+		row := m.table.Get(inst.ID)
+		if row == nil || row.State != Terminating {
+			continue
+		}
+		if r.Err != nil {
+			m.terminationFailed(row, r.Err.Error())
+			continue
+		}
+		m.gone[inst.ID] = m.now
+	}
+}
+
+func (m *Manager) terminationFailed(row *Instance, details string) {
+	m.move(row.ID, TerminationFailed, details)
+	delete(m.gone, row.ID)
+	m.retry[row.ID] = m.now.Add(m.timing.BackoffBase)
+	m.event("ERROR", fmt.Sprintf("Terminating %s failed: %s. It is tried again.", describe(row), details))
+}
+
+// takeListing learns which machines exist: new ones, adopted ones, lost ones.
+func (m *Manager) takeListing(l *Listing, nodes nodeIndex) {
+	if l == nil {
+		return
+	}
+	present := map[string]bool{}
+	byCloud := map[string]*Instance{}
+	for _, row := range m.table.rows {
+		if row.CloudID != "" && (byCloud[row.CloudID] == nil || !row.State.Terminal()) {
+			byCloud[row.CloudID] = row
+		}
+	}
+	for _, machine := range l.Machines {
+		present[machine.ID] = true
+		if row := byCloud[machine.ID]; row == nil {
+			m.found(machine)
+		} else if row.State.Terminal() && l.Begun.After(row.Since()) {
+			m.adopt(machine, "it was terminated and still exists", false)
+		} else if row.IP == "" && machine.IP != "" {
+			m.table.Edit(row.ID, func(i *Instance) { i.IP = machine.IP })
+		}
+	}
+	for _, id := range m.table.ids(func(i *Instance) bool { return i.State.Billed() }) {
+		if row := m.table.Get(id); !present[row.CloudID] {
+			m.missing(row, l.Begun, nodes)
+		}
+	}
+}
+
+// found is told of a machine that no row names.
+func (m *Manager) found(machine Machine) {
+	row := m.table.Get(machine.Name)
+	switch {
+	case row != nil && row.CloudID == "" && (row.State == Queued || row.State == Requested && m.under[row.ID] == ""):
+		m.allocated(row, machine, "found at the provider")
+	case row != nil && row.State == Requested:
+		// The launch call is still under way and will name it.
+	case row != nil && !row.State.Terminal():
+		m.adopt(machine, "it is a duplicate of "+describe(row), false)
+	default:
+		_, known := m.config.NodeTypes[machine.NodeType]
+		reason := "no record of it"
+		if !known {
+			reason = fmt.Sprintf("its node type %q is not in the cluster file", machine.NodeType)
+		}
+		m.adopt(machine, reason, known)
+	}
+}
+
+// adopt makes a row for a machine that is ours but has none; if it is not to
+// be kept it is terminated at once.
+func (m *Manager) adopt(machine Machine, reason string, keep bool) {
+	id := m.newID(machine.NodeType)
+	row := Instance{
+		ID: id, CloudID: machine.ID, NodeType: machine.NodeType, IP: machine.IP,
+		LaunchHash: machine.LaunchHash, Adopted: true, LaunchReason: "adopted",
+	}
+	if err := m.table.Add(m.now, row, "adopted: "+reason); err != nil {
+		m.event("ERROR", "Internal: "+err.Error())
+		return
+	}
+	if keep {
+		m.event("INFO", fmt.Sprintf("Adopting %s: %s.", describe(&row), reason))
+		return
+	}
+	m.event("WARNING", fmt.Sprintf("Terminating %s: %s.", describe(&row), reason))
+	m.move(id, Terminating, reason)
+}
+
+// missing is told of an instance whose machine a listing does not have.
+func (m *Manager) missing(row *Instance, begun time.Time, nodes nodeIndex) {
+	switch {
+	case row.State == Requested:
+		m.unanswered(row, begun)
+	case row.State == Terminating:
+		if agreed, ok := m.gone[row.ID]; ok && begun.Before(agreed) {
+			return
+		}
+		if m.under[row.ID] == "" && !begun.Before(row.Since()) {
+			m.move(row.ID, Terminated, "gone")
+		}
+	case nodes.live[row.CloudID] != nil || begun.Before(row.Since().Add(m.timing.Listing)):
+		// The node is alive, or the machine is too new to be listed.
+	case !row.State.Serving():
+		m.move(row.ID, Terminated, "gone")
+	default:
+		m.fail(row.NodeType, "NodeTerminated", row.CloudID, "the machine no longer exists at the provider")
+		m.event("WARNING", fmt.Sprintf("Lost %s: the machine no longer exists at the provider.", describe(row)))
+		m.move(row.ID, Terminated, "the machine no longer exists")
+	}
+}
+
+// unanswered handles a launch whose answer was lost, here or with an earlier
+// head, and whose machine has not shown up.
+func (m *Manager) unanswered(row *Instance, begun time.Time) {
+	if m.under[row.ID] != "" || begun.Before(row.Since().Add(m.timing.Request)) {
+		return
+	}
+	if row.Attempts >= maxAttempts {
+		details := fmt.Sprintf("no machine appeared after %d launch calls", row.Attempts)
+		m.move(row.ID, AllocationFailed, details)
+		m.fail(row.NodeType, "LaunchFailed", "", details)
+		m.launchFailed(row.NodeType, ErrUnanswered)
+		return
+	}
+	m.move(row.ID, Queued, "the launch was not answered and no machine appeared")
+}
+
+// takeNodes follows the nodes of the machines.
+func (m *Manager) takeNodes(nodes nodeIndex) {
+	for _, id := range m.table.ids(func(i *Instance) bool { return i.CloudID != "" && !i.State.Terminal() }) {
+		row := m.table.Get(id)
+		if node := nodes.live[row.CloudID]; node != nil {
+			m.seen[id] = m.now
+			m.nodeLives(row, node)
+		} else {
+			m.nodeGone(row, nodes.dead[row.CloudID])
+		}
+	}
+}
+
+func (m *Manager) nodeLives(row *Instance, node *spec.Node) {
+	if row.NodeID != node.ID {
+		m.table.Edit(row.ID, func(i *Instance) { i.NodeID = node.ID })
+	}
+	if row.State == Allocated || row.State == RayInstalling {
+		m.move(row.ID, RayRunning, "its node joined")
+		m.setupWorked(row.NodeType)
+	}
+}
+
+// nodeGone handles a machine whose node is dead, or unknown if dead is nil.
+func (m *Manager) nodeGone(row *Instance, dead *spec.Node) {
+	died := dead != nil && dead.ID == row.NodeID
+	away := m.now.Sub(later(m.seen[row.ID], m.started)) >= m.timing.NodeGrace
+	switch row.State {
+	case RayRunning:
+		if !died && !away {
+			return
+		}
+		details := "its node did not come back"
+		if died {
+			details = "its node died: " + dead.DeathReason
+		}
+		m.fail(row.NodeType, "NodeTerminated", row.CloudID, details)
+		m.move(row.ID, RayStopped, details)
+	case RayStopRequested, RayStopping:
+		if m.under[row.ID] == "" && (died || away) {
+			m.move(row.ID, RayStopped, "its node has left")
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// checkTimeouts ends waits that took too long.
+func (m *Manager) checkTimeouts() {
+	for _, id := range m.table.ids(func(i *Instance) bool { return !i.State.Terminal() }) {
+		row := m.table.Get(id)
+		age := m.now.Sub(row.Since())
+		switch {
+		case row.State == RayInstalling && age >= m.timing.Install && m.under[id] == "":
+			m.installFailed(row, fmt.Sprintf("no node joined within %s", m.timing.Install))
+		case row.State == RayStopRequested && age >= m.timing.Drain && m.under[id] == "":
+			m.move(id, RayRunning, "the node did not answer the request to drain")
+		case row.State == RayStopping && age >= m.timing.Drain:
+			m.move(id, RayStopped, "the node did not leave in time")
+		case row.State == Terminating && age >= m.timing.Terminate && m.under[id] == "":
+			m.terminationFailed(row, "the machine is still there")
+		}
+	}
+}

@@ -1,0 +1,236 @@
+package autoscaler
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// Plan decides one round of scaling. It is pure: equal requests give equal
+// replies. The work grows with distinct shapes × nodes, not with the count of
+// demands.
+//
+// Order: machines that must go (type removed, outdated, over a maximum); then
+// min_workers, request_resources, placement groups (all or nothing), tasks and
+// actors; then idle machines that none of these needs.
+func Plan(req Request) Reply {
+	pl := newPlanner(&req)
+	pl.stopUnwanted()
+	pl.keepMinimum()
+	pl.holdConstraints()
+	p := newPacker(append(slices.Clone(pl.existing), pl.planned...))
+	pl.placeGroups(p)
+	pl.placeDemands(p)
+	pl.limitSpeed()
+	pl.stopIdle()
+	pl.reply.Launches = pl.launches()
+	return pl.reply
+}
+
+// planner is the working state of one round.
+type planner struct {
+	req      *Request
+	space    *space
+	offers   []*offer // by name
+	byName   map[string]*offer
+	existing []*bin // what is there or on its way
+	planned  []*bin // what this round launches
+	workers  int    // machines that exist or will, against Config.MaxWorkers
+	hosts    []host
+	shapes   map[string]*shape
+	largest  vec // of each resource, the most that one node has
+	// ending are the instances that this round terminates.
+	ending map[string]bool
+	// protected are the bins that request_resources needs, by bin name.
+	protected map[string]bool
+	reply     Reply
+}
+
+// host is an instance with its node, if it has one that takes work.
+type host struct {
+	inst *Instance
+	node *spec.Node // nil if it has not joined, drains or is lost
+}
+
+func newPlanner(req *Request) *planner {
+	pl := &planner{
+		req: req, space: &space{index: map[string]int{}}, byName: map[string]*offer{},
+		shapes: map[string]*shape{}, ending: map[string]bool{}, protected: map[string]bool{},
+	}
+	pl.collectResources()
+	for _, name := range req.Config.typeNames() {
+		pl.addOffer(name)
+	}
+	pl.addHosts()
+	pl.largest = make(vec, len(pl.space.names))
+	for i := range pl.largest {
+		for _, o := range pl.offers {
+			pl.largest[i] = max(pl.largest[i], o.total[i])
+		}
+		for _, b := range pl.existing {
+			pl.largest[i] = max(pl.largest[i], b.total[i])
+		}
+	}
+	return pl
+}
+
+// collectResources numbers every resource that something needs. What no
+// demand names cannot decide anything and is left out, except the resources
+// of node types, which the score looks at.
+func (pl *planner) collectResources() {
+	for _, name := range pl.req.Config.typeNames() {
+		pl.space.add(pl.req.Config.NodeTypes[name].Resources)
+	}
+	for _, demands := range [][]spec.Demand{pl.req.Demands, pl.req.Constraints} {
+		for _, d := range demands {
+			pl.space.add(d.Resources)
+		}
+	}
+	for _, g := range pl.req.Groups {
+		for _, b := range g.Bundles {
+			pl.space.add(b)
+		}
+	}
+}
+
+func (pl *planner) addOffer(name string) {
+	typ := pl.req.Config.NodeTypes[name]
+	labels := map[string]string{labelNodeGroup: name}
+	maps.Copy(labels, typ.Labels)
+	o := &offer{name: name, typ: typ, total: pl.space.vec(typ.Resources), labels: labels, gpu: typ.Resources[spec.GPU] > 0}
+	if block, ok := pl.req.Blocked[name]; ok && block.Until.After(pl.req.Now) {
+		o.block = &block
+	}
+	pl.offers = append(pl.offers, o)
+	pl.byName[name] = o
+}
+
+// addHosts makes a bin of every node that takes work and of every machine on
+// its way, and counts instances by type.
+func (pl *planner) addHosts() {
+	byInstance := map[string]*spec.Node{}
+	for i := range pl.req.Nodes {
+		if n := &pl.req.Nodes[i]; n.Instance != "" && n.State != spec.NodeDead {
+			byInstance[n.Instance] = n
+		}
+	}
+	managed := map[spec.NodeID]bool{}
+	for i := range pl.req.Instances {
+		inst := &pl.req.Instances[i]
+		if inst.State.Terminal() {
+			continue
+		}
+		pl.workers++
+		node := byInstance[inst.CloudID]
+		if inst.CloudID == "" {
+			node = nil
+		}
+		if node != nil {
+			managed[node.ID] = true
+		}
+		pl.addHost(inst, node)
+	}
+	for i := range pl.req.Nodes {
+		if n := &pl.req.Nodes[i]; n.State == spec.NodeAlive && !managed[n.ID] {
+			pl.addNodeBin(n, "", n.NodeType, classFixed)
+		}
+	}
+}
+
+func (pl *planner) addHost(inst *Instance, node *spec.Node) {
+	o := pl.byName[inst.NodeType]
+	if !inst.State.Serving() {
+		if o != nil {
+			o.stopping++
+		}
+		return
+	}
+	if node != nil && node.State != spec.NodeAlive {
+		node = nil
+	}
+	pl.hosts = append(pl.hosts, host{inst, node})
+	if o != nil {
+		if inst.State == RayRunning {
+			o.running++
+		} else {
+			o.flying++
+		}
+	}
+	switch {
+	case node != nil && node.IdleMS > 0:
+		pl.addNodeBin(node, inst.ID, inst.NodeType, classIdle)
+	case node != nil:
+		pl.addNodeBin(node, inst.ID, inst.NodeType, classBusy)
+	case inst.State.InFlight() && o != nil:
+		pl.existing = append(pl.existing, &bin{
+			name: inst.ID, instance: inst.ID, nodeType: inst.NodeType, class: classInFlight,
+			total: o.total, free: slices.Clone(o.total), labels: o.labels, gpu: o.gpu,
+		})
+	}
+}
+
+func (pl *planner) addNodeBin(n *spec.Node, instance, nodeType string, class int) {
+	labels := n.Labels
+	if labels[labelNodeGroup] == "" && nodeType != "" {
+		labels = maps.Clone(labels)
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[labelNodeGroup] = nodeType
+	}
+	pl.existing = append(pl.existing, &bin{
+		name: cmp.Or(instance, n.ID.String()), instance: instance, node: n.ID, nodeType: nodeType, class: class,
+		total: pl.space.vec(n.Total), free: pl.space.vec(n.Available), labels: labels, gpu: n.Total[spec.GPU] > 0,
+	})
+}
+
+// keepMinimum launches what min_workers asks for, all of it at once.
+func (pl *planner) keepMinimum() {
+	for _, o := range pl.offers {
+		if o.block != nil {
+			continue
+		}
+		for range min(o.typ.Min-o.count(), pl.room(o)) {
+			pl.newBin(o, reasonMin, true)
+		}
+	}
+}
+
+// placeDemands finds room for tasks and actors.
+func (pl *planner) placeDemands(p *packer) {
+	var wants []want
+	for _, d := range pl.req.Demands {
+		if d.Count <= 0 {
+			continue
+		}
+		s, ok := pl.shapeOf(d)
+		if !ok {
+			pl.infeasible(KindDemand, "", d)
+			continue
+		}
+		wants = append(wants, want{s, d.Count})
+	}
+	wants = pl.ordered(wants)
+	for i := range wants {
+		wants[i].count -= p.place(wants[i].shape, wants[i].count)
+	}
+	pl.launch(p, wants, reasonDemand, false)
+	for _, w := range wants {
+		if w.count > 0 {
+			pl.wait(KindDemand, "", w.shape, w.count, pl.holdReason(w.shape))
+		}
+	}
+}
+
+func (pl *planner) wait(kind, group string, s *shape, count int, reason string) {
+	d := s.demand
+	d.Count = count
+	pl.reply.Waiting = append(pl.reply.Waiting, Waiting{Kind: kind, Demand: d, Group: group, Reason: reason})
+}
+
+func (pl *planner) infeasible(kind, group string, d spec.Demand) {
+	nearest, reason := pl.nearest(d, pl.space.vec(d.Resources), d.LabelSelector)
+	pl.reply.Infeasible = append(pl.reply.Infeasible, Infeasible{Kind: kind, Demand: d, Group: group, Nearest: nearest, Reason: reason})
+}
