@@ -1,0 +1,61 @@
+// Package all chooses the provider that a cluster file names. It is the one
+// place that knows every implementation.
+package all
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"ray/internal/cluster"
+	"ray/providers"
+	"ray/providers/fake"
+	"ray/providers/local"
+	"ray/providers/process"
+)
+
+// Options is what a provider needs besides the cluster file.
+type Options struct {
+	// StateDir is the cluster's own directory on the machine that calls.
+	StateDir string
+	// Ray is the path by which this program was called; see RayPath.
+	Ray string
+}
+
+// New gives the provider of the cluster. The state_dir of the provider
+// section, which the launcher writes into the head's copy of the file, goes
+// before o.StateDir, so that both see the same instances.
+func New(cfg *cluster.Config, o Options) (providers.Provider, error) {
+	if dir := cfg.Provider.Text("state_dir"); dir != "" {
+		o.StateDir = cluster.ExpandHome(dir)
+	}
+	switch cfg.Provider.Type {
+	case "process":
+		return process.New(process.Options{Dir: filepath.Join(o.StateDir, "nodes"), Cluster: cfg.Name, Ray: o.Ray})
+	case "local":
+		return local.New(local.Options{
+			Dir: o.StateDir, Cluster: cfg.Name, Auth: cfg.Auth,
+			Head: cfg.Provider.Text("head_ip"), Workers: cfg.Provider.Texts("worker_ips"),
+		}), nil
+	case "fake":
+		return fake.New(cfg.Name), nil
+	}
+	return nil, &providers.Error{Cause: providers.BadConfig, Op: "not supported yet: provider " + cfg.Provider.Type,
+		Hint: "process (nodes on this machine) and local (machines reached by SSH) are there"}
+}
+
+// RayPath is the path by which this program was called, without following
+// links: the python3 beside it is the one that its user means.
+func RayPath() string {
+	if called, err := exec.LookPath(os.Args[0]); err == nil {
+		if abs, err := filepath.Abs(called); err == nil {
+			return abs
+		}
+	}
+	if exe, err := os.Executable(); err == nil {
+		return strings.TrimSuffix(exe, " (deleted)")
+	}
+	return fmt.Sprintf("/proc/%d/exe", os.Getpid())
+}

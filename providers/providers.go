@@ -1,0 +1,154 @@
+package providers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"ray/internal/sshx"
+)
+
+// Kinds of instance, as the tag TagKind says.
+const (
+	Head   = "head"
+	Worker = "worker"
+)
+
+// Tags that the launcher and the autoscaler set, upstream's names.
+const (
+	TagCluster    = "ray-cluster-name"
+	TagKind       = "ray-node-type"
+	TagType       = "ray-user-node-type"
+	TagName       = "ray-node-name"
+	TagLaunchHash = "ray-launch-config"
+	TagRequest    = "ray-launch-request" // the token of the request that made it
+)
+
+// State of an instance.
+type State string
+
+// States of an instance. A terminated one is listed for a while (at least the
+// latest ten minutes), so that its end is seen.
+const (
+	Pending    State = "pending"
+	Running    State = "running"
+	Stopping   State = "stopping"
+	Terminated State = "terminated"
+)
+
+// Live tells whether the instance exists or will: it costs something.
+func (s State) Live() bool { return s != Terminated }
+
+// Instance is one machine.
+type Instance struct {
+	ID         string            `json:"id"`
+	Type       string            `json:"type"` // node type
+	Kind       string            `json:"kind"` // Head or Worker
+	State      State             `json:"state"`
+	Tags       map[string]string `json:"tags,omitempty"`
+	IP         string            `json:"ip"` // by which other nodes reach it
+	ExternalIP string            `json:"external_ip,omitempty"`
+	Created    time.Time         `json:"created"`
+	Ended      time.Time         `json:"ended,omitzero"`
+	Reason     string            `json:"reason,omitempty"` // why it ended, where the provider knows
+}
+
+// CreateRequest asks for Count instances of one node type.
+type CreateRequest struct {
+	// Token makes the request idempotent: asking again with the same token
+	// gives the same instances, whether or not the first answer arrived.
+	Token string
+	Type  string
+	Kind  string
+	Count int
+	Tags  map[string]string // besides those that the provider sets itself
+}
+
+// Provider makes and ends machines of one cluster. Its methods may be called
+// at the same time from several goroutines and processes. Errors are of type
+// *Error where the cause is known.
+type Provider interface {
+	// Create makes instances; it may return before they run. If it can make
+	// some but not all it returns those and an error.
+	Create(ctx context.Context, req CreateRequest) ([]Instance, error)
+	// List gives every instance of the cluster, oldest first, and those that
+	// ended not long ago.
+	List(ctx context.Context) ([]Instance, error)
+	// Terminate ends instances for good and returns when the provider has
+	// accepted that; ending what has ended already, or never was, is no error.
+	Terminate(ctx context.Context, ids []string) error
+	// Host gives the connection to an instance; the caller closes it.
+	Host(ctx context.Context, id string) (sshx.Host, error)
+	// Traits says what nodes of this provider are like.
+	Traits() Traits
+}
+
+// Traits are the differences between providers that launcher and bootstrap
+// must know.
+type Traits struct {
+	// SharedMachine: nodes are on the caller's machine, so the program need not
+	// be copied there and files of the caller can be named as they are.
+	SharedMachine bool
+	// Manual: the hosts exist anyway; nobody launches more on demand.
+	Manual bool
+}
+
+// ErrNoInstance is wrapped when an id is not (or no longer) an instance.
+var ErrNoInstance = errors.New("no such instance")
+
+// Cause is why a provider refused.
+type Cause string
+
+// Causes. Capacity and Quota pass, and another type or place may do meanwhile;
+// Auth and Config need a person; Transient is worth another try at once.
+const (
+	Capacity  Cause = "capacity"
+	Quota     Cause = "quota"
+	Auth      Cause = "auth"
+	BadConfig Cause = "config"
+	Transient Cause = "transient"
+)
+
+// Error is a refusal with a known cause.
+type Error struct {
+	Cause Cause
+	Op    string // what was asked, as in "create 2 of cpu_worker"
+	Code  string // the provider's own code, if it has any
+	Hint  string // what to do next
+	Err   error
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %s", e.Op, e.Cause)
+	if e.Code != "" {
+		s += " " + e.Code
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// CauseOf gives the cause of an error, "" if it is not known.
+func CauseOf(err error) Cause {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Cause
+	}
+	return ""
+}
+
+// InstanceID derives the id of a request's n-th instance for providers that
+// choose ids themselves, so that repeating a request names the same instances.
+func InstanceID(cluster, token string, n int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", cluster, token, n))
+	return "i-" + hex.EncodeToString(sum[:5])
+}
