@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// gpus is what findGPUs saw.
+type gpus struct {
+	count int
+	kind  string // as in accelerator_type:<kind>, "" if unknown
+}
+
+var (
+	gpuModel = regexp.MustCompile(`(?m)^Model:\s+(.+)$`)
+	gpuBrand = regexp.MustCompile(`^(NVIDIA|Tesla|GeForce|Quadro)\s+`)
+)
+
+// findGPUs counts the NVIDIA devices that this process may use. Reading the
+// driver's own files needs no library and no child process.
+func findGPUs() gpus {
+	files, _ := filepath.Glob("/proc/driver/nvidia/gpus/*/information")
+	found := gpus{count: len(files)}
+	if visible, ok := os.LookupEnv("CUDA_VISIBLE_DEVICES"); ok {
+		found.count = min(found.count, countVisible(visible))
+	}
+	if found.count == 0 {
+		return gpus{}
+	}
+	text, _ := os.ReadFile(files[0])
+	if m := gpuModel.FindSubmatch(text); m != nil {
+		found.kind = acceleratorType(string(m[1]))
+	}
+	return found
+}
+
+func countVisible(list string) int {
+	n := 0
+	for id := range strings.SplitSeq(list, ",") {
+		id = strings.TrimSpace(id)
+		if id == "-1" || id == "NoDevFiles" {
+			break
+		}
+		if id != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// acceleratorType is the short name of a model: "NVIDIA A100-SXM4-40GB" is A100.
+func acceleratorType(model string) string {
+	model = strings.TrimSpace(model)
+	for gpuBrand.MatchString(model) {
+		model = gpuBrand.ReplaceAllString(model, "")
+	}
+	name, _, _ := strings.Cut(model, "-")
+	return strings.ReplaceAll(strings.TrimSpace(name), " ", "-")
+}
+
+// pythons lists the interpreters that may run workers, best first: the one
+// named, the one beside this program, the active environment's, those on PATH.
+func pythons(given string) []string {
+	var list []string
+	add := func(path string) {
+		path, err := exec.LookPath(path)
+		if err != nil {
+			return
+		}
+		if path, err = filepath.Abs(path); err == nil && !slices.Contains(list, path) {
+			list = append(list, path)
+		}
+	}
+	if given != "" {
+		add(given)
+	}
+	if p := os.Getenv("RAY_PYTHON"); p != "" {
+		add(p)
+	}
+	if self, err := exec.LookPath(os.Args[0]); err == nil {
+		add(filepath.Join(filepath.Dir(self), "python3"))
+	}
+	for _, variable := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if dir := os.Getenv(variable); dir != "" {
+			add(filepath.Join(dir, "bin", "python3"))
+		}
+	}
+	add("python3")
+	for minor := 14; minor >= 9; minor-- {
+		add("python3." + strconv.Itoa(minor))
+	}
+	return list
+}
+
+// portHolder finds the process that listens on a TCP port: 0 where the system
+// does not tell, or the process is another user's.
+func portHolder(port int) (pid int, name string) {
+	inodes := map[string]bool{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		listeners(table, port, inodes)
+	}
+	if len(inodes) == 0 {
+		return 0, ""
+	}
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		target, err := os.Readlink(fd)
+		if err != nil || !inodes[target] {
+			continue
+		}
+		part := strings.Split(fd, "/")[2]
+		pid, err := strconv.Atoi(part)
+		if err != nil {
+			continue
+		}
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return pid, strings.TrimSpace(string(comm))
+	}
+	return 0, ""
+}
+
+// listeners adds the sockets of a /proc/net table that listen on the port, in
+// the form in which /proc/pid/fd links name them.
+func listeners(table string, port int, into map[string]bool) {
+	f, err := os.Open(table)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	const listen = "0A"
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		field := strings.Fields(lines.Text())
+		if len(field) < 10 || field[3] != listen {
+			continue
+		}
+		_, text, _ := strings.Cut(field[1], ":")
+		b, err := hex.DecodeString(text)
+		if err == nil && len(b) == 2 && int(b[0])<<8|int(b[1]) == port {
+			into["socket:["+field[9]+"]"] = true
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ray/internal/session"
+)
+
+// startTimeout is how long a daemon may take until drivers can connect to it.
+const startTimeout = 60 * time.Second
+
+func startCmd() *cobra.Command {
+	o := newStartOptions()
+	cmd := &cobra.Command{
+		Use:   "start [OPTIONS]",
+		Short: "Start a head, or join a cluster, on this machine.",
+		Args:  exactArgs(),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runStart(cmd.Context(), o, cmd.OutOrStdout()) },
+	}
+	o.bind(cmd.Flags())
+	return cmd
+}
+
+func runStart(ctx context.Context, o *startOptions, out io.Writer) error {
+	plan, err := planStart(o)
+	if err != nil {
+		return err
+	}
+	d, err := launch(plan, o.block)
+	if err != nil {
+		return err
+	}
+	a, err := d.wait(ctx)
+	if err != nil {
+		return err
+	}
+	printStarted(out, plan, a)
+	if !o.block {
+		return nil
+	}
+	_, _ = fmt.Fprintln(out, "\n--block\n  This command stays in the foreground until the node ends; Ctrl-C or SIGTERM ends the node.")
+	return d.block(ctx)
+}
+
+// daemon is a node daemon that this process has started.
+type daemon struct {
+	cmd   *exec.Cmd
+	ready *os.File // gets the announcement, or ends without one
+	life  *os.File // --block: the daemon ends when this closes
+	log   string   // file of its stderr
+	ended chan error
+}
+
+// launch starts the daemon in a session of its own, so that it outlives this
+// terminal; with attached it ends with this process, however that ends.
+func launch(plan *startPlan, attached bool) (*daemon, error) {
+	config := filepath.Join(plan.dir.Path, "node.json")
+	text, err := json.Marshal(plan.node)
+	if err != nil {
+		return nil, err
+	}
+	if err := session.WriteFile(config, text); err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's file: %w", err)
+	}
+	outFile, err := appendLog(plan.dir.Logs(), "raylet.out")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = outFile.Close() }()
+	errFile, err := appendLog(plan.dir.Logs(), "raylet.err")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = errFile.Close() }()
+	d := &daemon{log: errFile.Name(), ended: make(chan error, 1)}
+	ready, readyEnd, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = readyEnd.Close() }()
+	d.ready = ready
+	d.cmd = exec.Command(self, "__node", "--config", config, "--ready-fd", "3")
+	d.cmd.ExtraFiles = []*os.File{readyEnd}
+	if attached {
+		lifeEnd, life, err := os.Pipe()
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = lifeEnd.Close() }()
+		d.life = life
+		d.cmd.Args = append(d.cmd.Args, "--until-fd", "4")
+		d.cmd.ExtraFiles = append(d.cmd.ExtraFiles, lifeEnd)
+	}
+	d.cmd.Dir = "/"
+	d.cmd.Stdout, d.cmd.Stderr = outFile, errFile
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := d.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the node daemon: %w", err)
+	}
+	go func() { d.ended <- d.cmd.Wait() }()
+	return d, nil
+}
+
+func appendLog(dir, name string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
+// wait returns once drivers can connect. If the daemon fails, or time is up,
+// nothing of it is left and the error holds what it said.
+func (d *daemon) wait(ctx context.Context) (session.Announcement, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	line := make(chan []byte, 1)
+	go func() {
+		text, _ := bufio.NewReader(d.ready).ReadBytes('\n')
+		line <- text
+	}()
+	defer func() { _ = d.ready.Close() }()
+	var a session.Announcement
+	select {
+	case text := <-line:
+		if len(text) > 0 {
+			if err := json.Unmarshal(text, &a); err != nil {
+				return a, fmt.Errorf("the daemon's announcement is not valid: %w", err)
+			}
+			return a, nil
+		}
+		<-d.ended // it closed the pipe without a line: it is ending
+		return a, d.failure("the node daemon ended before it was up")
+	case <-ctx.Done():
+		d.end()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return a, d.failure(fmt.Sprintf("the node daemon was not up after %s", startTimeout))
+		}
+		return a, ctx.Err()
+	}
+}
+
+// end stops the daemon, gently at first.
+func (d *daemon) end() {
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.ended:
+	case <-time.After(10 * time.Second):
+		_ = d.cmd.Process.Kill()
+		<-d.ended
+	}
+}
+
+// failure is an error that shows the end of the daemon's log.
+func (d *daemon) failure(what string) error {
+	text, _ := os.ReadFile(d.log)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for _, line := range lines {
+		if reason, ok := strings.CutPrefix(line, "Error: "); ok {
+			return fmt.Errorf("%s: %s\n(its log: %s)", what, reason, d.log)
+		}
+	}
+	const shown = 15
+	if len(lines) > shown {
+		lines = lines[len(lines)-shown:]
+	}
+	if tail := strings.Join(lines, "\n  "); tail != "" {
+		return fmt.Errorf("%s. The end of its log %s:\n  %s", what, d.log, tail)
+	}
+	return fmt.Errorf("%s and wrote nothing to its log %s", what, d.log)
+}
+
+// block stays until the daemon ends. Ended by a signal to this process is as
+// it should be; anything else is a failure.
+func (d *daemon) block(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		_ = d.life.Close()
+		d.end()
+		return nil
+	case err := <-d.ended:
+		if err == nil {
+			return nil // shut down through the head, or by ray stop
+		}
+		return d.failure("the node daemon ended unexpectedly (" + err.Error() + ")")
+	}
+}
+
+// printStarted tells what runs now and what to do with it. The line with
+// --address='…' is read by scripts.
+func printStarted(out io.Writer, plan *startPlan, a session.Announcement) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Local node IP: %s\n\n--------------------\nRay runtime started.\n--------------------\n", a.NodeIP)
+	if plan.tokenMade != "" {
+		fmt.Fprintf(&b, "\nA token was made for this cluster: %s\n  Other machines need a copy of this file (mode 0600) to join.\n", plan.tokenMade)
+	} else if a.TokenPath != "" {
+		fmt.Fprintf(&b, "\nToken: %s\n", a.TokenPath)
+	}
+	for _, note := range plan.notes {
+		fmt.Fprintf(&b, "\nNote: %s\n", note)
+	}
+	if a.Head {
+		printNextSteps(&b, a)
+	}
+	fmt.Fprint(&b, "\n  To end it, run\n    ray stop\n")
+	_, _ = out.Write(b.Bytes())
+}
+
+func printNextSteps(b *bytes.Buffer, a session.Announcement) {
+	fmt.Fprintf(b, "\nNext steps\n  To add another node to this cluster, run\n    ray start --address='%s'\n", a.Address)
+	fmt.Fprint(b, "\n  To use it from Python:\n    import ray\n    ray.init()\n")
+	if a.Dashboard != "" {
+		fmt.Fprintf(b, "\n  To submit a job:\n    RAY_API_SERVER_ADDRESS='http://%s' ray job submit --working-dir . -- python my_script.py\n", a.Dashboard)
+		fmt.Fprintf(b, "\n  The dashboard is at\n    http://%s\n", a.Dashboard)
+	}
+	fmt.Fprint(b, "\n  To see its state, run\n    ray status\n")
+}

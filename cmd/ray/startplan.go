@@ -1,0 +1,305 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"ray/internal/head"
+	"ray/internal/session"
+	"ray/internal/spec"
+	"ray/node"
+)
+
+// startPlan is what a start will do, decided before any process runs.
+type startPlan struct {
+	dir       session.Dir
+	node      node.Config
+	tokenMade string // file of a token that was made now, "" otherwise
+	notes     []string
+}
+
+// planStart checks the options against this machine and makes the session
+// directory: the last step, so that a refused start leaves nothing.
+func planStart(o *startOptions) (*startPlan, error) {
+	if err := o.applyEnvironment(); err != nil {
+		return nil, err
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	p := &startPlan{}
+	c := &p.node
+	c.Head, c.AuthDisabled = o.head, session.AuthDisabled()
+	if err := p.places(o); err != nil {
+		return nil, err
+	}
+	if err := p.token(o); err != nil {
+		return nil, err
+	}
+	p.offer(o)
+	c.Pythons = pythons(o.python)
+	if len(c.Pythons) == 0 {
+		return nil, errors.New("no Python 3 found to run workers with: install python3, or name one by --python or RAY_PYTHON")
+	}
+	c.OwnerPID, c.System, c.MetricsPort = o.ownerPID, o.system, o.metricsPort
+	c.Instance, c.NodeType = os.Getenv("RAY_CLOUD_INSTANCE_ID"), os.Getenv("RAY_NODE_TYPE_NAME")
+	c.ClusterName = os.Getenv("RAY_CLUSTER_NAME")
+	if err := p.session(o); err != nil {
+		return nil, err
+	}
+	if o.head {
+		return p, p.headConfig(o)
+	}
+	return p, nil
+}
+
+// places decides the addresses and ports.
+func (p *startPlan) places(o *startOptions) error {
+	c := &p.node
+	if !o.head {
+		address, err := joinAddress(o.address)
+		if err != nil {
+			return err
+		}
+		c.HeadAddress = address
+		host, _, _ := net.SplitHostPort(address)
+		c.NodeIP = nodeIP(o.nodeIP, host, c.AuthDisabled)
+		return p.clientServer(o)
+	}
+	c.NodeIP = nodeIP(o.nodeIP, "", c.AuthDisabled || o.local)
+	port := o.port
+	if port == 0 {
+		var err error
+		if port, err = freePort(c.NodeIP); err != nil {
+			return err
+		}
+	} else if err := checkPort(c.NodeIP, port); err != nil {
+		return err
+	}
+	c.HeadAddress = net.JoinHostPort(c.NodeIP, strconv.Itoa(port))
+	return p.clientServer(o)
+}
+
+// clientServer decides about the extra port for ray:// drivers.
+func (p *startPlan) clientServer(o *startOptions) error {
+	const usual = 10001
+	c := &p.node
+	switch {
+	case o.clientPort != nil && *o.clientPort > 0:
+		if err := checkPort(c.NodeIP, *o.clientPort); err != nil {
+			return err
+		}
+		c.ClientServerPort, c.ClientServerHost = *o.clientPort, c.NodeIP
+	case o.clientPort != nil || !o.head || o.local:
+		// none wanted
+	case checkPort("127.0.0.1", usual) == nil:
+		c.ClientServerPort = usual
+	default:
+		p.notes = append(p.notes, fmt.Sprintf("Port %d is in use: ray:// drivers connect to this node's own port instead.", usual))
+	}
+	return nil
+}
+
+// token finds the cluster's token. Only a head may make a new one: a joining
+// node with a token of its own could never be right.
+func (p *startPlan) token(o *startOptions) error {
+	if p.node.AuthDisabled {
+		return nil
+	}
+	if !o.head {
+		_, path, err := session.Token()
+		p.node.TokenPath = path
+		return err
+	}
+	_, path, made, err := session.EnsureToken()
+	p.node.TokenPath = path
+	if made {
+		p.tokenMade = path
+	}
+	return err
+}
+
+// offer fills in resources and labels; what is left out is found by the daemon.
+func (p *startPlan) offer(o *startOptions) {
+	c := &p.node
+	amounts := map[string]float64{}
+	for name, amount := range o.resources {
+		amounts[name] = amount
+	}
+	if o.numCPUs != nil {
+		amounts["CPU"] = *o.numCPUs
+	}
+	if o.memory != nil {
+		amounts["memory"] = *o.memory
+	}
+	if o.numGPUs != nil {
+		amounts["GPU"] = *o.numGPUs
+	} else if found := findGPUs(); found.count > 0 {
+		amounts["GPU"] = float64(found.count)
+		if found.kind != "" {
+			amounts["accelerator_type:"+found.kind] = 1
+		}
+	}
+	c.Resources, c.Labels, c.NodeName = spec.FromFloats(amounts), o.labels, o.nodeName
+	if o.objectStore != nil {
+		c.ObjectStoreBytes = int64(*o.objectStore)
+	}
+}
+
+// session makes the session directory.
+func (p *startPlan) session(o *startOptions) error {
+	c := &p.node
+	root := o.tempDir
+	if root == "" {
+		root = session.TempDir()
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return err
+	}
+	if p.dir, err = session.NewDir(root, time.Now(), os.Getpid()); err != nil {
+		return err
+	}
+	c.TmpDir, c.SessionDir, c.SessionName, c.SpillDir = root, p.dir.Path, p.dir.Name, o.spillDir
+	return nil
+}
+
+// headConfig writes what the head process will be told.
+func (p *startPlan) headConfig(o *startOptions) error {
+	c := &p.node
+	host, portText, err := net.SplitHostPort(c.HeadAddress)
+	if err != nil {
+		return err
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program's file: %w", err)
+	}
+	h := head.Config{
+		ClusterName: c.ClusterName, SessionName: c.SessionName, SessionDir: c.SessionDir, TempDir: c.TmpDir,
+		ListenHost: host, AdvertiseIP: c.NodeIP, Port: port,
+		DashboardHost: o.dashboardHost, TokenPath: c.TokenPath, AuthDisabled: c.AuthDisabled,
+		AutoscalingConfig: o.autoscaling, RayBinary: self,
+	}
+	if o.autoscaling != "" {
+		if h.AutoscalingConfig, err = filepath.Abs(o.autoscaling); err != nil {
+			return err
+		}
+	}
+	h.NoDashboard = o.local
+	if o.includeDashboard != nil {
+		h.NoDashboard = !*o.includeDashboard
+	}
+	if o.dashboardPort != nil && *o.dashboardPort > 0 {
+		h.DashboardPort, h.DashboardPortExplicit = *o.dashboardPort, true
+	}
+	if !o.local {
+		h.StorePath = filepath.Join(c.SessionDir, "gcs.db")
+	}
+	c.DashboardHost, c.DashboardPort = h.DashboardHost, h.DashboardPort
+	c.HeadConfig, err = json.Marshal(h)
+	return err
+}
+
+// joinAddress completes the --address of a node that joins.
+func joinAddress(text string) (string, error) {
+	text = strings.TrimPrefix(text, "ray://")
+	if text == "auto" {
+		all, err := session.List()
+		if err != nil {
+			return "", err
+		}
+		for _, a := range all {
+			if a.Head {
+				return a.Address, nil
+			}
+		}
+		return "", errors.New("--address=auto found no head on this machine: start one with `ray start --head`, or give its host:port")
+	}
+	if !strings.Contains(text, ":") {
+		text += ":6379"
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" {
+		return "", usagef("Invalid value for '--address': %q is not HOST:PORT.", text)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", usagef("Invalid value for '--address': %q is not a port number.", port)
+	}
+	return text, nil
+}
+
+// nodeIP is the address that others reach this machine by: the one given,
+// else that of the interface towards the peer, or towards the world.
+func nodeIP(given, peer string, loopback bool) string {
+	if given != "" {
+		if given == "localhost" {
+			return "127.0.0.1"
+		}
+		return given
+	}
+	if ip := net.ParseIP(peer); loopback || peer == "localhost" || (ip != nil && ip.IsLoopback()) {
+		return "127.0.0.1"
+	}
+	if peer == "" {
+		peer = "8.8.8.8"
+	}
+	// Connecting a datagram socket sends nothing: it only looks up the route.
+	conn, err := net.Dial("udp", net.JoinHostPort(peer, "80"))
+	if err != nil {
+		return "127.0.0.1"
+	}
+	defer func() { _ = conn.Close() }()
+	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		return a.IP.String()
+	}
+	return "127.0.0.1"
+}
+
+func freePort(host string) (int, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return 0, fmt.Errorf("find a free port on %s: %w", host, err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// checkPort says who holds a port that is taken.
+func checkPort(host string, port int) error {
+	address := net.JoinHostPort(host, strconv.Itoa(port))
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l.Close()
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("cannot listen on %s: %w", address, err)
+	}
+	return fmt.Errorf("port %d is in use%s. Choose another one with --port (0 takes any free one), or end what holds it", port, holder(address, port))
+}
+
+// holder describes what listens on a port, as far as it can be found out.
+func holder(address string, port int) string {
+	all, _ := session.List()
+	for _, a := range all {
+		if a.Address == address && a.Head {
+			return fmt.Sprintf(" by a Ray head that runs at %s (session %s, pid %d; `ray stop --address %s` ends it)", a.Address, a.SessionName, a.PID, a.Address)
+		}
+	}
+	if pid, name := portHolder(port); pid != 0 {
+		return fmt.Sprintf(" by %s (pid %d)", name, pid)
+	}
+	return ""
+}
