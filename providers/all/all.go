@@ -3,7 +3,6 @@
 package all
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,13 +48,21 @@ func New(cfg *cluster.Config, o Options) (providers.Provider, error) {
 // RayPath is the path by which this program was called, without following
 // links: the python3 beside it is the one that its user means.
 func RayPath() string {
-	if called, err := exec.LookPath(os.Args[0]); err == nil {
-		if abs, err := filepath.Abs(called); err == nil {
-			return abs
-		}
+	exe, err := os.Executable()
+	if err != nil {
+		return "ray"
 	}
-	if exe, err := os.Executable(); err == nil {
-		return strings.TrimSuffix(exe, " (deleted)")
+	exe = strings.TrimSuffix(exe, " (deleted)")
+	called, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return exe
 	}
-	return fmt.Sprintf("/proc/%d/exe", os.Getpid())
+	// A program may be given any name when it is started: believe it only if
+	// it leads to this one.
+	a, errA := os.Stat(called)
+	b, errB := os.Stat(exe)
+	if abs, err := filepath.Abs(called); err == nil && errA == nil && errB == nil && os.SameFile(a, b) {
+		return abs
+	}
+	return exe
 }

@@ -1,0 +1,192 @@
+// Package bootstrap turns a host that can be reached into a running node: it
+// waits for the host, brings the program, the token and the files there, runs
+// the set-up commands and starts the node. The launcher uses it for the head,
+// the head's autoscaler for workers.
+//
+// The work is a list of steps (Steps), each of which looks before it acts, so
+// that running the list again repairs a node or does nothing.
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ray/internal/cluster"
+	"ray/internal/sshx"
+	"ray/providers"
+)
+
+// Node is one node that is to run.
+type Node struct {
+	Config   *cluster.Config
+	Instance providers.Instance
+	Host     sshx.Host
+	Traits   providers.Traits
+	// HeadAddress is the head's host:port; empty for the head itself.
+	HeadAddress string
+	// TokenFile is the cluster's token on this machine.
+	TokenFile string
+	// Ray is the program on this machine, copied to hosts that are others.
+	Ray string
+	// Files are written to the host: path → contents. They are private.
+	Files map[string][]byte
+	// Start says whether the start commands run: always, never (NoRestart on a
+	// head that runs), or also when nothing else changed.
+	NoRestart, RestartOnly bool
+	// Wait bounds waiting for the host; 0 is 15 minutes.
+	Wait time.Duration
+}
+
+// Head tells whether the node is the head.
+func (n *Node) Head() bool { return n.Instance.Kind == providers.Head }
+
+// Phase is how far a step is.
+type Phase string
+
+// Phases of a step.
+const (
+	Begun   Phase = "begun"
+	Done    Phase = "done"
+	Skipped Phase = "skipped"
+	Failed  Phase = "failed"
+	Output  Phase = "output" // one line that a command printed
+	Command Phase = "command"
+)
+
+// Event is one piece of progress.
+type Event struct {
+	Instance string        `json:"instance"`
+	NodeType string        `json:"node_type"`
+	Number   int           `json:"number"` // of the step, from 1
+	Of       int           `json:"of"`
+	Step     string        `json:"step"`
+	Phase    Phase         `json:"phase"`
+	Text     string        `json:"text,omitempty"` // the command, the output line, the reason
+	Took     time.Duration `json:"took,omitempty"`
+}
+
+// Step is one thing to do, to be repeated at will.
+type Step struct {
+	Title string
+	// Skip gives a reason to leave the step out, "" if there is none.
+	Skip func(r *Run, ctx context.Context) string
+	Do   func(r *Run, ctx context.Context) error
+}
+
+// Run is the state that the steps of one node share.
+type Run struct {
+	Node
+	report func(Phase, string)
+	// same is set when the host already is what the file asks for.
+	same bool
+	hash string
+}
+
+// StepError is a step that failed.
+type StepError struct {
+	Host    string
+	Step    string
+	Command string   // the command that failed, if it was one
+	Tail    []string // the last lines that it printed, at most 20
+	Err     error
+}
+
+func (e *StepError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s: ", e.Host, strings.ToLower(e.Step))
+	if e.Command != "" {
+		fmt.Fprintf(&b, "command failed: %s\n  %v", e.Command, e.Err)
+	} else {
+		b.WriteString(e.Err.Error())
+	}
+	if len(e.Tail) > 0 {
+		b.WriteString("; it printed last:")
+		for _, line := range e.Tail {
+			b.WriteString("\n  | " + line)
+		}
+	}
+	return b.String()
+}
+
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Steps is everything that is done to a host, in order.
+func Steps() []Step {
+	return []Step{
+		{Title: "Waiting for the host", Do: (*Run).await},
+		{Title: "Copying the program", Skip: (*Run).onThisMachine, Do: (*Run).program},
+		{Title: "Writing the token", Skip: (*Run).onThisMachine, Do: (*Run).token},
+		{Title: "Comparing with what is there", Do: (*Run).compare},
+		{Title: "Copying files", Do: (*Run).files},
+		{Title: "Running initialization commands", Skip: (*Run).isSetUp, Do: (*Run).initialize},
+		{Title: "Running setup commands", Skip: (*Run).isSetUp, Do: (*Run).setup},
+		{Title: "Starting the node", Skip: (*Run).keepRunning, Do: (*Run).start},
+	}
+}
+
+// Start runs the steps; progress may be nil. The first failure ends it, as a
+// *StepError; what was done stays, for a look or another try.
+func Start(ctx context.Context, n Node, progress func(Event)) error {
+	if progress == nil {
+		progress = func(Event) {}
+	}
+	steps := Steps()
+	r := &Run{Node: n}
+	for i, step := range steps {
+		event := Event{Instance: n.Instance.ID, NodeType: n.Instance.Type, Number: i + 1, Of: len(steps), Step: step.Title}
+		r.report = func(phase Phase, text string) {
+			e := event
+			e.Phase, e.Text = phase, text
+			progress(e)
+		}
+		if step.Skip != nil {
+			if why := step.Skip(r, ctx); why != "" {
+				r.report(Skipped, why)
+				continue
+			}
+		}
+		r.report(Begun, "")
+		begun := time.Now()
+		if err := step.Do(r, ctx); err != nil {
+			r.report(Failed, err.Error())
+			return asStepError(err, n.Host.String(), step.Title)
+		}
+		event.Took = time.Since(begun)
+		r.report(Done, "")
+	}
+	return nil
+}
+
+func asStepError(err error, host, step string) error {
+	var e *StepError
+	if errors.As(err, &e) {
+		e.Host, e.Step = host, step
+		return e
+	}
+	return &StepError{Host: host, Step: step, Err: err}
+}
+
+// Env is the environment of everything that runs on a node.
+func Env(n *Node) map[string]string {
+	env := map[string]string{
+		"RAY_CLOUD_INSTANCE_ID": n.Instance.ID, "RAY_NODE_TYPE_NAME": n.Instance.Type,
+		"RAY_CLUSTER_NAME": n.Config.Name, "RAY_AUTH_TOKEN_PATH": remoteToken(n),
+	}
+	if r := Resources(n); r != "" {
+		env["RAY_OVERRIDE_RESOURCES"] = r
+	}
+	if l := labels(n); l != "" {
+		env["RAY_OVERRIDE_LABELS"] = l
+	}
+	if n.HeadAddress != "" {
+		env["RAY_HEAD_ADDRESS"] = n.HeadAddress
+		env["RAY_HEAD_IP"] = n.HeadAddress
+		if i := strings.LastIndexByte(n.HeadAddress, ':'); i >= 0 {
+			env["RAY_HEAD_IP"] = strings.Trim(n.HeadAddress[:i], "[]")
+		}
+	}
+	return env
+}
