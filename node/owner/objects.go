@@ -1,0 +1,430 @@
+package owner
+
+import (
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// Put makes an object that a local client has put, with one delivery to it.
+func (s *State) Put(c Client, id spec.ObjectID, v Value) *Object {
+	o := s.objects[id]
+	if o == nil {
+		o = &Object{ID: id}
+		s.objects[id] = o
+	}
+	s.deliver(o, c, 1)
+	if !o.Known() {
+		s.setValue(o, v)
+	}
+	return o
+}
+
+// setValue fills an entry and answers those who wait for it.
+func (s *State) setValue(o *Object, v Value) {
+	o.Where, o.Err, o.Blob, o.Off, o.Size = v.Where, v.Err, v.Blob, v.Off, v.Size
+	if v.Where == Inline {
+		o.Size = uint64(len(v.Blob))
+	}
+	o.Locs = v.Nodes
+	o.Primary = v.Where == Arena
+	o.asked = false
+	if len(v.Refs) > 0 && o.Nested == nil {
+		o.Nested = v.Refs
+		for _, r := range v.Refs {
+			s.pin(r)
+		}
+	}
+	s.wake(o)
+}
+
+// wake answers the waiters that the object's present place can answer.
+func (s *State) wake(o *Object) {
+	if len(o.waiters) == 0 {
+		return
+	}
+	ws := o.waiters
+	o.waiters = nil
+	var left []waiter
+	for _, w := range ws {
+		if w.req != nil && w.req.dead {
+			continue
+		}
+		if !s.answer(o, w) {
+			left = append(left, w)
+		}
+	}
+	// answer may have added waiters (a task that is retried at once).
+	o.waiters = append(left, o.waiters...)
+	if len(left) > 0 {
+		s.want(o)
+	}
+}
+
+// answer gives a waiter its answer if the object is where it must be.
+func (s *State) answer(o *Object, w waiter) bool {
+	if !o.Known() {
+		return false
+	}
+	switch w.kind {
+	case waitGet:
+		if !o.Here() {
+			return false
+		}
+		s.emit(Effect{Kind: EffObj, Client: w.req.Client, Request: w.req.ID, Index: w.index, NoPin: w.req.NoPin, Object: o, ID: o.ID})
+		s.countDown(w.req)
+	case waitWait:
+		if w.req.Fetch && !o.Here() {
+			return false
+		}
+		s.emit(Effect{Kind: EffReady, Client: w.req.Client, Request: w.req.ID, Index: w.index})
+		s.countDown(w.req)
+	case waitTask:
+		s.depReady(w.task, o)
+	case waitNode:
+		s.emit(Effect{Kind: EffTell, Node: w.node, Object: o, ID: o.ID})
+	}
+	return true
+}
+
+func (s *State) countDown(r *Request) {
+	if r.left--; r.left == 0 {
+		r.dead = true
+		delete(s.reqs, reqKey{r.Client, r.ID})
+	}
+}
+
+// want starts whatever brings the object's value to those who wait for it:
+// the question to its owner, the transfer, or making it again.
+func (s *State) want(o *Object) {
+	switch o.Where {
+	case Pending:
+		if !o.Owned() && !o.asked {
+			o.asked = true
+			s.emit(Effect{Kind: EffAsk, Node: o.Owner, Object: o, ID: o.ID})
+		}
+	case Remote:
+		if !o.pulling && slices.ContainsFunc(o.waiters, func(w waiter) bool {
+			return w.kind == waitGet || w.kind == waitWait
+		}) {
+			o.pulling = true
+			s.emit(Effect{Kind: EffPull, Object: o, ID: o.ID})
+		}
+	case Lost:
+		s.remake(o)
+	}
+}
+
+// Pull brings an object's value here (an argument of a task that will run
+// here). False: it is here already.
+func (s *State) Pull(o *Object) bool {
+	if o.Here() {
+		return false
+	}
+	if o.Where == Remote && !o.pulling {
+		o.pulling = true
+		s.emit(Effect{Kind: EffPull, Object: o, ID: o.ID})
+	} else {
+		s.want(o)
+	}
+	return true
+}
+
+func (s *State) wait(o *Object, w waiter) {
+	if s.answer(o, w) {
+		return
+	}
+	if len(o.waiters) >= 8 {
+		o.waiters = slices.DeleteFunc(o.waiters, func(w waiter) bool { return w.req != nil && w.req.dead })
+	}
+	o.waiters = append(o.waiters, w)
+	s.want(o)
+}
+
+// Get serves a GET: each object is answered by EffObj once it is here.
+func (s *State) Get(c Client, id uint32, refs []spec.Ref, noPin bool) {
+	s.request(&Request{Client: c, ID: id, Fetch: true, NoPin: noPin, left: len(refs)}, waitGet, refs)
+}
+
+// Wait serves a WAIT: each object is answered by EffReady once it exists, or
+// with fetch once it is here.
+func (s *State) Wait(c Client, id uint32, refs []spec.Ref, fetch bool) {
+	s.request(&Request{Client: c, ID: id, Fetch: fetch, left: len(refs)}, waitWait, refs)
+}
+
+func (s *State) request(r *Request, kind waitKind, refs []spec.Ref) {
+	s.reqs[reqKey{r.Client, r.ID}] = r
+	for i, ref := range refs {
+		s.wait(s.ref(ref), waiter{kind: kind, req: r, index: uint32(i)})
+	}
+}
+
+// Forget ends a request that its client waits for no longer.
+func (s *State) Forget(c Client, id uint32) {
+	k := reqKey{c, id}
+	if r := s.reqs[k]; r != nil {
+		r.dead = true
+		delete(s.reqs, k)
+	}
+}
+
+// Pulled tells that a copy is now in the arena.
+func (s *State) Pulled(id spec.ObjectID, off, size uint64) bool {
+	o := s.objects[id]
+	if o == nil || !o.pulling {
+		return false
+	}
+	o.pulling = false
+	if o.Where != Remote {
+		return false
+	}
+	o.Where, o.Off, o.Size = Arena, off, size
+	s.wake(o)
+	return true
+}
+
+// PulledInline tells the value of an object that turned out to be small, or a
+// failure to fetch it (Err).
+func (s *State) PulledInline(id spec.ObjectID, v Value) {
+	if o := s.objects[id]; o != nil {
+		o.pulling = false
+		s.setValue(o, v)
+	}
+}
+
+// PullFailed tells that none of from has the object any more.
+func (s *State) PullFailed(id spec.ObjectID, from []spec.NodeID) {
+	o := s.objects[id]
+	if o == nil {
+		return
+	}
+	o.pulling = false
+	if o.Where != Remote {
+		return
+	}
+	o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return slices.Contains(from, n) })
+	if !o.Owned() {
+		for _, n := range from {
+			s.emit(Effect{Kind: EffLocLost, Node: o.Owner, Loc: n, ID: o.ID})
+		}
+	}
+	if len(o.Locs) == 0 {
+		s.lose(o)
+	} else {
+		s.want(o)
+	}
+}
+
+// lose marks an object of which no copy is left.
+func (s *State) lose(o *Object) {
+	if o.Owned() {
+		o.Where = Lost
+	} else {
+		o.Where = Pending
+		o.asked = false
+	}
+	if len(o.waiters) > 0 {
+		s.want(o)
+	}
+}
+
+// Evicted tells that a secondary copy left the arena.
+func (s *State) Evicted(id spec.ObjectID) {
+	o := s.objects[id]
+	if o == nil || o.Where != Arena {
+		return
+	}
+	if len(o.Locs) > 0 {
+		o.Where = Remote
+		return
+	}
+	s.lose(o)
+}
+
+// LocationLost is a borrower's word that node has no copy of an object owned here.
+func (s *State) LocationLost(id spec.ObjectID, node spec.NodeID) {
+	o := s.objects[id]
+	if o == nil || !o.Owned() {
+		return
+	}
+	o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return n == node })
+	if o.Where == Remote && len(o.Locs) == 0 {
+		s.lose(o)
+	}
+}
+
+// BorrowedBy records that node refers to an object owned here.
+func (s *State) BorrowedBy(id spec.ObjectID, node spec.NodeID) bool {
+	o := s.objects[id]
+	if o == nil || !o.Owned() || s.dead[node] {
+		return o != nil
+	}
+	if !slices.Contains(o.borrow, node) {
+		o.borrow = append(o.borrow, node)
+	}
+	return true
+}
+
+// UnborrowedBy undoes BorrowedBy.
+func (s *State) UnborrowedBy(id spec.ObjectID, node spec.NodeID) {
+	o := s.objects[id]
+	if o == nil {
+		return
+	}
+	o.borrow = slices.DeleteFunc(o.borrow, func(n spec.NodeID) bool { return n == node })
+	s.settle(o)
+}
+
+// BorrowAcked is the owner's answer to EffBorrow.
+func (s *State) BorrowAcked(id spec.ObjectID) {
+	if o := s.objects[id]; o != nil && o.borrowed {
+		o.acked = true
+		s.dropAdoptions(o)
+	}
+}
+
+func (s *State) dropAdoptions(o *Object) {
+	as := o.adoptions
+	o.adoptions = nil
+	for _, a := range as {
+		if a.left--; a.left == 0 {
+			s.emit(Effect{Kind: EffAdopted, Adoption: a})
+		}
+	}
+}
+
+// Adopt tells, by EffAdopted, when the owners of refs (which the caller has
+// pinned or delivered) know this node. from sent them: what it owns itself
+// needs no wait, because it hears of the borrowing first.
+func (s *State) Adopt(from spec.NodeID, refs []spec.Ref, token any) {
+	a := &Adoption{Token: token, Node: from, left: 1}
+	for _, r := range refs {
+		o := s.objects[r.ID]
+		if o == nil || o.Owned() || o.acked || o.Owner == from || !o.borrowed {
+			continue
+		}
+		a.left++
+		o.adoptions = append(o.adoptions, a)
+	}
+	if a.left--; a.left == 0 {
+		s.emit(Effect{Kind: EffAdopted, Adoption: a})
+	}
+}
+
+// AskedBy serves another node's question for a value: EffTell once it exists.
+func (s *State) AskedBy(id spec.ObjectID, node spec.NodeID) bool {
+	o := s.objects[id]
+	if o == nil {
+		return false
+	}
+	s.wait(o, waiter{kind: waitNode, node: node})
+	return true
+}
+
+// Told fills in the value of a borrowed object, as its owner told it.
+func (s *State) Told(id spec.ObjectID, v Value) {
+	o := s.objects[id]
+	if o == nil || o.Owned() || o.Here() {
+		return
+	}
+	if v.Where == Remote && o.Where == Remote {
+		o.Locs = v.Nodes
+		s.wake(o)
+		return
+	}
+	s.setValue(o, v)
+}
+
+// Hold keeps the primary copy of a result in this node's arena for its owner.
+func (s *State) Hold(r spec.Ref, off, size uint64, nested []spec.Ref) {
+	o := s.objects[r.ID]
+	if o == nil {
+		o = &Object{ID: r.ID, Owner: r.Owner}
+		s.objects[r.ID] = o
+	}
+	if o.Owned() {
+		return
+	}
+	o.hold = true
+	s.setValue(o, Value{Where: Arena, Off: off, Size: size, Refs: nested})
+}
+
+// Unhold gives a held primary copy up.
+func (s *State) Unhold(id spec.ObjectID) {
+	o := s.objects[id]
+	if o == nil || !o.hold {
+		return
+	}
+	o.hold, o.Primary = false, false
+	s.settle(o)
+}
+
+// Free drops the value of an object owned here at a user's wish: from now on
+// it is an error.
+func (s *State) Free(id spec.ObjectID) {
+	o := s.objects[id]
+	if o == nil || !o.Owned() || !o.Known() {
+		return
+	}
+	nested := o.Nested
+	o.Nested = nil
+	s.freeCopies(o)
+	s.fail(o, &spec.ErrorInfo{Type: "ObjectFreedError", Message: "object " + id.String() + " was freed by ray.internal.free",
+		Fields: map[string]any{"object_id": id.String()}})
+	for _, r := range nested {
+		s.unpin(r)
+	}
+}
+
+// NodeDead drops what depended on a node that the head has declared dead.
+// Tasks sent there have failed: failed tells the caller which.
+func (s *State) NodeDead(node spec.NodeID) (failed []*Task) {
+	if s.dead[node] {
+		return nil
+	}
+	s.dead[node] = true
+	var borrowed, lost, orphans []*Object
+	for _, o := range s.objects {
+		if slices.Contains(o.borrow, node) {
+			borrowed = append(borrowed, o)
+		}
+		if slices.Contains(o.Locs, node) {
+			lost = append(lost, o)
+		}
+		if o.Owner == node {
+			orphans = append(orphans, o)
+		}
+	}
+	for _, o := range lost {
+		o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return n == node })
+		if o.Where == Remote && len(o.Locs) == 0 && o.Owner != node {
+			o.pulling = false
+			s.lose(o)
+		}
+	}
+	for _, o := range borrowed {
+		s.UnborrowedBy(o.ID, node)
+	}
+	for _, o := range orphans {
+		s.orphan(o)
+	}
+	for _, t := range s.tasks {
+		if t.Node == node && t.State != TaskDone && t.Kind != KindCreate {
+			failed = append(failed, t)
+		}
+	}
+	return failed
+}
+
+// orphan deals with a borrowed object whose owner is dead.
+func (s *State) orphan(o *Object) {
+	o.pulling = false
+	s.dropAdoptions(o)
+	if o.hold {
+		o.hold = false
+	}
+	if !o.Here() {
+		s.fail(o, ownerDied(o.ID, o.Owner))
+	}
+	s.settle(o)
+}
