@@ -1,0 +1,93 @@
+package objectstore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The arena file: slots first, then data.
+const (
+	slotSize  = 64
+	slotCount = 16384
+	// headerSize is where the data begins.
+	headerSize = slotSize * slotCount
+	pageSize   = 4096
+)
+
+// arena is the mapped file.
+type arena struct {
+	file *os.File
+	mem  []byte
+}
+
+// openArena makes the file for data bytes: a memfd, or an unlinked file under
+// dir where there is none. Nothing is left behind when the process ends.
+func openArena(data uint64, dir string) (*arena, error) {
+	file, err := memfile()
+	if err != nil {
+		if file, err = os.CreateTemp(dir, "ray-arena-*"); err != nil {
+			return nil, fmt.Errorf("object store: no shared memory: %w", err)
+		}
+		_ = os.Remove(file.Name())
+	}
+	size := headerSize + roundUp(data, pageSize)
+	if err := file.Truncate(int64(size)); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("object store of %d bytes: %w", data, err)
+	}
+	mem, err := unix.Mmap(int(file.Fd()), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("object store of %d bytes: map: %w", data, err)
+	}
+	return &arena{file: file, mem: mem}, nil
+}
+
+func memfile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("ray-arena", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "ray-arena"), nil
+}
+
+func (a *arena) bytes(off, size uint64) []byte {
+	return a.mem[headerSize+off : headerSize+off+size : headerSize+off+size]
+}
+
+// slot reads the number that a worker keeps in its slot.
+func (a *arena) slot(i int) uint64 {
+	p := (*uint64)(unsafe.Pointer(&a.mem[i*slotSize]))
+	v := atomic.LoadUint64(p)
+	var raw [8]byte
+	binary.NativeEndian.PutUint64(raw[:], v)
+	return binary.LittleEndian.Uint64(raw[:])
+}
+
+func (a *arena) clearSlot(i int) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&a.mem[i*slotSize])), 0)
+}
+
+// punch gives the pages of an extent back to the system.
+func (a *arena) punch(e extent) error {
+	return unix.Fallocate(int(a.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE,
+		int64(headerSize+e.off), int64(e.size))
+}
+
+// populate makes the pages of an extent exist.
+func (a *arena) populate(off, size uint64) error {
+	return unix.Fallocate(int(a.file.Fd()), 0, int64(headerSize+off), int64(size))
+}
+
+func (a *arena) close() error {
+	err := unix.Munmap(a.mem)
+	if closeErr := a.file.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

@@ -1,0 +1,411 @@
+package objectstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"ray/internal/spec"
+)
+
+// Daemon is the client number of the node daemon itself (transfers, restores).
+const Daemon uint32 = 0
+
+// Errors of the store. FullError wraps ErrFull.
+var (
+	ErrFull     = errors.New("object store is full")
+	ErrUnknown  = errors.New("object is not in this store")
+	ErrExists   = errors.New("object exists already")
+	ErrClosed   = errors.New("object store is closed")
+	ErrDamaged  = errors.New("spilled object is damaged")
+	ErrDiskFull = errors.New("no disk space left to spill objects")
+)
+
+// Config of a Store.
+type Config struct {
+	Capacity uint64 // bytes of objects
+	SpillDir string // made when it is first needed, removed by Close
+	// FullGrace is how long a Create waits for pins to go before ErrFull; 0 means 5 s.
+	FullGrace time.Duration
+	// OnEvict tells that secondary copies were dropped to make room. It runs on
+	// whichever goroutine made the room, without locks held.
+	OnEvict func([]spec.ObjectID)
+	Log     *slog.Logger
+}
+
+// Alloc is room for one object, at an offset of the arena file.
+type Alloc struct {
+	Offset uint64 // of the file that clients map; a multiple of 64
+	Warm   bool   // the client has had these pages mapped: copy, do not pwrite
+}
+
+// Store is the machine's object store. Safe for concurrent use.
+type Store struct {
+	cfg   Config
+	arena *arena
+
+	mu      sync.Mutex
+	table   *table
+	waiting []*request // creates and restores that found no room, in order
+	closed  bool
+	wake    chan struct{}
+	done    chan struct{}
+	ahead   uint64 // fresh bytes to make exist
+	stats   Stats
+}
+
+// Stats are totals since the start, and what is held now, in bytes and objects.
+type Stats struct {
+	Capacity, Used, Spilled         uint64
+	Objects                         int
+	SpilledTotal, RestoredTotal     uint64
+	SpilledObjects, RestoredObjects int
+	Evicted                         int
+}
+
+// request is a Create or restore that waits for room.
+type request struct {
+	client   uint32
+	id       spec.ObjectID
+	size     uint64
+	deadline time.Time
+	done     func(*entry, bool, error)
+}
+
+// New makes a store with its arena.
+func New(cfg Config) (*Store, error) {
+	if cfg.FullGrace == 0 {
+		cfg.FullGrace = 5 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	capacity := roundUp(max(cfg.Capacity, pageSize), pageSize)
+	arena, err := openArena(capacity, os.TempDir())
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, arena: arena, table: newTable(capacity),
+		wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go s.run()
+	return s, nil
+}
+
+// File is the arena, to be handed to clients; the Store keeps it.
+func (s *Store) File() *os.File { return s.arena.file }
+
+// FileSize is how many bytes clients map.
+func (s *Store) FileSize() uint64 { return uint64(len(s.arena.mem)) }
+
+// Slots is the number of slots in the header; SlotOffset where slot i lies.
+func (s *Store) Slots() int                 { return slotCount }
+func (s *Store) SlotOffset(i int) uint64    { return uint64(i) * slotSize }
+func (s *Store) ReadSlot(i int) uint64      { return s.arena.slot(i) }
+func (s *Store) ClearSlot(i int)            { s.arena.clearSlot(i) }
+func (s *Store) fileOffset(e *entry) uint64 { return headerSize + e.off }
+
+// Create finds room for an object of a client. done is called once: before
+// Create returns if there is room, else later from the store's goroutine.
+func (s *Store) Create(client uint32, id spec.ObjectID, size uint64, done func(Alloc, error)) {
+	s.reserve(client, id, size, func(e *entry, warm bool, err error) {
+		if err != nil {
+			done(Alloc{}, err)
+			return
+		}
+		done(Alloc{Offset: s.fileOffset(e), Warm: warm}, nil)
+	})
+}
+
+func (s *Store) reserve(client uint32, id spec.ObjectID, size uint64, done func(*entry, bool, error)) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		done(nil, false, ErrClosed)
+		return
+	}
+	if e := s.table.objects[id]; e != nil && e.inArena {
+		s.mu.Unlock()
+		done(nil, false, fmt.Errorf("create %s: %w", id, ErrExists))
+		return
+	}
+	if len(s.waiting) == 0 {
+		e, warm, evicted, ok := s.tryCreate(client, id, size)
+		if ok {
+			s.aheadOf(size, warm)
+			s.mu.Unlock()
+			s.evicted(evicted)
+			done(e, warm, nil)
+			return
+		}
+		defer s.evicted(evicted)
+	}
+	s.waiting = append(s.waiting, &request{client: client, id: id, size: size,
+		deadline: time.Now().Add(s.cfg.FullGrace), done: done})
+	s.mu.Unlock()
+	s.poke()
+}
+
+// tryCreate allocates, dropping secondary copies if that helps. Lock held.
+func (s *Store) tryCreate(client uint32, id spec.ObjectID, size uint64) (e *entry, warm bool, evicted []spec.ObjectID, ok bool) {
+	if roundUp(size, align) > s.table.alloc.size {
+		return nil, false, nil, false
+	}
+	for {
+		if e, warm, ok = s.table.create(client, id, size); ok {
+			return e, warm, evicted, true
+		}
+		victims := s.table.victims(false, size)
+		if len(victims) == 0 {
+			return nil, false, evicted, false
+		}
+		for _, v := range victims {
+			evicted = append(evicted, v.id)
+			s.removeFile(s.table.remove(v))
+			s.stats.Evicted++
+		}
+	}
+}
+
+func (s *Store) evicted(ids []spec.ObjectID) {
+	if len(ids) > 0 && s.cfg.OnEvict != nil {
+		s.cfg.OnEvict(ids)
+	}
+}
+
+// Seal makes a written object readable. primary copies are never dropped,
+// only spilled, until Delete.
+func (s *Store) Seal(client uint32, id spec.ObjectID, primary bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.table.objects[id]
+	switch {
+	case e == nil:
+		return fmt.Errorf("seal %s: %w", id, ErrUnknown)
+	case e.creator != client:
+		return fmt.Errorf("seal %s: it was created by another client", id)
+	}
+	e.sealed, e.primary = true, primary
+	if !e.pinned() {
+		delete(s.table.clients[client], e)
+	}
+	return nil
+}
+
+// Abort gives an unsealed allocation back. An unknown one is no error.
+func (s *Store) Abort(client uint32, id spec.ObjectID) {
+	s.mu.Lock()
+	if e := s.table.objects[id]; e != nil && !e.sealed && e.creator == client {
+		s.table.remove(e)
+	}
+	s.mu.Unlock()
+	s.poke()
+}
+
+// SetPrimary changes whether the copy may be dropped.
+func (s *Store) SetPrimary(id spec.ObjectID, primary bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.table.objects[id]; e != nil {
+		e.primary = primary
+	}
+}
+
+// Has tells whether the object is sealed here, in memory or spilled.
+func (s *Store) Has(id spec.ObjectID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.table.objects[id]
+	return e != nil && e.sealed
+}
+
+// Get pins an object for a client and tells where it lies. done is called
+// once: before Get returns if the object is in memory, else when it has been
+// restored from disk.
+func (s *Store) Get(client uint32, id spec.ObjectID, done func(offset, size uint64, err error)) {
+	s.mu.Lock()
+	e := s.table.objects[id]
+	if e == nil || !e.sealed {
+		s.mu.Unlock()
+		done(0, 0, fmt.Errorf("get %s: %w", id, ErrUnknown))
+		return
+	}
+	if e.inArena {
+		s.table.pin(client, e)
+		off, size := s.fileOffset(e), e.size
+		s.mu.Unlock()
+		done(off, size, nil)
+		return
+	}
+	s.mu.Unlock()
+	s.restore(client, e, done)
+}
+
+// Unpin takes n pins of a client back.
+func (s *Store) Unpin(client uint32, id spec.ObjectID, n int) {
+	s.mu.Lock()
+	if e := s.table.objects[id]; e != nil && e.pins[client] > 0 {
+		s.table.unpin(client, e, n)
+	} else {
+		for z := range s.table.zombies {
+			if z.id == id && z.pins[client] > 0 {
+				s.table.unpin(client, z, n)
+				break
+			}
+		}
+	}
+	pending := len(s.waiting) > 0
+	s.mu.Unlock()
+	if pending {
+		s.poke()
+	}
+}
+
+// Delete forgets objects. Bytes that a client still has pinned stay until it
+// lets go.
+func (s *Store) Delete(ids ...spec.ObjectID) {
+	s.mu.Lock()
+	for _, id := range ids {
+		if e := s.table.objects[id]; e != nil {
+			s.removeFile(s.table.remove(e))
+		}
+	}
+	pending := len(s.waiting) > 0
+	s.mu.Unlock()
+	if pending {
+		s.poke()
+	}
+}
+
+// ReleaseClient gives back everything of a client whose process is gone.
+func (s *Store) ReleaseClient(client uint32) {
+	s.mu.Lock()
+	s.table.releaseClient(client)
+	kept := s.waiting[:0]
+	var dropped []*request
+	for _, r := range s.waiting {
+		if r.client == client && client != Daemon {
+			dropped = append(dropped, r)
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	s.waiting = kept
+	s.mu.Unlock()
+	for _, r := range dropped {
+		r.done(nil, false, ErrClosed)
+	}
+	s.poke()
+}
+
+// View reads an object in place: call release when done with the bytes. A
+// spilled object is read from its file.
+func (s *Store) View(id spec.ObjectID) (data []byte, release func(), err error) {
+	s.mu.Lock()
+	e := s.table.objects[id]
+	if e == nil || !e.sealed {
+		s.mu.Unlock()
+		return nil, nil, fmt.Errorf("read %s: %w", id, ErrUnknown)
+	}
+	if e.inArena {
+		s.table.pin(Daemon, e)
+		data = s.arena.bytes(e.off, e.size)
+		s.mu.Unlock()
+		return data, func() { s.Unpin(Daemon, id, 1) }, nil
+	}
+	file := e.file
+	s.mu.Unlock()
+	data, err = readSpill(file, id)
+	return data, func() {}, err
+}
+
+// Bytes is the memory at a file offset that Create gave, for the daemon's own writing.
+func (s *Store) Bytes(offset, size uint64) []byte {
+	return s.arena.bytes(offset-headerSize, size)
+}
+
+// Holding describes one object for people and for FullError.
+type Holding struct {
+	ID      spec.ObjectID
+	Size    uint64
+	Pins    int // how many clients have it pinned
+	Primary bool
+	Sealed  bool
+	Spilled bool
+}
+
+// List gives the objects, biggest first, at most limit (0 = all).
+func (s *Store) List(limit int) []Holding {
+	s.mu.Lock()
+	out := make([]Holding, 0, len(s.table.objects))
+	for _, e := range s.table.objects {
+		out = append(out, Holding{ID: e.id, Size: e.size, Pins: len(e.pins), Primary: e.primary,
+			Sealed: e.sealed, Spilled: !e.inArena})
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out, func(a, b Holding) int { return int(int64(b.Size) - int64(a.Size)) })
+	if limit > 0 && len(out) > limit {
+		out = out[:limit]
+	}
+	return out
+}
+
+// Stats takes the figures of now.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Capacity, st.Used = s.table.alloc.size, s.table.alloc.used
+	st.Spilled, st.Objects = s.table.spilled, len(s.table.objects)
+	return st
+}
+
+// Trim gives pages that stayed free since the last Trim back to the system,
+// leaving some for the next objects. Call it every few seconds.
+func (s *Store) Trim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	spare := min(s.table.alloc.size/4, 512<<20)
+	for _, e := range s.table.alloc.trim(pageSize, spare) {
+		if err := s.arena.punch(e); err != nil {
+			s.cfg.Log.Warn("object store: pages could not be returned", "error", err)
+			return
+		}
+	}
+}
+
+// Close ends the store: waiting requests fail, spill files are removed.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	waiting := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	s.poke()
+	<-s.done
+	for _, r := range waiting {
+		r.done(nil, false, ErrClosed)
+	}
+	err := s.arena.close()
+	if s.cfg.SpillDir != "" {
+		err = errors.Join(err, os.RemoveAll(s.cfg.SpillDir))
+	}
+	return err
+}
+
+func (s *Store) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

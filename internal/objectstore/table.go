@@ -1,0 +1,173 @@
+package objectstore
+
+import (
+	"cmp"
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// entry is one object of the table.
+type entry struct {
+	id      spec.ObjectID
+	off     uint64
+	size    uint64
+	creator uint32
+	sealed  bool
+	primary bool   // must not be dropped, only spilled
+	gone    bool   // deleted; bytes stay until the last pin goes
+	file    string // spill file; "" if never spilled
+	inArena bool
+	busy    bool // being spilled or restored
+	pins    map[uint32]int
+	used    uint64 // table clock of the last use, for eviction
+}
+
+func (e *entry) pinned() bool { return len(e.pins) > 0 }
+
+// table is what the store knows of its objects; pure bookkeeping.
+type table struct {
+	alloc   *allocator
+	objects map[spec.ObjectID]*entry
+	zombies map[*entry]bool // gone, still pinned
+	clients map[uint32]map[*entry]bool
+	clock   uint64
+	spilled uint64 // bytes on disk
+}
+
+func newTable(size uint64) *table {
+	return &table{
+		alloc:   newAllocator(size),
+		objects: map[spec.ObjectID]*entry{},
+		zombies: map[*entry]bool{},
+		clients: map[uint32]map[*entry]bool{},
+	}
+}
+
+func (t *table) touch(e *entry) { t.clock++; e.used = t.clock }
+
+// note remembers that a client has something to do with e.
+func (t *table) note(client uint32, e *entry) {
+	set := t.clients[client]
+	if set == nil {
+		set = map[*entry]bool{}
+		t.clients[client] = set
+	}
+	set[e] = true
+}
+
+// create allocates; ok is false if there is no room.
+func (t *table) create(client uint32, id spec.ObjectID, size uint64) (e *entry, warm, ok bool) {
+	off, warm, ok := t.alloc.alloc(client, size)
+	if !ok {
+		return nil, false, false
+	}
+	e = &entry{id: id, off: off, size: size, creator: client, inArena: true}
+	t.objects[id] = e
+	t.note(client, e)
+	t.touch(e)
+	return e, warm, true
+}
+
+func (t *table) pin(client uint32, e *entry) {
+	if e.pins == nil {
+		e.pins = map[uint32]int{}
+	}
+	e.pins[client]++
+	t.note(client, e)
+	t.touch(e)
+}
+
+// unpin takes n pins of a client back; a deleted object goes with its last pin.
+func (t *table) unpin(client uint32, e *entry, n int) {
+	had := e.pins[client]
+	if had == 0 {
+		return
+	}
+	if n >= had {
+		delete(e.pins, client)
+		if e.sealed || e.creator != client {
+			delete(t.clients[client], e)
+		}
+	} else {
+		e.pins[client] = had - n
+	}
+	if e.gone && !e.pinned() && !e.busy {
+		t.drop(e)
+	}
+}
+
+// drop frees the bytes of e in the arena and forgets it if it is gone.
+func (t *table) drop(e *entry) {
+	if e.inArena {
+		t.alloc.release(e.off, e.size, e.creator)
+		e.inArena = false
+	}
+	if e.gone {
+		delete(t.zombies, e)
+		if set := t.clients[e.creator]; set != nil {
+			delete(set, e)
+		}
+	}
+}
+
+// remove deletes the object id; its bytes go now or with their last pin. It
+// returns the spill file that is not needed any more, if any.
+func (t *table) remove(e *entry) (file string) {
+	if e.gone {
+		return ""
+	}
+	e.gone = true
+	if t.objects[e.id] == e {
+		delete(t.objects, e.id)
+	}
+	if e.file != "" {
+		file, e.file = e.file, ""
+		t.spilled -= e.size
+	}
+	if e.pinned() || e.busy {
+		t.zombies[e] = true
+	} else {
+		t.drop(e)
+	}
+	return file
+}
+
+// releaseClient gives back all pins and unsealed objects of a client. The ids
+// of the unsealed ones are returned.
+func (t *table) releaseClient(client uint32) (aborted []spec.ObjectID) {
+	for e := range t.clients[client] {
+		if !e.sealed && e.creator == client && !e.gone {
+			aborted = append(aborted, e.id)
+			delete(e.pins, client)
+			t.remove(e)
+			continue
+		}
+		if n := e.pins[client]; n > 0 {
+			t.unpin(client, e, n)
+		}
+	}
+	delete(t.clients, client)
+	t.alloc.forgetClient(client)
+	return aborted
+}
+
+// victims lists objects that can make room for need bytes, least recently used
+// first: secondary copies if primary is false (they are dropped), else primary
+// copies (they are spilled, or dropped if a spill file exists already).
+func (t *table) victims(primary bool, need uint64) []*entry {
+	var all []*entry
+	for _, e := range t.objects {
+		if e.sealed && e.inArena && !e.pinned() && !e.busy && e.primary == primary {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.used, b.used) })
+	var sum uint64
+	for i, e := range all {
+		if sum += roundUp(e.size, align); sum >= need {
+			return all[:i+1]
+		}
+	}
+	return all
+}
