@@ -1,0 +1,189 @@
+package gcs
+
+import (
+	"fmt"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+)
+
+// ActorEnded records the end of an incarnation: it is started again if it may
+// be, else the actor is dead.
+func (t *Tables) ActorEnded(e wire.ActorEnded, from spec.NodeID, now int64) (c Change) {
+	a := t.edit(e.ActorID)
+	if a == nil || a.Info.State == spec.ActorDead || a.Info.Incarnation != e.Incarnation || a.Info.NodeID.IsZero() {
+		return c
+	}
+	if from != a.Info.NodeID && from != a.Info.Owner {
+		return c
+	}
+	if e.Refused {
+		a.Info.NodeID, a.Info.WorkerID, a.Info.PID = spec.NodeID{}, spec.WorkerID{}, 0
+		t.putActor(&c, a)
+		c.effect(Replan{})
+		return c
+	}
+	cause := e.Cause
+	if cause == nil {
+		cause = diedError(a, "The actor's process has ended.")
+	}
+	if e.Intended || e.InitFailed {
+		t.bury(&c, a, cause, now)
+		return c
+	}
+	t.restartOrBury(&c, a, cause, now)
+	return c
+}
+
+// restartOrBury is for an incarnation that ended against its will.
+func (t *Tables) restartOrBury(c *Change, a *Actor, cause *spec.ErrorInfo, now int64) {
+	o := a.Info.Options
+	started := a.Info.State != spec.ActorPending // a constructor that never ran is no restart
+	mayStart := !a.OwnerGone || len(a.Create.Stored) > 0
+	switch {
+	case a.Unreferenced || !mayStart:
+	case !started:
+		a.Info.NodeID = spec.NodeID{}
+		t.putActor(c, a)
+		c.effect(Replan{})
+		return
+	case o.MaxRestarts < 0 || a.Info.Restarts < o.MaxRestarts:
+		a.Info.State = spec.ActorRestarting
+		a.Info.Restarts++
+		a.Info.NodeID, a.Info.WorkerID, a.Info.PID = spec.NodeID{}, spec.WorkerID{}, 0
+		t.putActor(c, a)
+		c.effect(Replan{})
+		return
+	}
+	t.bury(c, a, cause, now)
+}
+
+// bury ends an actor for good and frees its name.
+func (t *Tables) bury(c *Change, a *Actor, cause *spec.ErrorInfo, now int64) {
+	a.Info.State, a.Info.Death, a.Info.Reason = spec.ActorDead, cause, ""
+	a.EndMS = now
+	if len(a.Create.Stored) > 0 {
+		a.Create.Stored = nil
+		c.remove(tableStored, a.Info.ID.String())
+	}
+	if t.names[a.name()] == a.Info.ID {
+		delete(t.names, a.name())
+	}
+	t.putActor(c, a)
+	delete(t.watch, a.Info.ID)
+	if old, full := t.endedActors.add(a.Info.ID, keptActors); full {
+		delete(t.actors, old)
+		c.remove(tableActors, old.String())
+	}
+	c.effect(Replan{}) // its resources are free
+}
+
+func diedError(a *Actor, why string) *spec.ErrorInfo {
+	fields := map[string]any{
+		"actor_id": a.Info.ID.String(), "class_name": a.Info.Options.ClassName, "cause": why,
+		"namespace": a.Info.Options.Namespace, "name": a.Info.Options.Name,
+	}
+	if a.Info.PID != 0 {
+		fields["pid"] = a.Info.PID
+	}
+	return &spec.ErrorInfo{Type: "ActorDiedError", Message: "The actor died unexpectedly before finishing this task.\n\tcause: " + why, Fields: fields}
+}
+
+// KillActor is ray.kill: with noRestart the actor is dead at once, else its
+// process ends and it is started again if it may be.
+func (t *Tables) KillActor(id spec.ActorID, noRestart bool, reason string, now int64) (c Change, ok bool) {
+	a := t.edit(id)
+	if a == nil {
+		return c, false
+	}
+	if a.Info.State == spec.ActorDead {
+		return c, true
+	}
+	if a.placed() {
+		c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: id, NoRestart: noRestart, Reason: reason}})
+	}
+	if noRestart {
+		t.bury(&c, a, diedError(a, reason), now)
+	}
+	return c, true
+}
+
+// UnreferenceActor ends an actor whose last handle is gone, after what is queued.
+func (t *Tables) UnreferenceActor(id spec.ActorID, now int64) (c Change) {
+	a := t.edit(id)
+	if a == nil || a.Info.State == spec.ActorDead || a.Info.Options.Detached || a.Unreferenced {
+		return c
+	}
+	a.Unreferenced = true
+	switch {
+	case !a.placed():
+		t.bury(&c, a, diedError(a, "The actor is dead because all references to the actor were removed."), now)
+	case a.Info.State == spec.ActorAlive:
+		t.putActor(&c, a)
+		c.effect(KillActor{a.Info.NodeID, outOfScope(id)})
+	default: // being started: ActorStarted ends it
+		t.putActor(&c, a)
+	}
+	return c
+}
+
+// endActorsOfJob ends what a job leaves behind; detached actors stay, but
+// their creation spec is the stored one from now on.
+func (t *Tables) endActorsOfJob(job spec.JobID, now int64) (c Change) {
+	for _, a := range t.livingActors() {
+		if a.Info.JobID != job {
+			continue
+		}
+		if a.Info.Options.Detached && a.Info.State != spec.ActorDependenciesUnready {
+			if len(a.Create.Stored) > 0 && !a.OwnerGone {
+				a.OwnerGone = true
+				t.putActor(&c, a)
+			}
+			continue
+		}
+		if a.placed() {
+			c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, NoRestart: true, Reason: "the job has ended"}})
+		}
+		t.bury(&c, a, diedError(a, "The actor is dead because its owner has died: the job has ended."), now)
+	}
+	return c
+}
+
+// livingActors are copies of the rows that are not dead.
+func (t *Tables) livingActors() []*Actor {
+	var out []*Actor
+	for _, a := range t.Actors() {
+		if a.Info.State != spec.ActorDead {
+			row := a
+			out = append(out, &row)
+		}
+	}
+	return out
+}
+
+func (t *Tables) actorsOfDeadNode(id spec.NodeID, reason string, now int64) (c Change) {
+	for _, a := range t.livingActors() {
+		onNode := a.placed() && a.Info.NodeID == id
+		if a.Info.Owner == id && !a.OwnerGone {
+			if !a.Info.Options.Detached {
+				if a.placed() && !onNode {
+					c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, NoRestart: true, Reason: "the node that owned the actor died"}})
+				}
+				t.bury(&c, a, diedError(a, fmt.Sprintf("The actor is dead because its owner has died. Owner node: %s (%s).", id, reason)), now)
+				continue
+			}
+			a.OwnerGone = true
+			if !onNode {
+				t.putActor(&c, a)
+				if a.Info.State != spec.ActorAlive && a.placed() { // the owner may not have passed the order on
+					c.effect(t.startEffect(a))
+				}
+				continue
+			}
+		}
+		if onNode {
+			t.restartOrBury(&c, a, diedError(a, fmt.Sprintf("The node of the actor died: %s (%s).", id, reason)), now)
+		}
+	}
+	return c
+}

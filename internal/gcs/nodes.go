@@ -1,0 +1,140 @@
+package gcs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"ray/internal/spec"
+)
+
+func (t *Tables) putNode(c *Change, n *spec.Node) {
+	t.nodes[n.ID] = n
+	row := *n
+	row.Available, row.Activity = nil, nil // soft: told again by the next heartbeat
+	c.putJSON(tableNodes, n.ID.String(), row)
+	c.effect(NodeChanged{*n})
+}
+
+// Join admits a node, new or known. A node that was declared dead does not
+// come back: it must join under a new id.
+func (t *Tables) Join(info spec.NodeInfo, now int64) (c Change, err error) {
+	old := t.nodes[info.ID]
+	if old != nil && old.State == spec.NodeDead {
+		return c, fmt.Errorf("node %s was declared dead (%s): it must join again as a new node", info.ID, old.DeathReason)
+	}
+	n := &spec.Node{NodeInfo: info, State: spec.NodeAlive, Available: info.Total.Clone()}
+	if old != nil {
+		n.State = old.State
+	}
+	if n.StartMS == 0 {
+		n.StartMS = now
+	}
+	t.putNode(&c, n)
+	c.effect(Replan{})
+	if old == nil {
+		c.effect(Tell{"INFO", "node", fmt.Sprintf("Node %s joined (%s).", nodeText(n), n.Total)})
+	}
+	return c, nil
+}
+
+// SetNode takes over a node's soft state.
+func (t *Tables) SetNode(id spec.NodeID, total, available spec.Resources, idleMS int64, activity []string, draining bool) (c Change) {
+	n := t.nodes[id]
+	if n == nil || n.State == spec.NodeDead {
+		return c
+	}
+	row := *n
+	row.Total, row.Available, row.IdleMS, row.Activity = total, available, idleMS, activity
+	t.nodes[id] = &row
+	if draining && row.State == spec.NodeAlive {
+		row.State = spec.NodeDraining
+		t.putNode(&c, &row)
+	}
+	return c
+}
+
+// NodeDraining marks a node that takes no new work.
+func (t *Tables) NodeDraining(id spec.NodeID) (c Change) {
+	if n := t.nodes[id]; n != nil && n.State == spec.NodeAlive {
+		row := *n
+		row.State = spec.NodeDraining
+		t.putNode(&c, &row)
+	}
+	return c
+}
+
+// NodeDead declares a node dead, with all that follows: its actors and
+// bundles are placed again, what it owned ends, its drivers' jobs finish.
+func (t *Tables) NodeDead(id spec.NodeID, reason string, expected bool, now int64) (c Change) {
+	old := t.nodes[id]
+	if old == nil || old.State == spec.NodeDead {
+		return c
+	}
+	row := *old
+	row.State, row.DeathReason, row.EndMS, row.Available = spec.NodeDead, reason, now, nil
+	t.putNode(&c, &row)
+	if last, full := t.endedNodes.add(id, keptNodes); full {
+		delete(t.nodes, last)
+		c.remove(tableNodes, last.String())
+	}
+	severity := "WARNING"
+	if expected {
+		severity = "INFO"
+	}
+	c.effect(Tell{severity, "node", fmt.Sprintf("Node %s left: %s.", nodeText(&row), reason)})
+	for _, job := range t.RunningDrivers(id) {
+		c.Merge(t.FinishJob(job, "The node of the driver died: "+reason, true, now))
+	}
+	c.Merge(t.actorsOfDeadNode(id, reason, now))
+	c.Merge(t.bundlesOfDeadNode(id))
+	for _, nodes := range t.watch {
+		delete(nodes, id)
+	}
+	c.effect(Replan{})
+	return c
+}
+
+func nodeText(n *spec.Node) string {
+	text := n.ID.String()[:8]
+	if n.Name != "" && n.Name != n.IP {
+		text = n.Name
+	}
+	if n.NodeType != "" {
+		text += ", type " + n.NodeType
+	}
+	return text + " at " + n.IP
+}
+
+// Node gives a row.
+func (t *Tables) Node(id spec.NodeID) (spec.Node, bool) {
+	if n := t.nodes[id]; n != nil {
+		return *n, true
+	}
+	return spec.Node{}, false
+}
+
+// Nodes lists the node table: living nodes first, the head's node before
+// them, each group by the time of joining.
+func (t *Tables) Nodes() []spec.Node {
+	out := make([]spec.Node, 0, len(t.nodes))
+	for _, n := range t.nodes {
+		out = append(out, *n)
+	}
+	slices.SortFunc(out, func(a, b spec.Node) int {
+		return cmp.Or(boolOrder(a.State == spec.NodeDead, b.State == spec.NodeDead), boolOrder(b.Head, a.Head),
+			cmp.Compare(a.StartMS, b.StartMS), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	return out
+}
+
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	default:
+		return -1
+	}
+}

@@ -1,0 +1,340 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// BundleRequest asks for nodes for the bundles of a group.
+type BundleRequest struct {
+	Bundles  []spec.Resources
+	Labels   []map[string]string // of each bundle; nil = none
+	Strategy string
+	SoftNode spec.NodeID // STRICT_PACK: tried first
+	// Fixed holds the node of each bundle that has one already; zero = wanted.
+	Fixed []spec.NodeID
+}
+
+// PlaceBundles finds a node for every bundle without one, all or none, and
+// takes them off the snapshot. Without a plan, reason says why, and
+// infeasible that no plan would exist even if all nodes were free.
+func (c *Cluster) PlaceBundles(req BundleRequest) (plan []spec.NodeID, reason string, infeasible bool) {
+	b := newBundler(c, req, false)
+	if b.solve() {
+		for i, n := range b.plan {
+			if n != nil && !b.fixed(i) {
+				n.real.take(req.Bundles[i], 1, 0)
+			}
+		}
+		return b.ids(), "", false
+	}
+	empty := newBundler(c, req, true)
+	if empty.solve() {
+		return nil, "the nodes that could hold its bundles are busy", false
+	}
+	return nil, empty.why(), true
+}
+
+// slot is a node with what is left of it during the search.
+type slot struct {
+	real *Node
+	free spec.Resources
+	held int // bundles of this group
+}
+
+type bundler struct {
+	req   BundleRequest
+	slots []*slot
+	plan  []*slot
+}
+
+func newBundler(c *Cluster, req BundleRequest, empty bool) *bundler {
+	b := &bundler{req: req, plan: make([]*slot, len(req.Bundles))}
+	for i := range c.Nodes {
+		n := &c.Nodes[i]
+		if n.Draining {
+			continue
+		}
+		free := n.Available
+		if empty {
+			free = n.Total
+		}
+		b.slots = append(b.slots, &slot{real: n, free: free.Clone()})
+	}
+	for i := range req.Bundles {
+		for _, s := range b.slots {
+			if b.fixed(i) && s.real.ID == req.Fixed[i] {
+				b.plan[i] = s
+				s.held++
+			}
+		}
+	}
+	return b
+}
+
+func (b *bundler) fixed(i int) bool { return len(b.req.Fixed) > i && !b.req.Fixed[i].IsZero() }
+
+// wanted are the bundles to place, largest first.
+func (b *bundler) wanted() []int {
+	var out []int
+	for i := range b.req.Bundles {
+		if !b.fixed(i) {
+			out = append(out, i)
+		}
+	}
+	slices.SortStableFunc(out, func(x, y int) int { return cmp.Compare(b.size(y), b.size(x)) })
+	return out
+}
+
+// size compares bundles: GPUs count most, then the sum of the rest.
+func (b *bundler) size(i int) float64 {
+	total := 0.0
+	for k, v := range b.req.Bundles[i] {
+		switch k {
+		case spec.Memory, spec.ObjectStoreMemory:
+			total += v.Float() / (1 << 30)
+		case spec.GPU:
+			total += 1e6 * v.Float()
+		default:
+			total += v.Float()
+		}
+	}
+	return total
+}
+
+func (b *bundler) allows(s *slot, i int) bool {
+	if len(b.req.Labels) > i {
+		if _, ok := matchAll(s.real.Labels, b.req.Labels[i]); !ok {
+			return false
+		}
+	}
+	return s.free.Fits(b.req.Bundles[i])
+}
+
+func (b *bundler) put(s *slot, i int) {
+	if s.free == nil {
+		s.free = spec.Resources{}
+	}
+	s.free.Sub(b.req.Bundles[i])
+	s.held++
+	b.plan[i] = s
+}
+
+func (b *bundler) solve() bool {
+	switch b.req.Strategy {
+	case spec.StrictPack:
+		return b.onOne()
+	case spec.StrictSpread:
+		return b.apart()
+	case spec.Spread:
+		return b.each(func(x, y *slot) int {
+			return cmp.Or(cmp.Compare(x.held, y.held), cmp.Compare(x.real.utilisation(nil), y.real.utilisation(nil)))
+		})
+	default:
+		return b.onOne() || b.each(func(x, y *slot) int {
+			return cmp.Or(-cmp.Compare(x.held, y.held), -cmp.Compare(b.fits(x), b.fits(y)))
+		})
+	}
+}
+
+// fits is how many of the wanted bundles a node could hold, first come.
+func (b *bundler) fits(s *slot) int {
+	free, count := s.free.Clone(), 0
+	for _, i := range b.wanted() {
+		if b.plan[i] == nil && free.Fits(b.req.Bundles[i]) {
+			free.Sub(b.req.Bundles[i])
+			count++
+		}
+	}
+	return count
+}
+
+// onOne puts all on one node: where the fixed ones are, else the soft node,
+// else the one that it fills best.
+func (b *bundler) onOne() bool {
+	var home *slot
+	for i := range b.req.Bundles {
+		if b.fixed(i) {
+			if b.plan[i] == nil || home != nil && home != b.plan[i] {
+				return false
+			}
+			home = b.plan[i]
+		}
+	}
+	var best *slot
+	for _, s := range b.slots {
+		if home != nil && s != home || !b.holdsAll(s) {
+			continue
+		}
+		if best == nil || b.tighter(s, best) {
+			best = s
+		}
+	}
+	if best == nil {
+		return false
+	}
+	for _, i := range b.wanted() {
+		b.put(best, i)
+	}
+	return true
+}
+
+func (b *bundler) holdsAll(s *slot) bool {
+	sum := spec.Resources{}
+	for _, i := range b.wanted() {
+		if !b.allows(s, i) {
+			return false
+		}
+		sum.Add(b.req.Bundles[i])
+	}
+	return s.free.Fits(sum)
+}
+
+func (b *bundler) tighter(x, y *slot) bool {
+	if soft := b.req.SoftNode; !soft.IsZero() && (x.real.ID == soft) != (y.real.ID == soft) {
+		return x.real.ID == soft
+	}
+	if xg, yg := x.real.Total[spec.GPU] > 0, y.real.Total[spec.GPU] > 0; xg != yg && !b.wantsGPU() {
+		return yg
+	}
+	return x.free[spec.CPU] < y.free[spec.CPU]
+}
+
+func (b *bundler) wantsGPU() bool {
+	return slices.ContainsFunc(b.req.Bundles, func(r spec.Resources) bool { return r[spec.GPU] > 0 })
+}
+
+// each places bundles one by one on the best node in order.
+func (b *bundler) each(order func(x, y *slot) int) bool {
+	for _, i := range b.wanted() {
+		var best *slot
+		for _, s := range b.slots {
+			if !b.allows(s, i) {
+				continue
+			}
+			gpu := 0
+			if best != nil && b.req.Bundles[i][spec.GPU] == 0 {
+				gpu = cmp.Compare(boolInt(s.real.Total[spec.GPU] > 0), boolInt(best.real.Total[spec.GPU] > 0))
+			}
+			if best == nil || cmp.Or(order(s, best), gpu) < 0 {
+				best = s
+			}
+		}
+		if best == nil {
+			return false
+		}
+		b.put(best, i)
+	}
+	return true
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// apart gives every bundle a node of its own: a matching by augmenting paths,
+// so that a plan is found whenever there is one.
+func (b *bundler) apart() bool {
+	taken := map[*slot]int{}
+	for i := range b.req.Bundles {
+		if b.fixed(i) && b.plan[i] != nil {
+			taken[b.plan[i]] = -1
+		}
+	}
+	var seen map[*slot]bool
+	var try func(i int) bool
+	try = func(i int) bool {
+		for _, s := range b.slots {
+			holder, full := taken[s]
+			if seen[s] || full && holder < 0 || !b.allows(s, i) {
+				continue
+			}
+			seen[s] = true
+			if !full || try(holder) {
+				taken[s] = i
+				return true
+			}
+		}
+		return false
+	}
+	for _, i := range b.wanted() {
+		seen = map[*slot]bool{}
+		if !try(i) {
+			return false
+		}
+	}
+	for s, i := range taken {
+		if i >= 0 {
+			b.plan[i] = s
+		}
+	}
+	return true
+}
+
+func (b *bundler) ids() []spec.NodeID {
+	out := make([]spec.NodeID, len(b.plan))
+	for i, s := range b.plan {
+		if s != nil {
+			out[i] = s.real.ID
+		}
+	}
+	return out
+}
+
+// why explains a group that no set of free nodes could hold.
+func (b *bundler) why() string {
+	fresh := &bundler{req: b.req, slots: b.slots, plan: make([]*slot, len(b.plan))}
+	for _, i := range fresh.wanted() {
+		ok := slices.ContainsFunc(fresh.slots, func(s *slot) bool {
+			return s.real.Total.Fits(b.req.Bundles[i]) && (len(b.req.Labels) <= i || matches(s, b.req.Labels[i]))
+		})
+		if !ok {
+			return fmt.Sprintf("no node has %s, which bundle %d needs%s", text(b.req.Bundles[i]), i, fresh.near(i))
+		}
+	}
+	switch b.req.Strategy {
+	case spec.StrictPack:
+		sum := spec.Resources{}
+		for _, i := range fresh.wanted() {
+			sum.Add(b.req.Bundles[i])
+		}
+		return "no single node has " + text(sum) + ", which the bundles need together (STRICT_PACK)"
+	case spec.StrictSpread:
+		return fmt.Sprintf("STRICT_SPREAD needs a node for each of its %d bundles; %d take work", len(b.req.Bundles), len(b.slots))
+	default:
+		return "the nodes are too small for all bundles together"
+	}
+}
+
+func matches(s *slot, labels map[string]string) bool {
+	_, ok := matchAll(s.real.Labels, labels)
+	return ok
+}
+
+// near names the node that misses least for a bundle.
+func (b *bundler) near(i int) string {
+	var best *slot
+	least := math.Inf(1)
+	for _, s := range b.slots {
+		gap := 0.0
+		for k, v := range b.req.Bundles[i] {
+			if s.real.Total[k] < v {
+				gap += 1 - 0.5*s.real.Total[k].Float()/v.Float()
+			}
+		}
+		if gap < least {
+			best, least = s, gap
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return fmt.Sprintf("; nearest: %s has %s", best.real, text(best.real.Total))
+}
