@@ -1,0 +1,1 @@
+"""Helpers that tests and libraries of others import from this place."""
