@@ -267,3 +267,11 @@ func labels(n *Node) string {
 	}
 	return string(data)
 }
+
+// UpToDate tells whether the host has the files and the set-up that the
+// cluster file asks for now.
+func UpToDate(ctx context.Context, n Node) (bool, error) {
+	r := &Run{Node: n, report: func(Phase, string) {}}
+	err := r.compare(ctx)
+	return r.same, err
+}

@@ -16,7 +16,7 @@ var (
 		"ray stop",
 		"ulimit -n 65536; ray start --address=$RAY_HEAD_IP:6379 --object-manager-port=8076",
 	}
-	processHeadStart   = []any{"ray start --head --port=0 --dashboard-port=0 --autoscaling-config=" + BootstrapPath}
+	processHeadStart   = []any{"ray stop", "ray start --head --port=0 --dashboard-port=0 --autoscaling-config=" + BootstrapPath}
 	processWorkerStart = []any{"ray start --address=$RAY_HEAD_ADDRESS"}
 )
 

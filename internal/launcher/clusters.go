@@ -1,0 +1,90 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"ray/internal/cluster"
+)
+
+// Summary is one line of `ray clusters`.
+type Summary struct {
+	Name     string `json:"name"`
+	Provider string `json:"provider"`
+	Current  bool   `json:"current"`
+	Head     string `json:"head"` // up, down or unknown
+	Workers  int    `json:"workers"`
+	Address  string `json:"address,omitempty"`
+	File     string `json:"file"`
+	Dir      string `json:"dir"`
+	Problem  string `json:"problem,omitempty"`
+}
+
+// Clusters lists what is remembered, with what each provider says of it.
+func (l *Launcher) Clusters(ctx context.Context) ([]Summary, error) {
+	dirs, err := l.store().list()
+	if err != nil {
+		return nil, err
+	}
+	current, _ := l.store().current()
+	var out []Summary
+	for _, d := range dirs {
+		r, err := d.record()
+		if err != nil {
+			continue
+		}
+		s := Summary{Name: r.Name, Provider: r.Provider, Current: d == current, Head: "unknown", Address: r.Address, File: r.File, Dir: string(d)}
+		if err := l.ask(ctx, d, &s); err != nil {
+			s.Problem = err.Error()
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (l *Launcher) ask(ctx context.Context, d dir, s *Summary) error {
+	cfg, err := cluster.Load(d.path("cluster.yaml"))
+	if err != nil {
+		return err
+	}
+	c, err := l.open(d, cfg, true, true)
+	if err != nil {
+		return err
+	}
+	head, workers, err := c.live(ctx)
+	if err != nil {
+		return err
+	}
+	s.Head, s.Workers = "down", len(workers)
+	if head != nil {
+		s.Head = "up"
+	} else {
+		s.Address = ""
+	}
+	return nil
+}
+
+// Use makes a cluster the current one.
+func (l *Launcher) Use(name string) error {
+	d, err := l.store().named(name)
+	if err != nil {
+		return err
+	}
+	return l.store().use(d)
+}
+
+// OnlyOne fails where a destroying verb was given -y but no name, and it is
+// not plain which cluster is meant.
+func (l *Launcher) OnlyOne(c *Cluster) error {
+	dirs, err := l.store().list()
+	if err != nil || c.Named || len(dirs) <= 1 {
+		return err
+	}
+	var names []string
+	for _, d := range dirs {
+		names = append(names, filepath.Base(string(d)))
+	}
+	return errors.New("several clusters exist, and -y without a name would guess; name one with --cluster: " + strings.Join(names, ", "))
+}

@@ -1,0 +1,156 @@
+package launcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"ray/internal/bootstrap"
+	"ray/internal/cluster"
+	"ray/internal/session"
+	"ray/internal/sshx"
+	"ray/providers"
+)
+
+// addressWait is how long a head that was started may take to say where it is.
+const addressWait = 30 * time.Second
+
+// live gives the instances that exist, the head first if there is one.
+func (c *Cluster) live(ctx context.Context) (head *providers.Instance, workers []providers.Instance, err error) {
+	all, err := c.Provider.List(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing the machines of %s: %w", c.Config.Name, err)
+	}
+	for _, i := range all {
+		switch {
+		case !i.State.Live():
+		case i.Kind == providers.Head:
+			head = &i
+		default:
+			workers = append(workers, i)
+		}
+	}
+	return head, workers, nil
+}
+
+// ErrNoHead is the answer of verbs that need a running head.
+var ErrNoHead = errors.New("has no head; start it with `ray up`")
+
+// head gives the running head and the connection to it, which the caller closes.
+func (c *Cluster) head(ctx context.Context) (providers.Instance, sshx.Host, error) {
+	head, _, err := c.live(ctx)
+	if err != nil {
+		return providers.Instance{}, nil, err
+	}
+	if head == nil {
+		return providers.Instance{}, nil, fmt.Errorf("cluster %s %w", c.Config.Name, ErrNoHead)
+	}
+	host, err := c.Provider.Host(ctx, head.ID)
+	return *head, host, err
+}
+
+// node describes an instance to bootstrap.
+func (c *Cluster) node(inst providers.Instance, host sshx.Host) bootstrap.Node {
+	n := bootstrap.Node{
+		Config: c.Config, Instance: inst, Host: host, Traits: c.Provider.Traits(), TokenFile: c.TokenPath(), Ray: c.l.Ray,
+	}
+	if inst.Kind == providers.Head {
+		n.Files = map[string][]byte{cluster.BootstrapPath: c.bootstrapConfig().Marshal()}
+	} else {
+		n.HeadAddress = c.Record.Address
+	}
+	return n
+}
+
+// bootstrapConfig is the head's copy of the cluster file: where things are on
+// the head rather than here.
+func (c *Cluster) bootstrapConfig() *cluster.Config {
+	if c.Provider.Traits().SharedMachine {
+		return c.Config.With(map[string]any{"state_dir": string(c.dir)})
+	}
+	mounts := map[string]string{}
+	for remote := range c.Config.FileMounts {
+		mounts[remote] = remote
+	}
+	return c.Config.With(map[string]any{"state_dir": "~/.ray/" + c.Config.Name + "-state"}).WithFileMounts(mounts)
+}
+
+// announced reads what the node daemon on the host says about itself; false if
+// there is none that runs.
+func announced(ctx context.Context, host sshx.Host) (session.Announcement, bool, error) {
+	var a session.Announcement
+	out, err := sshx.Output(ctx, host, `cat "${RAY_TMPDIR:-/tmp/ray-$(id -u)}/session.json" 2>/dev/null || true`)
+	if err != nil || out == "" {
+		return a, false, err
+	}
+	if err := json.Unmarshal([]byte(out), &a); err != nil {
+		return a, false, fmt.Errorf("%s: session.json: %w", host, err)
+	}
+	// The pid alone may have been given to another process since.
+	out, err = sshx.Output(ctx, host, "cat /proc/sys/kernel/random/boot_id 2>/dev/null; cut -d')' -f2- /proc/"+strconv.Itoa(a.PID)+"/stat 2>/dev/null | awk '{print $1, $20}'")
+	if err != nil {
+		return a, false, nil
+	}
+	var boot, state string
+	var ticks uint64
+	if n, _ := fmt.Sscan(out, &boot, &state, &ticks); n < 3 || state == "Z" {
+		return a, false, nil
+	}
+	alive := (a.BootID == "" || a.BootID == boot) && (a.StartTicks == 0 || a.StartTicks == ticks)
+	return a, alive, nil
+}
+
+// findAddress waits until the head says where it listens.
+func findAddress(ctx context.Context, host sshx.Host) (session.Announcement, error) {
+	for deadline := time.Now().Add(addressWait); ; {
+		a, alive, err := announced(ctx, host)
+		if err != nil {
+			return a, err
+		}
+		if alive && a.Address != "" {
+			return a, nil
+		}
+		if time.Now().After(deadline) {
+			return a, fmt.Errorf("%s: the start commands ended well, but no head runs there; does head_start_ray_commands contain `ray start --head`?", host)
+		}
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// publicAddress is an address of the head as seen from here.
+func publicAddress(inst providers.Instance, announced string) string {
+	ip := inst.ExternalIP
+	if ip == "" {
+		ip = inst.IP
+	}
+	_, port, err := net.SplitHostPort(announced)
+	if err != nil || ip == "" {
+		return announced
+	}
+	return net.JoinHostPort(ip, port)
+}
+
+// environment of a command on the head: the node's own, and the address by
+// which ray.init() finds the cluster.
+func (c *Cluster) environment(ctx context.Context, inst providers.Instance, host sshx.Host) map[string]string {
+	n := c.node(inst, host)
+	env := bootstrap.Env(&n)
+	// These describe a node that starts; a program that runs there is none.
+	for _, k := range []string{"RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS"} {
+		delete(env, k)
+	}
+	if a, alive, err := announced(ctx, host); err == nil && alive {
+		env["RAY_ADDRESS"] = a.Address
+	} else if c.Record.Address != "" {
+		env["RAY_ADDRESS"] = c.Record.Address
+	}
+	return env
+}

@@ -1,0 +1,331 @@
+package launcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"ray/internal/bootstrap"
+	"ray/internal/spec"
+	"ray/internal/sshx"
+	"ray/providers"
+)
+
+// UpOptions are the flags of up.
+type UpOptions struct {
+	NoRestart   bool
+	RestartOnly bool
+	Wait        bool // until min_workers have joined
+}
+
+// waitLimit bounds --wait.
+const waitLimit = 15 * time.Minute
+
+// errSame ends a list of steps early: nothing needs to be done.
+var errSame = errors.New("up to date")
+
+// errDeclined is the answer "no" to a question.
+var errDeclined = errors.New("nothing was changed")
+
+// up is one run of the verb.
+type up struct {
+	*Cluster
+	o       UpOptions
+	head    *providers.Instance
+	workers []providers.Instance
+	host    sshx.Host
+	launch  string // launch hash of the head's type
+	fresh   bool   // the head was made by this run
+}
+
+// upSteps is the verb, in order.
+func upSteps() []step[*up] {
+	return []step[*up]{
+		{"Preparing the cluster's state", (*up).prepare},
+		{"Looking for the head", (*up).look},
+		{"Comparing the head with the cluster file", (*up).compare},
+		{"Making the head's machine", (*up).create},
+		{"Setting up the head", (*up).bootstrap},
+		{"Finding the head's address", (*up).address},
+		{"Starting the listed workers", (*up).manual},
+	}
+}
+
+// Up makes the cluster what its file says. It is safe to repeat: a cluster
+// that fits already is left alone.
+func (c *Cluster) Up(ctx context.Context, o UpOptions) error {
+	unlock, err := c.dir.lock(c.Config.Name, "up")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c.say("Cluster: %s (%s)", c.Config.Name, c.Config.Provider.Type)
+	u := &up{Cluster: c, o: o}
+	defer func() {
+		if u.host != nil {
+			_ = u.host.Close()
+		}
+	}()
+	err = runSteps(ctx, u, upSteps())
+	switch {
+	case errors.Is(err, errSame):
+		c.say("Nothing to do: the head runs at %s and fits %s.", c.Record.Address, c.Config.Source)
+	case err != nil:
+		return u.failed(err)
+	}
+	if err := c.l.store().use(c.dir); err != nil {
+		return err
+	}
+	if o.Wait {
+		if err := u.wait(ctx); err != nil {
+			return err
+		}
+	}
+	if !errors.Is(err, errSame) {
+		u.summary()
+	}
+	return nil
+}
+
+// prepare makes what must be there before the first machine: the token, the
+// record by which `down` finds the cluster.
+func (u *up) prepare(context.Context) error {
+	if err := u.dir.makeToken(); err != nil {
+		return err
+	}
+	if err := u.dir.keep(u.Config); err != nil {
+		return err
+	}
+	u.Record.Name, u.Record.Provider, u.Record.File = u.Config.Name, u.Config.Provider.Type, u.Config.Source
+	return u.dir.remember(u.Record)
+}
+
+func (u *up) look(ctx context.Context) (err error) {
+	if u.launch, err = u.Config.LaunchHash(u.Config.HeadType); err != nil {
+		return err
+	}
+	u.head, u.workers, err = u.live(ctx)
+	if err != nil || u.head == nil {
+		return err
+	}
+	if u.head.State == providers.Stopping {
+		// A `down` or a relaunch was cut off: finish it.
+		err = u.Provider.Terminate(ctx, []string{u.head.ID})
+		u.head = nil
+	}
+	return err
+}
+
+// compare decides what a head that is there needs.
+func (u *up) compare(ctx context.Context) error {
+	if u.head == nil {
+		u.say("No head is there. Launching a new one.")
+		return nil
+	}
+	if h := u.head.Tags[providers.TagLaunchHash]; h != u.launch && h != "" || u.head.Type != u.Config.HeadType {
+		if err := u.ask("The head's machine does not fit the file any more. Replace it? Everything that runs on the cluster ends."); err != nil {
+			return err
+		}
+		return u.clear(ctx, true)
+	}
+	host, err := u.Provider.Host(ctx, u.head.ID)
+	if err != nil {
+		return err
+	}
+	u.host = host
+	same, err := bootstrap.UpToDate(ctx, u.node(*u.head, host))
+	if err != nil {
+		return err
+	}
+	a, alive, err := announced(ctx, host)
+	if err != nil {
+		return err
+	}
+	switch {
+	case same && alive && !u.o.RestartOnly:
+		u.Record.HeadID, u.Record.Address = u.head.ID, publicAddress(*u.head, a.Address)
+		if err := u.dir.remember(u.Record); err != nil {
+			return err
+		}
+		return errSame
+	case !alive:
+		u.say("The head's machine is there, but no head runs on it. Setting it up again.")
+		u.o.NoRestart = false
+		return u.clear(ctx, false)
+	case u.o.NoRestart:
+		return nil
+	}
+	if err := u.ask("The cluster file has changed. Set up the head again and restart it? Everything that runs on the cluster ends."); err != nil {
+		return err
+	}
+	return u.clear(ctx, false)
+}
+
+// clear ends the workers, which would not find a head that comes back at
+// another address, and the head's machine if asked.
+func (u *up) clear(ctx context.Context, headToo bool) error {
+	var ids []string
+	if headToo {
+		ids = append(ids, u.head.ID)
+		u.head = nil
+	}
+	for _, w := range u.workers {
+		ids = append(ids, w.ID)
+	}
+	if u.workers = nil; len(ids) == 0 {
+		return nil
+	}
+	return u.Provider.Terminate(ctx, ids)
+}
+
+func (u *up) create(ctx context.Context) error {
+	if u.head != nil {
+		return nil
+	}
+	entries, err := readJournal(u.dir.path("journal.jsonl"))
+	if err != nil {
+		return err
+	}
+	made, err := u.Provider.Create(ctx, providers.CreateRequest{
+		Token: headToken(entries), Type: u.Config.HeadType, Kind: providers.Head, Count: 1,
+		Tags: map[string]string{providers.TagName: "ray-" + u.Config.Name + "-head", providers.TagLaunchHash: u.launch},
+	})
+	if err != nil {
+		return err
+	}
+	u.head, u.fresh = &made[0], true
+	u.Record.HeadID = made[0].ID
+	return u.dir.remember(u.Record)
+}
+
+func (u *up) bootstrap(ctx context.Context) error {
+	if u.host == nil {
+		host, err := u.Provider.Host(ctx, u.head.ID)
+		if err != nil {
+			return err
+		}
+		u.host = host
+	}
+	n := u.node(*u.head, u.host)
+	n.NoRestart = u.o.NoRestart && !u.fresh
+	n.RestartOnly = u.o.RestartOnly && !u.fresh
+	return bootstrap.Start(ctx, n, u.l.Progress)
+}
+
+func (u *up) address(ctx context.Context) error {
+	a, err := findAddress(ctx, u.host)
+	if err != nil {
+		return err
+	}
+	u.Record.Address, u.Record.Dashboard = publicAddress(*u.head, a.Address), a.Dashboard
+	return u.dir.remember(u.Record)
+}
+
+// manual starts every listed worker at once, where the machines are there
+// anyway and the head launches none.
+func (u *up) manual(ctx context.Context) error {
+	want := u.Config.MinWorkers()
+	if !u.Provider.Traits().Manual || want == 0 {
+		return nil
+	}
+	made, err := u.Provider.Create(ctx, providers.CreateRequest{
+		Token: "workers", Type: u.Config.HeadType, Kind: providers.Worker, Count: want,
+		Tags: map[string]string{providers.TagName: "ray-" + u.Config.Name + "-worker"},
+	})
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(made))
+	var wg sync.WaitGroup
+	for n, inst := range made {
+		wg.Go(func() { errs[n] = u.worker(ctx, inst) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (u *up) worker(ctx context.Context, inst providers.Instance) error {
+	host, err := u.Provider.Host(ctx, inst.ID)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	return bootstrap.Start(ctx, u.node(inst, host), u.l.Progress)
+}
+
+// wait watches the cluster until its least number of workers has joined.
+func (u *up) wait(ctx context.Context) error {
+	want := u.Config.MinWorkers()
+	if u.host == nil || want == 0 {
+		return nil
+	}
+	said := -1
+	for deadline := time.Now().Add(waitLimit); ; {
+		st, err := u.status(ctx)
+		joined := 0
+		for _, n := range st.Nodes {
+			if n.State == spec.NodeAlive && !n.Head {
+				joined++
+			}
+		}
+		if joined >= want && err == nil {
+			u.say("All %d workers have joined.", want)
+			return nil
+		}
+		if joined != said {
+			said = joined
+			u.say("Waiting for workers: %d of %d have joined.", joined, want)
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("only %d of %d workers joined within %s; `ray status` says why", joined, want, waitLimit), err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+// status asks the head, by the program there, so that it works wherever the
+// head can be reached.
+func (u *up) status(ctx context.Context) (spec.Status, error) {
+	var st spec.Status
+	var out, errOut strings.Builder
+	err := u.host.Run(ctx, sshx.Command{
+		Line: "ray status --json", Env: u.environment(ctx, *u.head, u.host), Stdout: &out, Stderr: &errOut,
+	})
+	if err != nil {
+		return st, fmt.Errorf("ray status on the head: %w: %s", err, strings.TrimSpace(errOut.String()))
+	}
+	return st, json.Unmarshal([]byte(out.String()), &st)
+}
+
+// failed says what exists after a failure, and how to remove it.
+func (u *up) failed(err error) error {
+	if errors.Is(err, errDeclined) {
+		return err
+	}
+	head, workers, lerr := u.live(context.Background())
+	if lerr != nil || head == nil && len(workers) == 0 {
+		return errors.Join(err, lerr)
+	}
+	n := len(workers)
+	if head != nil {
+		n++
+	}
+	return fmt.Errorf("%w\n%d machine(s) of %s exist now: look at them with `ray attach`, go on with `ray up`, or remove them with `ray down`", err, n, u.Config.Name)
+}
+
+func (u *up) summary() {
+	name := ""
+	if f := u.Config.Source; f != "standard input" {
+		name = " " + sshx.Quote(f)
+	}
+	u.say("The head runs at %s. Cluster %s is now the current one.", u.Record.Address, u.Config.Name)
+	u.say("\nUseful commands:\n  ray status\n  ray submit script.py\n  ray exec%s 'command'\n  ray attach%s\n  ray get-head-ip%s\n  ray down%s", name, name, name, name)
+}
