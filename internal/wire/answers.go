@@ -127,7 +127,7 @@ const createdSize = 16
 func (m *Created) Append(b []byte) []byte {
 	b, at := Begin(b, TCreated, 0, 0)
 	b = le.AppendUint16(b, createdSize)
-	b = append(b, flag(m.Error != nil), flag(m.Warm))
+	b = append(b, bit(m.Error != nil), bit(m.Warm))
 	b = le.AppendUint32(b, m.Request)
 	b = le.AppendUint64(b, m.Offset)
 	if m.Error != nil {
@@ -153,7 +153,7 @@ func (m *Created) Decode(body []byte) error {
 	return nil
 }
 
-func flag(b bool) uint8 {
+func bit(b bool) uint8 {
 	if b {
 		return 1
 	}

@@ -60,7 +60,7 @@ type Reply struct {
 
 // Append encodes the frame.
 func (m *Reply) Append(b []byte) []byte {
-	b, at := Begin(b, TReply, flag(m.Error)*ReplyIsError, 0)
+	b, at := Begin(b, TReply, bit(m.Error)*ReplyIsError, 0)
 	b = le.AppendUint32(b, m.ID)
 	b = le.AppendUint32(b, uint32(len(m.JSON)))
 	b = append(b, m.JSON...)
