@@ -59,7 +59,7 @@ func report(cmd *cobra.Command, err error, out io.Writer) int {
 		return exit.code
 	}
 	if exit.code == exitUsage && cmd != nil && cmd.HasParent() {
-		_, _ = fmt.Fprintf(out, "Usage: %s\nTry '%s --help' for help.\n\n", cmd.UseLine(), cmd.CommandPath())
+		_, _ = fmt.Fprintf(out, "Usage: %s\nTry '%s --help' for help.\n\n", useLine(cmd), cmd.CommandPath())
 	}
 	_, _ = fmt.Fprintf(out, "Error: %s\n", exit.err)
 	return exit.code

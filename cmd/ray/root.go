@@ -48,6 +48,7 @@ func rootCmd() *cobra.Command {
 	root.PersistentFlags().String("logging-level", "info", "level of diagnostics: debug, info, warning, error")
 	root.PersistentFlags().String("logging-format", "", "accepted and ignored")
 	_ = root.PersistentFlags().MarkHidden("logging-format")
+	_ = root.PersistentFlags().MarkHidden("logging-level")
 	root.AddGroup(
 		&cobra.Group{ID: groupCommands, Title: "Commands:"},
 		&cobra.Group{ID: groupObservability, Title: "Observability:"},
@@ -56,6 +57,7 @@ func rootCmd() *cobra.Command {
 	addGroup(root, groupObservability, observabilityCmds()...)
 	root.AddCommand(hiddenCmds()...)
 	addUnsupported(root)
+	setUsage(root)
 	return root
 }
 

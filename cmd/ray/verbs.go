@@ -5,17 +5,19 @@ import "github.com/spf13/cobra"
 // lifecycleCmds make, use and end clusters.
 func lifecycleCmds() []*cobra.Command {
 	return []*cobra.Command{
-		startCmd(), stopCmd(),
+		upCmd(), downCmd(), attachCmd(), execCmd(), submitCmd(), getHeadIPCmd(), clustersCmd(), useCmd(), configCmd(),
+		startCmd(), stopCmd(), statusCmd(),
+		jobCmd(),
 		versionCmd(), completionCmd(), getAuthTokenCmd(),
 	}
 }
 
 // observabilityCmds only look.
 func observabilityCmds() []*cobra.Command {
-	return nil
+	return []*cobra.Command{listCmd(), getCmd(), summaryCmd(), logsCmd()}
 }
 
 // hiddenCmds are run by this program itself or by scripts.
 func hiddenCmds() []*cobra.Command {
-	return []*cobra.Command{nodeCmd(), headCmd(), localCmd()}
+	return []*cobra.Command{nodeCmd(), headCmd(), localCmd(), autoscalerCmd()}
 }

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"ray/internal/session"
+)
+
+// api is the HTTP interface of a cluster's head: jobs, state and logs.
+type api struct {
+	base    string // http://host:port, no slash at the end
+	token   string // "" if authentication is off
+	headers map[string]string
+	client  *http.Client
+}
+
+// apiFlags are the options that every verb that speaks HTTP has.
+type apiFlags struct {
+	address string
+	headers map[string]string
+	timeout int
+}
+
+func (f *apiFlags) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&f.address, "address", "", "the cluster: http://host:port of its dashboard, host:port of its head, or auto")
+	flags.Var(jsonFlag{&f.headers}, "headers", "HTTP headers to send, as JSON (default: RAY_JOB_HEADERS)")
+	flags.IntVar(&f.timeout, "timeout", 30, "seconds to wait for an answer")
+	for _, name := range []string{"verify", "log-style", "log-color"} {
+		flags.String(name, "", "accepted and ignored")
+		_ = flags.MarkHidden(name)
+	}
+	flags.CountP("verbose", "v", "say more")
+	_ = flags.MarkHidden("verbose")
+}
+
+// open finds the cluster's HTTP address and this user's token for it.
+func (f *apiFlags) open() (*api, error) {
+	a := &api{headers: f.headers, client: &http.Client{}}
+	if text := os.Getenv("RAY_JOB_HEADERS"); a.headers == nil && text != "" {
+		if err := json.Unmarshal([]byte(text), &a.headers); err != nil {
+			return nil, usagef("RAY_JOB_HEADERS is not a JSON object of strings: %s", err)
+		}
+	}
+	tokenPath := ""
+	var err error
+	if a.base, tokenPath, err = apiAddress(f.address); err != nil {
+		return nil, err
+	}
+	if session.AuthDisabled() {
+		return a, nil
+	}
+	if a.token, _, err = session.Token(); errors.Is(err, session.ErrNoToken) && tokenPath != "" {
+		a.token, err = session.ReadToken(tokenPath)
+	}
+	if errors.Is(err, session.ErrNoToken) {
+		err = nil // the cluster may want none; if it does, its answer says so
+	}
+	return a, err
+}
+
+// apiAddress finds the HTTP address: the one given, RAY_API_SERVER_ADDRESS,
+// RAY_ADDRESS, a cluster on this machine, else the usual port here. The token
+// file of a local cluster comes with it.
+func apiAddress(given string) (base, tokenPath string, err error) {
+	for _, text := range []string{given, os.Getenv("RAY_API_SERVER_ADDRESS"), os.Getenv("RAY_ADDRESS")} {
+		if text == "" || text == "auto" || text == "local" {
+			continue
+		}
+		return resolveAPI(text)
+	}
+	a, ok := localHead()
+	if !ok {
+		return "http://127.0.0.1:8265", "", nil
+	}
+	return dashboardOf(a)
+}
+
+func resolveAPI(text string) (base, tokenPath string, err error) {
+	if strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://") {
+		return strings.TrimRight(text, "/"), "", nil
+	}
+	text = strings.TrimPrefix(text, "ray://")
+	all, _ := session.List()
+	for _, a := range all {
+		switch text {
+		case a.Dashboard:
+			return "http://" + text, a.TokenPath, nil
+		case a.Address, a.NodeAddress:
+			return dashboardOf(a)
+		}
+	}
+	host, _, err := net.SplitHostPort(text)
+	if err != nil {
+		host = text
+	}
+	return "http://" + net.JoinHostPort(host, "8265"), "", nil
+}
+
+func dashboardOf(a session.Announcement) (base, tokenPath string, err error) {
+	if a.Dashboard == "" {
+		return "", "", fmt.Errorf("the cluster at %s was started without a dashboard, which also serves jobs and state: start it with --include-dashboard=true", a.Address)
+	}
+	return "http://" + a.Dashboard, a.TokenPath, nil
+}
+
+// localHead is the cluster that is meant if none is named: the newest under
+// this RAY_TMPDIR, else the oldest head of this user.
+func localHead() (session.Announcement, bool) {
+	if a, ok := session.Newest(session.TempDir()); ok {
+		return a, true
+	}
+	all, _ := session.List()
+	for _, a := range all {
+		if a.Head && a.JobOwner == 0 {
+			return a, true
+		}
+	}
+	return session.Announcement{}, false
+}
+
+// apiError is an answer other than success.
+type apiError struct {
+	status int
+	text   string
+}
+
+func (e *apiError) Error() string {
+	switch e.status {
+	case http.StatusUnauthorized:
+		return "the cluster wants its token and none was found: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, or copy the head's ~/.ray/auth_token"
+	case http.StatusForbidden:
+		return "the cluster does not accept this token: it belongs to another cluster. Set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token of this one"
+	}
+	if e.text != "" {
+		return e.text
+	}
+	return fmt.Sprintf("the cluster answered %d %s", e.status, http.StatusText(e.status))
+}
+
+// request makes an HTTP request with the token; path starts with a slash.
+func (a *api) request(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Request, error) {
+	full := a.base + path
+	if len(query) > 0 {
+		full += "?" + query.Encode()
+	}
+	r, err := http.NewRequestWithContext(ctx, method, full, body)
+	if err != nil {
+		return nil, usagef("the address %q is not valid: %s", a.base, err)
+	}
+	for k, v := range a.headers {
+		r.Header.Set(k, v)
+	}
+	if a.token != "" {
+		r.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	return r, nil
+}
+
+// send gives the answer's body, which the caller closes, or an error.
+func (a *api) send(r *http.Request) (io.ReadCloser, error) {
+	answer, err := a.client.Do(r)
+	if err != nil {
+		return nil, a.unreachable(err)
+	}
+	if answer.StatusCode < 300 {
+		return answer.Body, nil
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	return nil, &apiError{status: answer.StatusCode, text: strings.TrimSpace(string(text))}
+}
+
+func (a *api) unreachable(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("nothing answers at %s: no cluster runs there. Start one with `ray start --head` or `ray up`, or name another by --address or RAY_API_SERVER_ADDRESS", a.base)
+	}
+	return fmt.Errorf("cannot reach the cluster at %s: %w", a.base, err)
+}
+
+// call sends a JSON body, or none, and reads a JSON answer into reply.
+func (a *api) call(ctx context.Context, method, path string, query url.Values, body, reply any) error {
+	var reader io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		reader = bytes.NewReader(text)
+	}
+	r, err := a.request(ctx, method, path, query, reader)
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := a.send(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Close() }()
+	if reply == nil {
+		return nil
+	}
+	if err := json.NewDecoder(answer).Decode(reply); err != nil {
+		return fmt.Errorf("the answer of %s is not what was expected: %w", a.base, err)
+	}
+	return nil
+}
+
+// state asks the state API and gives data.result of its answer.
+func (a *api) state(ctx context.Context, path string, query url.Values) (json.RawMessage, error) {
+	var reply struct {
+		Result bool   `json:"result"`
+		Msg    string `json:"msg"`
+		Data   struct {
+			Result json.RawMessage `json:"result"`
+		} `json:"data"`
+	}
+	if err := a.call(ctx, http.MethodGet, "/api/v0/"+path, query, nil, &reply); err != nil {
+		return nil, err
+	}
+	if !reply.Result {
+		return nil, errors.New(reply.Msg)
+	}
+	return reply.Data.Result, nil
+}
+
+// within limits a call that should answer at once.
+func (f *apiFlags) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(f.timeout)*time.Second)
+}

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/spf13/cobra"
+
+	"ray/internal/spec"
+)
+
+func jobCmd() *cobra.Command {
+	return group("job", "Submit jobs to a cluster and look after them.",
+		jobSubmitCmd(), jobStatusCmd(), jobLogsCmd(), jobListCmd(), jobStopCmd(), jobDeleteCmd())
+}
+
+// jobDetails is the part of a job's record that is printed.
+type jobDetails struct {
+	Type         string `json:"type"`
+	JobID        string `json:"job_id"`
+	SubmissionID string `json:"submission_id"`
+	Entrypoint   string `json:"entrypoint"`
+	Status       string `json:"status"`
+	Message      string `json:"message"`
+	ExitCode     *int   `json:"driver_exit_code"`
+}
+
+func (j jobDetails) ended() bool {
+	return j.Status == spec.JobSucceeded || j.Status == spec.JobFailed || j.Status == spec.JobStopped
+}
+
+// jobAPI adds the job calls to the cluster's HTTP interface.
+type jobAPI struct{ *api }
+
+func openJobs(f *apiFlags, out io.Writer) (jobAPI, error) {
+	a, err := f.open()
+	if err != nil {
+		return jobAPI{}, err
+	}
+	_, err = fmt.Fprintf(out, "Job submission server address: %s\n", a.base)
+	return jobAPI{a}, err
+}
+
+func jobPath(id string) string { return "/api/jobs/" + url.PathEscape(id) }
+
+func (j jobAPI) details(ctx context.Context, id string) (jobDetails, error) {
+	var d jobDetails
+	return d, j.call(ctx, http.MethodGet, jobPath(id), nil, nil, &d)
+}
+
+func (j jobAPI) logs(ctx context.Context, id string) (string, error) {
+	var reply struct {
+		Logs string `json:"logs"`
+	}
+	err := j.call(ctx, http.MethodGet, jobPath(id)+"/logs", nil, nil, &reply)
+	return reply.Logs, err
+}
+
+// follow copies the job's output until the job ends.
+func (j jobAPI) follow(ctx context.Context, id string, out io.Writer) error {
+	header := http.Header{}
+	for k, v := range j.headers {
+		header.Set(k, v)
+	}
+	if j.token != "" {
+		header.Set("Authorization", "Bearer "+j.token)
+	}
+	conn, answer, err := websocket.Dial(ctx, j.base+jobPath(id)+"/logs/tail", &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		if answer != nil && answer.StatusCode >= 400 {
+			return &apiError{status: answer.StatusCode, text: fmt.Sprintf("cannot follow the output of job '%s': %s", id, answer.Status)}
+		}
+		return j.unreachable(err)
+	}
+	defer func() { _ = conn.CloseNow() }()
+	conn.SetReadLimit(-1)
+	for {
+		_, text, err := conn.Read(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return nil // the server closes it at the end; what became of the job, its status says
+		}
+		if _, err := out.Write(text); err != nil {
+			return err
+		}
+	}
+}
+
+// waitEnd polls until the job has ended. each is told every status seen.
+func (j jobAPI) waitEnd(ctx context.Context, id string, each func(jobDetails)) (jobDetails, error) {
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		d, err := j.details(ctx, id)
+		if err != nil || d.ended() {
+			return d, err
+		}
+		if each != nil {
+			each(d)
+		}
+		select {
+		case <-ctx.Done():
+			return d, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// conclude says how the job ended; a job that did not succeed is exit status 1.
+func conclude(out, errOut io.Writer, d jobDetails, id string) error {
+	switch d.Status {
+	case spec.JobSucceeded:
+		_, err := fmt.Fprintf(out, "\n%s\n\n", boxed(fmt.Sprintf("Job '%s' succeeded", id)))
+		return err
+	case spec.JobStopped:
+		_, _ = fmt.Fprintf(errOut, "\nJob '%s' was stopped\n", id)
+	case spec.JobFailed:
+		_, _ = fmt.Fprintf(errOut, "\n%s\n\nStatus message: %s\n\n", boxed(fmt.Sprintf("Job '%s' failed", id)), d.Message)
+	default:
+		return fmt.Errorf("the output of job '%s' ended, but its status is %s", id, d.Status)
+	}
+	return exitWith(exitFailed)
+}
+
+func jobStatusCmd() *cobra.Command {
+	var f apiFlags
+	cmd := &cobra.Command{
+		Use: "status JOB_ID", Short: "Show the status of a job.", Args: exactArgs("job-id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			j, err := openJobs(&f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			ctx, cancel := f.within(cmd.Context())
+			defer cancel()
+			d, err := j.details(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return printJobStatus(cmd.OutOrStdout(), d, args[0])
+		},
+	}
+	f.bind(cmd.Flags())
+	return cmd
+}
+
+func printJobStatus(out io.Writer, d jobDetails, id string) error {
+	if d.ended() {
+		// Upstream boxes the end of a job, and prints a line while it runs.
+		_, _ = fmt.Fprintln(out, boxed(fmt.Sprintf("Job '%s' %s", id, strings.ToLower(d.Status))))
+	} else {
+		_, _ = fmt.Fprintf(out, "Status for job '%s': %s\n", id, d.Status)
+	}
+	if d.Message == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "Status message: %s\n", d.Message)
+	return err
+}
+
+func jobLogsCmd() *cobra.Command {
+	var f apiFlags
+	var follow bool
+	cmd := &cobra.Command{
+		Use: "logs JOB_ID", Short: "Print the output of a job.", Args: exactArgs("job-id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			j, err := openJobs(&f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if !follow {
+				ctx, cancel := f.within(cmd.Context())
+				defer cancel()
+				text, err := j.logs(ctx, args[0])
+				_, _ = io.WriteString(cmd.OutOrStdout(), text)
+				return err
+			}
+			if err := j.follow(cmd.Context(), args[0], cmd.OutOrStdout()); err != nil {
+				return err
+			}
+			d, err := j.waitEnd(cmd.Context(), args[0], nil)
+			if err != nil {
+				return err
+			}
+			return conclude(cmd.ErrOrStderr(), cmd.ErrOrStderr(), d, args[0])
+		},
+	}
+	f.bind(cmd.Flags())
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
+	return cmd
+}
+
+func jobListCmd() *cobra.Command {
+	var f apiFlags
+	var format string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List all jobs of the cluster.", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			j, err := openJobs(&f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			ctx, cancel := f.within(cmd.Context())
+			defer cancel()
+			var reply listReply
+			if err := j.call(ctx, http.MethodGet, "/api/jobs/", nil, nil, &reply.Rows); err != nil {
+				return err
+			}
+			reply.Total = len(reply.Rows)
+			o := listOptions{format: format}
+			return o.print(cmd.OutOrStdout(), resources["jobs"], reply)
+		},
+	}
+	f.bind(cmd.Flags())
+	cmd.Flags().StringVar(&format, "format", "default", "default, json, yaml or table")
+	return cmd
+}
+
+func jobStopCmd() *cobra.Command {
+	var f apiFlags
+	var noWait bool
+	cmd := &cobra.Command{
+		Use: "stop JOB_ID", Short: "Stop a job.", Args: exactArgs("job-id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			j, err := openJobs(&f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return stopJob(cmd.Context(), j, &f, args[0], noWait, cmd.OutOrStdout())
+		},
+	}
+	f.bind(cmd.Flags())
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it has stopped")
+	return cmd
+}
+
+func stopJob(ctx context.Context, j jobAPI, f *apiFlags, id string, noWait bool, out io.Writer) error {
+	_, _ = fmt.Fprintf(out, "Attempting to stop job '%s'\n", id)
+	var reply struct {
+		Stopped bool `json:"stopped"`
+	}
+	short, cancel := f.within(ctx)
+	defer cancel()
+	if err := j.call(short, http.MethodPost, jobPath(id)+"/stop", nil, nil, &reply); err != nil {
+		return err
+	}
+	if noWait {
+		return nil
+	}
+	_, _ = fmt.Fprintf(out, "Waiting for job '%s' to exit (disable with --no-wait):\n", id)
+	said := ""
+	d, err := j.waitEnd(ctx, id, func(d jobDetails) {
+		if d.Status != said {
+			said = d.Status
+			_, _ = fmt.Fprintf(out, "Job has not exited yet. Status: %s\n", d.Status)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	what := map[string]string{spec.JobStopped: "was stopped", spec.JobSucceeded: "had already succeeded", spec.JobFailed: "had already failed"}[d.Status]
+	_, err = fmt.Fprintf(out, "Job '%s' %s\n", id, what)
+	return err
+}
+
+func jobDeleteCmd() *cobra.Command {
+	var f apiFlags
+	cmd := &cobra.Command{
+		Use: "delete JOB_ID", Short: "Forget a job that has ended.", Args: exactArgs("job-id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			j, err := openJobs(&f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			ctx, cancel := f.within(cmd.Context())
+			defer cancel()
+			var reply struct {
+				Deleted bool `json:"deleted"`
+			}
+			if err := j.call(ctx, http.MethodDelete, jobPath(args[0]), nil, nil, &reply); err != nil {
+				return err
+			}
+			if !reply.Deleted {
+				return fmt.Errorf("job '%s' was not deleted", args[0])
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Job '%s' deleted successfully\n", args[0])
+			return err
+		},
+	}
+	f.bind(cmd.Flags())
+	return cmd
+}
+
+// readRuntimeEnv merges --runtime-env, --runtime-env-json and --working-dir.
+func readRuntimeEnv(file, text, workingDir string) (map[string]any, error) {
+	if file != "" && text != "" {
+		return nil, usagef("Only one of --runtime-env and --runtime-env-json can be given.")
+	}
+	env := map[string]any{}
+	if file != "" {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, usagef("Invalid value for '--runtime-env': %s", err)
+		}
+		if err := json.Unmarshal(content, &env); err != nil {
+			return nil, errors.New("not supported yet: a runtime environment in YAML syntax; write " + file + " as JSON")
+		}
+	}
+	if text != "" {
+		if err := json.Unmarshal([]byte(text), &env); err != nil {
+			return nil, usagef("Invalid value for '--runtime-env-json': %s", err)
+		}
+	}
+	if workingDir != "" {
+		env["working_dir"] = workingDir
+	}
+	return env, nil
+}
