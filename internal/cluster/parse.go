@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -166,4 +167,37 @@ func cloneValue(v any) any {
 		return l
 	}
 	return v
+}
+
+// secret tells whether a field's value must not be shown.
+func secret(key string) bool {
+	key = strings.ToLower(key)
+	for _, s := range []string{"credential", "secret", "password", "token", "access_key"} {
+		if strings.Contains(key, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func redact(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for k, item := range x {
+			if x[k] = redact(item); secret(k) && item != nil {
+				x[k] = "<redacted>"
+			}
+		}
+	case []any:
+		for i, item := range x {
+			x[i] = redact(item)
+		}
+	}
+	return v
+}
+
+// Show is the resolved file as YAML, secrets left out.
+func (c *Config) Show() (string, error) {
+	out, err := yaml.Marshal(redact(c.Document()))
+	return string(out), err
 }

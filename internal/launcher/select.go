@@ -69,6 +69,14 @@ func IsFile(arg string) bool {
 	return false
 }
 
+// Resolve finds the cluster that a verb's arguments mean, and what is left of
+// them: a leading cluster file, else the named or the current cluster.
+func (l *Launcher) Resolve(ctx context.Context, args []string, name string) (*Cluster, []string, error) {
+	file, rest := Split(args)
+	c, err := l.Select(ctx, Source{File: file, Name: name})
+	return c, rest, err
+}
+
 // Split takes the cluster file, if any, off a verb's arguments.
 func Split(args []string) (file string, rest []string) {
 	if len(args) > 0 && IsFile(args[0]) {

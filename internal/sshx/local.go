@@ -59,7 +59,8 @@ func (l *Local) Run(ctx context.Context, c Command) error {
 	cmd.WaitDelay = killAfter
 	if c.TTY {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		// The terminal has interrupted the command too; it gets its time.
+		cmd.Cancel = func() error { return nil }
 	} else {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"ray/internal/cluster"
+)
+
+// configCmd is `ray config`: what a cluster file says, without starting anything.
+func configCmd() *cobra.Command {
+	validate := &cobra.Command{
+		Use: "validate FILE", Short: "Check a cluster file and list every problem.", Args: exactArgs("file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := cluster.Load(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: cluster %s, provider %s, %d node types.\n",
+				args[0], cfg.Name, cfg.Provider.Type, len(cfg.NodeTypes))
+			return err
+		},
+	}
+	show := &cobra.Command{
+		Use: "show FILE", Short: "Print a cluster file with every default filled in, secrets left out.", Args: exactArgs("file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := cluster.Load(args[0])
+			if err != nil {
+				return err
+			}
+			text, err := cfg.Show()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
+			return err
+		},
+	}
+	return group("config", "Check and show cluster files.", validate, show, configHashCmd())
+}
+
+func configHashCmd() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "hash FILE", Short: "Print the hashes by which changes of a cluster file are noticed.", Args: exactArgs("file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := cluster.Load(args[0])
+			if err != nil {
+				return err
+			}
+			contents, err := cfg.ContentsHash()
+			if err != nil {
+				return err
+			}
+			out := struct {
+				Launch  map[string]string `json:"launch"`
+				Runtime string            `json:"runtime"`
+			}{map[string]string{}, cfg.RuntimeHash(true, cfg.HeadType, contents)}
+			for _, name := range cfg.TypeNames() {
+				if out.Launch[name], err = cfg.LaunchHash(name); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(out)
+			}
+			for _, name := range cfg.TypeNames() {
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "launch %s %s\n", name, out.Launch[name])
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "runtime %s\n", out.Runtime)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"ray/internal/cluster"
+	"ray/internal/launcher"
+	"ray/internal/sshx"
+)
+
+// runFlags are the options of verbs that run something on the head.
+type runFlags struct {
+	start, stop  bool
+	screen, tmux bool
+	ports        []int
+}
+
+func (r *runFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&r.start, "start", false, "start the cluster first if it has no head")
+	flags.BoolVar(&r.stop, "stop", false, "take the cluster down afterwards")
+	flags.BoolVar(&r.screen, "screen", false, "run in screen (not supported yet)")
+	flags.BoolVar(&r.tmux, "tmux", false, "run in tmux (not supported yet)")
+	flags.IntSliceVarP(&r.ports, "port-forward", "p", nil, "port to forward, the same here and there; may be repeated")
+}
+
+func (r *runFlags) check() error {
+	if r.screen || r.tmux {
+		return errors.New("not supported yet: --screen and --tmux")
+	}
+	return nil
+}
+
+// around runs do on the cluster's head: started before and taken down after,
+// as asked, whatever do's outcome is.
+func (r *runFlags) around(ctx context.Context, c *launcher.Cluster, do func() error) (err error) {
+	if r.start {
+		if err := c.Up(ctx, launcher.UpOptions{NoRestart: true}); err != nil {
+			return err
+		}
+	}
+	if r.stop {
+		defer func() {
+			err = errors.Join(err, c.Down(context.WithoutCancel(ctx), launcher.DownOptions{}))
+		}()
+	}
+	if len(r.ports) > 0 {
+		done, err := c.Forward(ctx, r.ports)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	return do()
+}
+
+// execCmd is `ray exec [FILE] CMD`.
+func execCmd() *cobra.Command {
+	var f launchFlags
+	var r runFlags
+	cmd := &cobra.Command{
+		Use:     "exec [FILE] COMMAND",
+		Short:   "Run a shell command on a cluster's head.",
+		Example: "  ray exec 'nvidia-smi'\n  ray exec cluster.yaml 'ls -l' --start --stop",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := r.check(); err != nil {
+				return err
+			}
+			if _, rest := launcher.Split(args); len(rest) == 0 {
+				return usagef("Missing argument 'COMMAND'.")
+			}
+			f.yes = true // --start and --stop have been said
+			_, c, rest, err := f.open(cmd, args, cluster.Override{})
+			if err != nil {
+				return err
+			}
+			return remoteStatus(cmd, "command", r.around(cmd.Context(), c, func() error {
+				return c.Exec(cmd.Context(), strings.Join(rest, " "), nil, streams(cmd))
+			}))
+		},
+	}
+	f.bind(cmd)
+	r.bind(cmd)
+	cmd.Flags().String("run-env", "auto", "auto, host or docker; without a docker section they are the same")
+	return cmd
+}
+
+// streams connects a command to this process: to its terminal, if that is what
+// both ends of it are.
+func streams(cmd *cobra.Command) launcher.Streams {
+	s := launcher.Streams{In: cmd.InOrStdin(), Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}
+	in, inFile := s.In.(*os.File)
+	out, outFile := s.Out.(*os.File)
+	s.TTY = inFile && outFile && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
+	if inFile && term.IsTerminal(int(in.Fd())) && !s.TTY {
+		s.In = nil // a command in the background must not read the terminal
+	}
+	return s
+}
+
+// remoteStatus passes the status of what ran on the head on.
+func remoteStatus(cmd *cobra.Command, what string, err error) error {
+	var exit *sshx.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if exit.Signal != "" {
+		_, _ = fmt.Fprintf(io.Writer(cmd.ErrOrStderr()), "The %s was killed by signal %s (status %d).\n", what, exit.Signal, exit.Code)
+	}
+	return exitWith(exit.Code)
+}
