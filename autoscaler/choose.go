@@ -60,7 +60,16 @@ func (s score) compare(o score) int {
 		cmp.Compare(s.prio, o.prio), cmp.Compare(o.cost, s.cost), cmp.Compare(s.use, o.use), cmp.Compare(s.size, o.size))
 }
 
-func compareBool(a, b bool) int { return gpuIndex(a) - gpuIndex(b) }
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	if a == b {
+		return 0
+	}
+	if b {
+		return -1
+	}
+	return 1
+}
 
 // tryFill puts as much of the wants as possible on one empty node of the
 // type; ok is false if nothing fits.
@@ -133,7 +142,7 @@ func (pl *planner) launch(p *packer, wants []want, reason string, bypass bool) {
 		}
 		for range times {
 			b := pl.newBin(best.offer, reason, bypass)
-			p.add(b)
+			p.bins = append(p.bins, b)
 			for i, n := range best.pattern {
 				if n > 0 {
 					p.put(b, wants[i].shape, n)

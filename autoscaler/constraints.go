@@ -29,15 +29,17 @@ func (pl *planner) holdConstraints() {
 	}
 	p := newPacker(empty)
 	wants = pl.ordered(wants)
-	for i := range wants {
-		wants[i].count -= p.place(wants[i].shape, wants[i].count)
-	}
+	p.fill(wants)
 	if len(pl.reply.Infeasible) == 0 { // all of it or nothing new
 		pl.launchEmpty(p, wants)
 	}
 	for _, w := range wants {
 		if w.count > 0 {
-			pl.wait(KindConstraint, "", w.shape, w.count, pl.holdReason(w.shape))
+			reason := "another part of the same request fits no node type"
+			if len(pl.reply.Infeasible) == 0 {
+				reason = pl.holdReason(w.shape)
+			}
+			pl.wait(KindConstraint, "", w.shape, w.count, reason)
 		}
 	}
 	for _, b := range empty {
@@ -47,7 +49,7 @@ func (pl *planner) holdConstraints() {
 	}
 	for _, s := range pl.shapes {
 		if s != nil {
-			s.next = [2]int{} // other bins come next
+			s.next = 0 // other bins come next
 		}
 	}
 }

@@ -42,12 +42,16 @@ func (pl *planner) nearest(demand spec.Demand, need vec, selector map[string]str
 	o := pl.byName[name]
 	var lacks []string
 	for _, resource := range o.typ.Resources.Lacks(demand.Resources) {
-		lacks = append(lacks, fmt.Sprintf("%s of the %s %s", amountText(resource, o.typ.Resources[resource]),
+		if o.typ.Resources[resource] == 0 {
+			lacks = append(lacks, "no "+resource)
+			continue
+		}
+		lacks = append(lacks, fmt.Sprintf("only %s of the %s %s", amountText(resource, o.typ.Resources[resource]),
 			amountText(resource, demand.Resources[resource]), resource))
 	}
 	switch {
 	case len(lacks) > 0:
-		return name, fmt.Sprintf("the nearest node type, %s, has only %s", name, strings.Join(lacks, ", "))
+		return name, fmt.Sprintf("the nearest node type, %s, has %s", name, strings.Join(lacks, ", "))
 	case !matchLabels(o.labels, selector):
 		return name, fmt.Sprintf("the nearest node type, %s, does not have the labels %s", name, selectorText(selector))
 	default:

@@ -129,9 +129,7 @@ func (pl *planner) placeTogether(p *packer, need groupNeed, wants []want) *shape
 		return pl.placePinned(p, need.pinned, wants)
 	}
 	rest := slices.Clone(wants)
-	for i := range rest {
-		rest[i].count -= p.place(rest[i].shape, rest[i].count)
-	}
+	p.fill(rest)
 	pl.launch(p, rest, reasonGroup, true)
 	for _, w := range rest {
 		if w.count > 0 {

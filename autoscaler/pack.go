@@ -75,6 +75,7 @@ type bin struct {
 	node     spec.NodeID
 	nodeType string
 	class    int
+	born     int64 // ms
 	total    vec
 	free     vec
 	labels   map[string]string
@@ -95,10 +96,10 @@ type shape struct {
 	selector map[string]string
 	gpu      bool
 	key      string // canonical text
-	// next is, for the plain and the GPU bins, the first bin that may still
-	// have room. Room only shrinks during a round (an undone transaction
-	// restores these too), so each shape walks over each bin once.
-	next [2]int
+	// next is the first bin that may still have room. Room only shrinks
+	// during a round (an undone transaction restores this too), so full bins
+	// are looked at once by each shape.
+	next int
 }
 
 // want is a count of one shape.
@@ -107,18 +108,17 @@ type want struct {
 	count int
 }
 
-// packer places shapes into bins. Bins without a GPU come first for shapes
-// that need none, so that GPU machines are kept for what needs them.
+// packer places shapes into bins, which stand in the order in which they are
+// filled.
 type packer struct {
-	bins [2][]*bin // plain, GPU
-	// log is the undo log of the open transaction, nil outside of one.
-	log *undoLog
+	bins []*bin
+	log  *undoLog // of the open transaction, nil outside of one
 }
 
 type undoLog struct {
 	placed  []placement
-	cursors map[*shape][2]int
-	lengths [2]int
+	cursors map[*shape]int
+	length  int
 }
 
 type placement struct {
@@ -128,79 +128,79 @@ type placement struct {
 	wasUsed bool
 }
 
+// newPacker sorts the bins by class. Of the nodes that work, those with a GPU
+// come last, so that they are kept for what needs one. Machines on their way
+// stand in the order in which they were launched: a later round then puts the
+// same things into them as the round that launched them, and needs no others.
 func newPacker(bins []*bin) *packer {
 	sorted := slices.Clone(bins)
-	size := make(map[*bin]float64, len(bins))
-	for _, b := range bins {
-		for _, amount := range b.total {
-			size[b] += math.Log1p(float64(amount))
-		}
-	}
 	slices.SortStableFunc(sorted, func(a, b *bin) int {
-		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(size[a], size[b]), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.class, b.class), compareBool(a.gpu && a.class < classInFlight, b.gpu && b.class < classInFlight),
+			cmp.Compare(a.born, b.born), cmp.Compare(a.name, b.name))
 	})
-	p := &packer{}
-	for _, b := range sorted {
-		p.add(b)
-	}
-	return p
+	return &packer{bins: sorted}
 }
 
-func gpuIndex(gpu bool) int {
-	if gpu {
-		return 1
-	}
-	return 0
-}
-
-func (p *packer) add(b *bin) { i := gpuIndex(b.gpu); p.bins[i] = append(p.bins[i], b) }
-
-// place puts up to count of s into the bins and returns how many found room.
-func (p *packer) place(s *shape, count int) int {
-	placed := 0
-	for list := gpuIndex(s.gpu); list < 2; list++ {
-		for ; s.next[list] < len(p.bins[list]) && placed < count; p.advance(s, list) {
-			b := p.bins[list][s.next[list]]
-			n := min(b.room(s), count-placed)
-			p.put(b, s, n)
-			placed += n
-			if placed == count {
-				return placed
-			}
+// fill puts as much of the wants as possible into the bins, bin by bin and in
+// each bin in the order of the wants, and takes what found room off their
+// counts. It fills a bin exactly as tryFill fills a new node.
+func (p *packer) fill(wants []want) {
+	active := make([]*want, 0, len(wants))
+	first := len(p.bins)
+	for i := range wants {
+		if w := &wants[i]; w.count > 0 {
+			active = append(active, w)
+			first = min(first, w.shape.next)
 		}
 	}
-	return placed
+	for at := first; at < len(p.bins) && len(active) > 0; at++ {
+		b, done := p.bins[at], false
+		for _, w := range active {
+			if at < w.shape.next {
+				continue
+			}
+			n := min(b.room(w.shape), w.count)
+			if n == 0 {
+				p.pass(w.shape, at)
+				continue
+			}
+			p.put(b, w.shape, n)
+			w.count -= n
+			done = done || w.count == 0
+		}
+		if done {
+			active = slices.DeleteFunc(active, func(w *want) bool { return w.count == 0 })
+		}
+	}
 }
 
 // placeApart puts one of s into a bin that avoid does not hold, and returns
 // that bin, or nil.
 func (p *packer) placeApart(s *shape, avoid map[*bin]bool) *bin {
-	for list := gpuIndex(s.gpu); list < 2; list++ {
-		atFront := true
-		for i := s.next[list]; i < len(p.bins[list]); i++ {
-			b := p.bins[list][i]
-			full := b.room(s) == 0
-			if full && atFront {
-				p.advance(s, list)
-				continue
-			}
-			atFront = false
-			if !full && !avoid[b] {
-				p.put(b, s, 1)
-				return b
-			}
+	for at := s.next; at < len(p.bins); at++ {
+		b := p.bins[at]
+		if b.room(s) == 0 {
+			p.pass(s, at)
+		} else if !avoid[b] {
+			p.put(b, s, 1)
+			return b
 		}
 	}
 	return nil
 }
 
-func (p *packer) advance(s *shape, list int) {
+// pass remembers that bin number at has no room for s, if all before it have
+// none either.
+func (p *packer) pass(s *shape, at int) {
+	if s.next != at {
+		return
+	}
 	if p.log != nil {
 		if _, ok := p.log.cursors[s]; !ok {
-			p.log.cursors[s] = s.next
+			p.log.cursors[s] = at
 		}
 	}
-	s.next[list]++
+	s.next++
 }
 
 // room is how many of s the bin can take.
@@ -226,7 +226,7 @@ func (p *packer) put(b *bin, s *shape, count int) {
 // begin opens a transaction: until commit or undo, everything placed and added
 // can be taken back.
 func (p *packer) begin() {
-	p.log = &undoLog{cursors: map[*shape][2]int{}, lengths: [2]int{len(p.bins[0]), len(p.bins[1])}}
+	p.log = &undoLog{cursors: map[*shape]int{}, length: len(p.bins)}
 }
 
 func (p *packer) commit() { p.log = nil }
@@ -239,8 +239,6 @@ func (p *packer) undo() {
 	for s, next := range p.log.cursors {
 		s.next = next
 	}
-	for i, n := range p.log.lengths {
-		p.bins[i] = p.bins[i][:n]
-	}
+	p.bins = p.bins[:p.log.length]
 	p.log = nil
 }

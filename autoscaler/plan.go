@@ -134,7 +134,7 @@ func (pl *planner) addHosts() {
 	}
 	for i := range pl.req.Nodes {
 		if n := &pl.req.Nodes[i]; n.State == spec.NodeAlive && !managed[n.ID] {
-			pl.addNodeBin(n, "", n.NodeType, classFixed)
+			pl.addNodeBin(n, &Instance{NodeType: n.NodeType, History: []Change{{TimeMS: n.StartMS}}}, classFixed)
 		}
 	}
 }
@@ -160,28 +160,28 @@ func (pl *planner) addHost(inst *Instance, node *spec.Node) {
 	}
 	switch {
 	case node != nil && node.IdleMS > 0:
-		pl.addNodeBin(node, inst.ID, inst.NodeType, classIdle)
+		pl.addNodeBin(node, inst, classIdle)
 	case node != nil:
-		pl.addNodeBin(node, inst.ID, inst.NodeType, classBusy)
+		pl.addNodeBin(node, inst, classBusy)
 	case inst.State.InFlight() && o != nil:
 		pl.existing = append(pl.existing, &bin{
-			name: inst.ID, instance: inst.ID, nodeType: inst.NodeType, class: classInFlight,
+			name: inst.ID, instance: inst.ID, nodeType: inst.NodeType, class: classInFlight, born: inst.History[0].TimeMS,
 			total: o.total, free: slices.Clone(o.total), labels: o.labels, gpu: o.gpu,
 		})
 	}
 }
 
-func (pl *planner) addNodeBin(n *spec.Node, instance, nodeType string, class int) {
+func (pl *planner) addNodeBin(n *spec.Node, inst *Instance, class int) {
 	labels := n.Labels
-	if labels[labelNodeGroup] == "" && nodeType != "" {
+	if labels[labelNodeGroup] == "" && inst.NodeType != "" {
 		labels = maps.Clone(labels)
 		if labels == nil {
 			labels = map[string]string{}
 		}
-		labels[labelNodeGroup] = nodeType
+		labels[labelNodeGroup] = inst.NodeType
 	}
 	pl.existing = append(pl.existing, &bin{
-		name: cmp.Or(instance, n.ID.String()), instance: instance, node: n.ID, nodeType: nodeType, class: class,
+		name: cmp.Or(inst.ID, n.ID.String()), instance: inst.ID, node: n.ID, nodeType: inst.NodeType, class: class, born: inst.History[0].TimeMS,
 		total: pl.space.vec(n.Total), free: pl.space.vec(n.Available), labels: labels, gpu: n.Total[spec.GPU] > 0,
 	})
 }
@@ -213,9 +213,7 @@ func (pl *planner) placeDemands(p *packer) {
 		wants = append(wants, want{s, d.Count})
 	}
 	wants = pl.ordered(wants)
-	for i := range wants {
-		wants[i].count -= p.place(wants[i].shape, wants[i].count)
-	}
+	p.fill(wants)
 	pl.launch(p, wants, reasonDemand, false)
 	for _, w := range wants {
 		if w.count > 0 {
