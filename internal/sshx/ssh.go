@@ -2,6 +2,8 @@ package sshx
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -161,32 +163,51 @@ func (s *SSH) Run(ctx context.Context, c Command) error {
 		}
 		defer restore()
 	}
-	if err := session.Start(s.line(c)); err != nil {
+	mark := newMark()
+	if err := session.Start(s.line(c, mark)); err != nil {
 		return s.classify(err)
 	}
-	return s.await(ctx, session)
-}
-
-// await waits for the command; when ctx ends it is interrupted, and left
-// behind if it does not react.
-func (s *SSH) await(ctx context.Context, session *ssh.Session) error {
 	done := make(chan error, 1)
-	go func() { done <- session.Wait() }() // ends when the session is closed
+	go func() { done <- session.Wait() }() // ends with the command, at the latest with the connection
 	select {
 	case err := <-done:
 		return s.exit(err)
 	case <-ctx.Done():
 	}
-	_ = session.Signal(ssh.SIGINT)
-	select {
-	case err := <-done:
-		return s.exit(err)
-	case <-time.After(killAfter):
+	for _, signal := range []string{"INT", "KILL"} {
+		s.signal(ctx, mark, signal)
+		select {
+		case err := <-done:
+			return s.exit(err)
+		case <-time.After(killAfter):
+		}
 	}
-	_ = session.Signal(ssh.SIGKILL)
 	_ = session.Close()
-	<-done
 	return ctx.Err()
+}
+
+// markVar marks the processes of one command. sshd passes signals on only for
+// some users, and only to the shell; by the mark all of them are found.
+const markVar = "RAY_SSH_COMMAND"
+
+func newMark() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// signal sends a signal to what a command has started, on a channel beside it.
+func (s *SSH) signal(ctx context.Context, mark, signal string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killAfter)
+	defer cancel()
+	session, err := s.session(ctx)
+	if err != nil {
+		return
+	}
+	defer session.Close()
+	stop := context.AfterFunc(ctx, func() { _ = session.Close() })
+	defer stop()
+	_ = session.Run("for p in /proc/[0-9]*; do if grep -qz '^" + markVar + "=" + mark + "$' $p/environ 2>/dev/null; then kill -" + signal + " ${p#/proc/}; fi; done")
 }
 
 func (s *SSH) exit(err error) error {
@@ -218,7 +239,7 @@ func (s *SSH) exit(err error) error {
 
 // line is what the host's login shell gets: always one bash, so that a user
 // whose shell is another one gets the same.
-func (s *SSH) line(c Command) string {
+func (s *SSH) line(c Command, mark string) string {
 	var b strings.Builder
 	if c.Login {
 		b.WriteString("[ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1; ")
@@ -247,7 +268,7 @@ func (s *SSH) line(c Command) string {
 	if c.Login {
 		flag = "-lc"
 	}
-	return "exec bash " + flag + " " + Quote(b.String())
+	return "exec env " + markVar + "=" + mark + " bash " + flag + " " + Quote(b.String())
 }
 
 // Upload implements Host: one stream for any number of files.
@@ -292,7 +313,7 @@ func (s *SSH) Download(ctx context.Context, remote, local string, filter Filter)
 	go func() { done <- receive(ctx, pr, local) }()
 	var stderr strings.Builder
 	err := s.Run(ctx, Command{Line: line, Stdout: pw, Stderr: &stderr})
-	_ = pw.CloseWithError(errors.Join(err, io.EOF))
+	_ = pw.CloseWithError(err)
 	rerr := <-done
 	if err != nil {
 		return fmt.Errorf("copying %s:%s: %w %s", s, remote, err, strings.TrimSpace(stderr.String()))
@@ -309,21 +330,10 @@ func receive(ctx context.Context, r *io.PipeReader, local string) error {
 	case kind[0] == 'd':
 		err = readTree(ctx, r, local)
 	default:
-		err = replaceFile(local, eofReader{r}, 0o644)
+		err = replaceFile(local, r, 0o644)
 	}
 	_ = r.CloseWithError(err)
 	return err
-}
-
-// eofReader ends plainly where the pipe was closed with a joined io.EOF.
-type eofReader struct{ r io.Reader }
-
-func (e eofReader) Read(p []byte) (int, error) {
-	n, err := e.r.Read(p)
-	if errors.Is(err, io.EOF) {
-		err = io.EOF
-	}
-	return n, err
 }
 
 // WriteFile implements Host.

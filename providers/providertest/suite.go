@@ -24,6 +24,9 @@ type Case struct {
 	Commands bool
 	// Reused: the provider has a fixed set of machines, whose ids return.
 	Reused bool
+	// Scratch is a directory on its hosts that the suite may write to; "" means
+	// that the host's home is the instance's own.
+	Scratch string
 	// Memory: nothing outlives the value, so reopening shows nothing.
 	Memory bool
 }
@@ -200,10 +203,14 @@ func (c Case) commands(t *testing.T) {
 	if sshx.ExitCode(err) != 7 || out.String() != "a b\n" {
 		t.Errorf("command ended with %v and printed %q", err, out.String())
 	}
-	if err := h.WriteFile(t.Context(), "~/d/f", []byte("text"), 0o600); err != nil {
+	file := "~/d/f"
+	if c.Scratch != "" {
+		file = c.Scratch + "/d/f"
+	}
+	if err := h.WriteFile(t.Context(), file, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := h.ReadFile(t.Context(), "~/d/f"); err != nil || string(data) != "text" {
+	if data, err := h.ReadFile(t.Context(), file); err != nil || string(data) != "text" {
 		t.Errorf("read %q, %v", data, err)
 	}
 }
