@@ -130,11 +130,10 @@ func (s *server) start() error {
 		return fmt.Errorf("fork server: %w", err)
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "forkserver"), os.NewFile(uintptr(pair[1]), "forkserver")
-	defer theirs.Close()
 	conn, err := net.FileConn(ours)
 	_ = ours.Close()
 	if err != nil {
-		return fmt.Errorf("fork server: %w", err)
+		return closeAll(fmt.Errorf("fork server: %w", err), theirs)
 	}
 	s.conn = conn.(*net.UnixConn)
 	s.cmd = exec.Command(s.python, "-c", forkServerCode, s.m.cfg.PackageDir)
@@ -144,7 +143,9 @@ func (s *server) start() error {
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// A grandchild that holds stderr must not hold up Wait.
 	s.cmd.WaitDelay = time.Second
-	if err := s.m.spawn.start(s.cmd); err != nil {
+	err = s.m.spawn.start(s.cmd)
+	_ = theirs.Close() // else its death would not end the stream
+	if err != nil {
 		return fmt.Errorf("fork server %s: %w", s.python, errors.Join(err, s.conn.Close()))
 	}
 	_ = s.conn.SetReadDeadline(time.Now().Add(serverReady))
