@@ -120,7 +120,8 @@ def normalize_options(env: Optional[Env]) -> Dict[str, Any]:
 
 
 def _plain(env: RuntimeEnv) -> Dict[str, Any]:
-    return {name: env[name] if not isinstance(env[name], dict) else dict(env[name]) for name in SUPPORTED if name in env}
+    found = {name: env[name] for name in SUPPORTED if name in env}
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in found.items()}
 
 
 def merge(parent: Optional[Dict[str, Any]], child: Optional[Dict[str, Any]]) -> Dict[str, Any]:

@@ -26,7 +26,8 @@ class FailureTuple:
         return self.path[-1] if self.path else ""
 
     def __repr__(self) -> str:
-        return f"FailTuple({self.name or 'unknown'} [path={' -> '.join(self.path)}, obj={self.obj}, parent={self.parent}])"
+        path = " -> ".join(self.path)
+        return f"FailTuple({self.name or 'unknown'} [path={path}, obj={self.obj}, parent={self.parent}])"
 
 
 class _Printer:

@@ -76,7 +76,7 @@ class _Recorder:
 
     def flush(self) -> None:
         """Sends what has been gathered; keeps it if there is no connection yet."""
-        from ray._core import state
+        from ray._core import frames, state
 
         if not state.is_connected():
             return
@@ -86,7 +86,8 @@ class _Recorder:
             return
         records = [_record(metric, dict(key[2]), series) for key, (metric, series) in gathered.items()]
         try:
-            state.connected().note("metrics.record", {"records": records})
+            client = state.connected()
+            client.send(frames.call_frame(frames.NOTE, 0, "metrics.record", {"records": records}))
         except Exception:  # the connection has just ended: metrics must never fail a program
             pass
 
@@ -283,7 +284,8 @@ class Histogram(Metric):
         for index, boundary in enumerate(boundaries):
             if boundary <= 0:
                 raise ValueError(
-                    f"Invalid `boundaries` argument at index {index}, {boundaries}. Use positive values for the arguments."
+                    f"Invalid `boundaries` argument at index {index}, {boundaries}. "
+                    "Use positive values for the arguments."
                 )
         self._boundaries = list(boundaries)
 

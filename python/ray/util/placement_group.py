@@ -338,4 +338,6 @@ def _validate_labels(bundles: List[Bundle], selectors: Any) -> None:
     for selector in selectors:
         error = validate_label_selector(selector)
         if error:
-            raise ValueError(f"Invalid label selector provided in bundle_label_selector list. Detailed error: '{error}'")
+            raise ValueError(
+                f"Invalid label selector provided in bundle_label_selector list. Detailed error: '{error}'"
+            )

@@ -3,7 +3,6 @@
 from typing import Any, Dict, Optional
 
 from joblib._parallel_backends import MultiprocessingBackend
-
 from ray.util.multiprocessing.pool import Pool
 
 

@@ -1,0 +1,1 @@
+"""How driver and workers log."""

@@ -1,0 +1,5 @@
+"""Asking the cluster to grow."""
+
+from ray.autoscaler import sdk
+
+__all__ = ["sdk"]
