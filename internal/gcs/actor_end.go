@@ -187,3 +187,17 @@ func (t *Tables) actorsOfDeadNode(id spec.NodeID, reason string, now int64) (c C
 	}
 	return c
 }
+
+// FailActor ends an actor that can never be placed.
+func (t *Tables) FailActor(id spec.ActorID, cause *spec.ErrorInfo, now int64) (c Change) {
+	a := t.edit(id)
+	if a == nil || !a.waiting() {
+		return c
+	}
+	if cause.Fields == nil {
+		cause.Fields = map[string]any{}
+	}
+	cause.Fields["actor_id"] = id.String()
+	t.bury(&c, a, cause, now)
+	return c
+}

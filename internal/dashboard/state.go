@@ -1,0 +1,120 @@
+package dashboard
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// columns of the state API: the plain ones, then those with detail only.
+// Rows may hold more; what is not listed is shown with detail.
+var columns = map[string]struct{ id, plain string }{
+	"actors":            {"actor_id", "actor_id class_name state job_id name node_id pid ray_namespace"},
+	"jobs":              {"job_id", "type job_id submission_id driver_info status entrypoint message error_type start_time end_time metadata runtime_env driver_agent_http_address driver_node_id driver_exit_code"},
+	"nodes":             {"node_id", "node_id node_ip is_head_node state state_message node_name resources_total labels"},
+	"placement_groups":  {"placement_group_id", "placement_group_id name creator_job_id state"},
+	"workers":           {"worker_id", "worker_id is_alive worker_type exit_type node_id ip pid"},
+	"tasks":             {"task_id", "task_id attempt_number name state job_id actor_id type func_or_class_name parent_task_id node_id worker_id worker_pid error_type"},
+	"objects":           {"object_id", "object_id object_size task_status attempt_number reference_type call_site type pid ip"},
+	"runtime_envs":      {"runtime_env", "runtime_env success creation_time_ms node_id"},
+	"cluster_events":    {"event_id", "severity time source_type message event_id"},
+	"memory":            {"object_id", ""},
+	"detailed_workers":  {"worker_id", ""},
+	"autoscaler_events": {"time_ms", ""},
+}
+
+// Resources are the names that the state API lists.
+var Resources = []string{"actors", "jobs", "nodes", "placement_groups", "workers", "tasks", "objects", "runtime_envs", "cluster_events"}
+
+// Filter keeps rows whose column compares: Predicate is "=" or "!=".
+type Filter struct{ Key, Predicate, Value string }
+
+// Selection is what is left of all rows.
+type Selection struct {
+	Total    int // before filters
+	Filtered int // after them
+	Rows     []map[string]any
+}
+
+// Select filters, sorts by id, cuts to limit and, without detail, drops the
+// detail columns.
+func Select(resource string, rows []map[string]any, filters []Filter, limit int, detail bool) (Selection, error) {
+	col, ok := columns[resource]
+	if !ok {
+		return Selection{}, fmt.Errorf("unknown resource %q; there are %s", resource, strings.Join(Resources, ", "))
+	}
+	s := Selection{Total: len(rows), Rows: []map[string]any{}}
+	for _, row := range rows {
+		keep, err := keeps(row, filters)
+		if err != nil {
+			return s, err
+		}
+		if keep {
+			s.Rows = append(s.Rows, row)
+		}
+	}
+	s.Filtered = len(s.Rows)
+	if resource != "cluster_events" && resource != "jobs" && resource != "nodes" {
+		slices.SortStableFunc(s.Rows, func(a, b map[string]any) int { return strings.Compare(show(a[col.id]), show(b[col.id])) })
+	}
+	if limit > 0 && len(s.Rows) > limit {
+		s.Rows = s.Rows[:limit]
+	}
+	if !detail && col.plain != "" {
+		for i, row := range s.Rows {
+			s.Rows[i] = pick(row, strings.Fields(col.plain))
+		}
+	}
+	return s, nil
+}
+
+func pick(row map[string]any, names []string) map[string]any {
+	out := make(map[string]any, len(names))
+	for _, k := range names {
+		out[k] = row[k]
+	}
+	return out
+}
+
+func keeps(row map[string]any, filters []Filter) (bool, error) {
+	for _, f := range filters {
+		have, ok := row[f.Key]
+		if !ok {
+			if len(row) > 0 && f.Key == "" {
+				return false, fmt.Errorf("a filter needs a column name")
+			}
+			have = nil
+		}
+		equal := strings.EqualFold(show(have), f.Value)
+		switch f.Predicate {
+		case "=", "":
+			if !equal {
+				return false, nil
+			}
+		case "!=":
+			if equal {
+				return false, nil
+			}
+		default:
+			return false, fmt.Errorf("filter predicate %q: only = and != are supported", f.Predicate)
+		}
+	}
+	return true, nil
+}
+
+// show is a value as filters see it.
+func show(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	default:
+		return fmt.Sprint(v)
+	}
+}

@@ -1,0 +1,156 @@
+package head
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"ray/internal/gcs"
+	"ray/internal/spec"
+	"ray/internal/wire"
+)
+
+// Limits of a status.
+const (
+	statusActors = 1000
+	statusTasks  = 1000
+	statusEvents = 200
+	queryTimeout = 5 * time.Second
+)
+
+// Status is everything that ray status, its view and the dashboard show. The
+// nodes are asked for their tasks.
+func (h *Head) Status(ctx context.Context) spec.Status {
+	s := h.coreStatus()
+	for _, row := range h.Query(ctx, "tasks", statusTasks).Rows {
+		if t, ok := taskOf(row); ok && len(s.Tasks) < statusTasks {
+			s.Tasks = append(s.Tasks, t)
+		}
+	}
+	return s
+}
+
+// coreStatus is the part that the head knows by itself.
+func (h *Head) coreStatus() spec.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := spec.Status{
+		ClusterName: h.cfg.ClusterName, ClusterID: h.tables.ClusterID(), Address: h.ready.Address,
+		Dashboard: h.ready.Dashboard, SessionDir: h.cfg.SessionDir, TimeMS: h.now(),
+		Nodes: h.tables.Nodes(), Demands: h.demands(), Constraints: h.tables.Constraints(), Jobs: h.tables.Jobs(),
+		GroupReserved: spec.Resources{}, GroupUsed: spec.Resources{},
+	}
+	for _, g := range h.tables.Groups() {
+		if g.Info.State != spec.PGCreated && g.Info.State != spec.PGRemoved {
+			s.Groups = append(s.Groups, g.Info)
+		}
+	}
+	for _, n := range h.soft {
+		s.GroupReserved.Add(n.beat.GroupReserved)
+		s.GroupUsed.Add(n.beat.GroupUsed)
+		for _, row := range n.rows {
+			if n.reasons[row.Key].Infeasible {
+				s.Infeasible = append(s.Infeasible, spec.Demand{
+					Resources: row.Resources, LabelSelector: row.LabelSelector, Fallback: row.Fallback, Count: row.Count,
+					Kind: "task", Reason: n.reasons[row.Key].Text, Name: row.Name, JobID: row.JobID,
+				})
+			}
+		}
+	}
+	actors := h.tables.Actors()
+	for _, a := range slices.Backward(actors) { // the newest, living ones first
+		if len(s.Actors) < statusActors && a.Info.State != spec.ActorDead {
+			s.Actors = append(s.Actors, a.Info)
+		}
+	}
+	s.Events = slices.Clone(h.events[max(0, len(h.events)-statusEvents):])
+	if h.scaler != nil {
+		s.Autoscaling = true
+		h.scaler.fill(&s)
+	}
+	return s
+}
+
+func taskOf(row map[string]any) (t spec.TaskInfo, ok bool) {
+	text, err := json.Marshal(row)
+	if err != nil || json.Unmarshal(text, &t) != nil {
+		return t, false
+	}
+	return t, t.State != "FINISHED" && t.State != "FAILED"
+}
+
+// Query asks every node for rows. Missing counts nodes that did not answer.
+func (h *Head) Query(ctx context.Context, kind string, limit int) QueryResult {
+	h.mu.Lock()
+	peers := make(map[spec.NodeID]*wire.Peer, len(h.links))
+	for id, l := range h.links {
+		peers[id] = l.peer
+	}
+	h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var out QueryResult
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, p := range peers {
+		wg.Go(func() {
+			var reply wire.QueryReply
+			_, err := p.Call(ctx, wire.MethodQuery, wire.Query{Kind: kind, Limit: limit}, &reply, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				out.Missing++
+				return
+			}
+			out.Total += reply.Total
+			out.Rows = append(out.Rows, reply.Rows...)
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// QueryResult sums the rows of all nodes.
+type QueryResult struct {
+	Total   int
+	Rows    []map[string]any
+	Missing int // nodes that did not answer
+}
+
+func (h *Head) statusCall(r *request) (any, gcs.Change, error) {
+	h.background(r, func(ctx context.Context) (any, []byte, error) { return h.Status(ctx), nil, nil })
+	return nil, gcs.Change{}, nil
+}
+
+func (h *Head) memorySummary(r *request) (any, gcs.Change, error) {
+	h.background(r, func(ctx context.Context) (any, []byte, error) {
+		rows := h.Query(ctx, "memory", 10_000).Rows
+		if rows == nil {
+			rows = []map[string]any{}
+		}
+		return map[string]any{"rows": rows}, nil, nil
+	})
+	return nil, gcs.Change{}, nil
+}
+
+// autoscalerRequest is request_resources: it replaces the last one.
+func (h *Head) autoscalerRequest(r *request) (any, gcs.Change, error) {
+	var req struct {
+		Bundles []struct {
+			Resources     spec.Resources    `json:"resources"`
+			LabelSelector map[string]string `json:"label_selector"`
+			Count         int               `json:"count"`
+		} `json:"bundles"`
+	}
+	if err := r.decode(&req); err != nil {
+		return nil, gcs.Change{}, err
+	}
+	var demands []spec.Demand
+	for _, b := range req.Bundles {
+		demands = append(demands, spec.Demand{Resources: b.Resources, LabelSelector: b.LabelSelector, Count: max(1, b.Count), Kind: "constraint"})
+	}
+	h.kick()
+	return map[string]any{}, h.tables.SetConstraints(demands), nil
+}
