@@ -135,7 +135,8 @@ func ParseFrame(b []byte, limit int) (f Frame, n int, err error) {
 
 const (
 	readBuffer = 64 << 10
-	keepBuffer = 1 << 20 // larger buffers go back to the collector once they are drained
+	keepBuffer = 1 << 20 // larger buffers go back to the collector …
+	calmReads  = 64      // … after so many reads that did not need them
 )
 
 // Reader cuts a byte stream into frames. Bodies are slices of its buffer: all
@@ -147,6 +148,7 @@ type Reader struct {
 	start int // first byte not yet returned
 	end   int // end of what was read
 	limit int
+	calm  int // reads since a frame needed a large buffer
 }
 
 // NewReader reads frames of at most limit bytes; 0 means MaxFrame.
@@ -213,7 +215,11 @@ func (r *Reader) compact() {
 	rest := r.buf[r.start:r.end]
 	dst := r.buf
 	if len(r.buf) > keepBuffer && len(rest) < readBuffer {
-		dst = make([]byte, readBuffer)
+		if r.calm++; r.calm > calmReads {
+			dst = make([]byte, readBuffer)
+		}
+	} else {
+		r.calm = 0
 	}
 	r.end = copy(dst, rest)
 	r.start, r.buf = 0, dst
