@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ray/internal/session"
+)
+
+// TestScripts runs testdata/script over the binary that users get:
+// RAY_BINARY, else bin/ray as scripts/build made it.
+func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts daemons: left out by -short")
+	}
+	binary := os.Getenv("RAY_BINARY")
+	if binary == "" {
+		binary = "../../bin/ray"
+	}
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(binary); err != nil {
+		t.Skipf("no binary at %s: scripts/build makes it", binary)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup:               func(env *testscript.Env) error { return setUpScript(env, binary) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"freeport": freePortCommand,
+			"holdport": holdPortCommand,
+			"waitfor":  waitForCommand,
+			"nothing":  nothingCommand,
+		},
+	})
+}
+
+// setUpScript gives a script a home and a session root of its own, and ends
+// what it leaves running.
+func setUpScript(env *testscript.Env, binary string) error {
+	// Session roots of tests must be short: they end up in socket paths.
+	root, err := os.MkdirTemp("/tmp", "rayscript-")
+	if err != nil {
+		return err
+	}
+	home := filepath.Join(env.WorkDir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return err
+	}
+	repo := filepath.Dir(filepath.Dir(binary))
+	env.Setenv("HOME", home)
+	env.Setenv("RAY_TMPDIR", root)
+	env.Setenv("RAY", binary)
+	env.Setenv("REPO", repo)
+	path := filepath.Join(repo, ".venv", "bin") + ":" + os.Getenv("PATH")
+	env.Setenv("PATH", filepath.Dir(binary)+":"+path)
+	for _, name := range []string{"RAY_TEST_RUN", "GOCOVERDIR"} {
+		if v := os.Getenv(name); v != "" {
+			env.Setenv(name, v)
+		}
+	}
+	env.Defer(func() {
+		stop := exec.Command(binary, "stop", "--force")
+		stop.Env = append(os.Environ(), "RAY_TMPDIR="+root)
+		_ = stop.Run()
+		_ = os.RemoveAll(root)
+	})
+	return nil
+}
+
+// freePortCommand is `freeport VAR`: sets VAR to a port that is free now.
+func freePortCommand(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ts.Check(l.Close())
+}
+
+// holdPortCommand is `holdport VAR`: sets VAR to a port that is taken until
+// the script ends.
+func holdPortCommand(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ts.Defer(func() { _ = l.Close() })
+}
+
+// waitForCommand is `waitfor TEXT PROGRAM ARGS...`: runs the program until its
+// output contains TEXT, at most 30 seconds.
+func waitForCommand(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := ts.Exec(args[1], args[2:]...)
+		out := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+		if strings.Contains(out, args[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q did not appear: %v\n%s", args[0], err, out)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// nothingCommand is `nothing`: fails if a daemon of the script's session root
+// runs, or its announcement is left.
+func nothingCommand(ts *testscript.TestScript, _ bool, _ []string) {
+	all, err := session.List()
+	ts.Check(err)
+	for _, a := range all {
+		if a.TempDir == ts.Getenv("RAY_TMPDIR") {
+			ts.Check(errors.New("still there: node " + a.NodeID + ", pid " + strconv.Itoa(a.PID)))
+		}
+	}
+}
