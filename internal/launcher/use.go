@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,4 +153,35 @@ func (c *Cluster) HeadIP(ctx context.Context) (string, error) {
 		return ip, nil
 	}
 	return head.ExternalIP, nil
+}
+
+// ReachDashboard gives the URL of the dashboard as it can be reached from
+// here; done ends what was opened for that.
+func (c *Cluster) ReachDashboard(ctx context.Context) (url string, done func(), err error) {
+	_, host, err := c.head(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	a, alive, err := announced(ctx, host)
+	if err == nil && !alive {
+		err = fmt.Errorf("cluster %s: the head's machine is there, but no head runs on it; `ray up` sets it up again", c.Config.Name)
+	}
+	if err == nil && a.Dashboard == "" {
+		err = fmt.Errorf("cluster %s was started without a dashboard", c.Config.Name)
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, host.Close())
+	}
+	if c.Provider.Traits().SharedMachine {
+		return "http://" + a.Dashboard, func() { _ = host.Close() }, nil
+	}
+	f, err := host.Forward(ctx, "127.0.0.1:0", a.Dashboard)
+	if err != nil {
+		return "", nil, errors.Join(err, host.Close())
+	}
+	local := a.Dashboard
+	if l, ok := f.(interface{ Addr() net.Addr }); ok {
+		local = l.Addr().String()
+	}
+	return "http://" + local, func() { _ = f.Close(); _ = host.Close() }, nil
 }

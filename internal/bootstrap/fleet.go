@@ -1,0 +1,118 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ray/internal/cluster"
+	"ray/providers"
+	"ray/providers/all"
+)
+
+// Fleet is a head's hold on its workers' machines: it launches them, sets them
+// up and ends them, for the autoscaler.
+type Fleet struct {
+	Config      *cluster.Config
+	Provider    providers.Provider
+	HeadAddress string // host:port that workers join
+	TokenFile   string
+	Ray         string // this program
+	// Progress is told the steps of every set-up; nil is nobody.
+	Progress func(Event)
+}
+
+// workerWait is how long a worker's machine may take to be reachable.
+const workerWait = 10 * time.Minute
+
+// OpenFleet reads the head's copy of the cluster file. ray is the program that
+// workers run; "" is this one.
+func OpenFleet(configPath, headAddress, tokenFile, ray string) (*Fleet, error) {
+	cfg, err := cluster.Load(configPath)
+	if err != nil {
+		return nil, err
+	}
+	if ray == "" {
+		ray = all.RayPath()
+	}
+	p, err := all.New(cfg, all.Options{Ray: ray})
+	if err != nil {
+		return nil, err
+	}
+	return &Fleet{Config: cfg, Provider: p, HeadAddress: headAddress, TokenFile: tokenFile, Ray: ray}, nil
+}
+
+// Manual tells whether the launcher started the listed workers itself, so that
+// nobody must launch any here.
+func (f *Fleet) Manual() bool { return f.Provider.Traits().Manual }
+
+// Launch makes one machine for each name, which is its request's token: asking
+// again for a name gives the same machine. It may give some machines together
+// with an error.
+func (f *Fleet) Launch(ctx context.Context, nodeType string, names []string) ([]providers.Instance, error) {
+	if _, ok := f.Config.NodeTypes[nodeType]; !ok {
+		return nil, &providers.Error{Cause: providers.BadConfig, Op: "launch " + nodeType,
+			Err: fmt.Errorf("no such node type in %s", f.Config.Source)}
+	}
+	hash, err := f.Config.LaunchHash(nodeType)
+	if err != nil {
+		return nil, &providers.Error{Cause: providers.BadConfig, Op: "launch " + nodeType, Err: err}
+	}
+	var made []providers.Instance
+	for _, name := range names {
+		list, err := f.Provider.Create(ctx, providers.CreateRequest{
+			Token: name, Type: nodeType, Kind: providers.Worker, Count: 1,
+			Tags: map[string]string{providers.TagName: "ray-" + f.Config.Name + "-worker", providers.TagLaunchHash: hash},
+		})
+		made = append(made, list...)
+		if err != nil {
+			return made, err
+		}
+	}
+	return made, nil
+}
+
+// Workers lists the workers' machines that are not terminated.
+func (f *Fleet) Workers(ctx context.Context) ([]providers.Instance, error) {
+	list, err := f.Provider.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []providers.Instance
+	for _, i := range list {
+		if i.Kind == providers.Worker && i.State.Live() {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+// Terminate ends machines.
+func (f *Fleet) Terminate(ctx context.Context, ids []string) error {
+	return f.Provider.Terminate(ctx, ids)
+}
+
+// Install makes a node of a machine; it may be called again for one that is
+// set up half or whole.
+func (f *Fleet) Install(ctx context.Context, id string) error {
+	list, err := f.Provider.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, inst := range list {
+		if inst.ID != id || !inst.State.Live() {
+			continue
+		}
+		host, err := f.Provider.Host(ctx, id)
+		if err != nil {
+			return err
+		}
+		err = Start(ctx, Node{
+			Config: f.Config, Instance: inst, Host: host, Traits: f.Provider.Traits(), HeadAddress: f.HeadAddress,
+			TokenFile: f.TokenFile, Ray: f.Ray, Wait: workerWait,
+		}, f.Progress)
+		return errors.Join(err, host.Close())
+	}
+	return fmt.Errorf("%s: %w", id, providers.ErrNoInstance)
+}
