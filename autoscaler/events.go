@@ -10,9 +10,18 @@ import (
 	"ray/internal/spec"
 )
 
-// sayAgain is how often the line about infeasible demand is repeated while
-// it stays infeasible.
-const sayAgain = 2 * time.Minute
+// The line about infeasible demand is repeated while it stays infeasible,
+// after sayAgain at first and less and less often then.
+const (
+	sayAgain  = 2 * time.Minute
+	sayRarely = time.Hour
+)
+
+// reminder is when an infeasible need was said last, and when to say it next.
+type reminder struct {
+	next time.Time
+	wait time.Duration
+}
 
 // counter counts by key.
 type counter map[string]int
@@ -67,13 +76,15 @@ func (m *Manager) tellInfeasible() {
 	for _, i := range m.reply.Infeasible {
 		key := i.Kind + i.Group + i.Demand.Resources.Key() + selectorText(i.Demand.LabelSelector)
 		now[key] = true
-		if said, ok := m.told[key]; ok && m.now.Sub(said) < sayAgain {
+		told, ok := m.told[key]
+		if ok && m.now.Before(told.next) {
 			continue
 		}
-		m.told[key] = m.now
+		wait := min(max(sayAgain, 2*told.wait), sayRarely)
+		m.told[key] = reminder{m.now.Add(wait), wait}
 		m.event("WARNING", infeasibleLine(i))
 	}
-	maps.DeleteFunc(m.told, func(key string, _ time.Time) bool { return !now[key] })
+	maps.DeleteFunc(m.told, func(key string, _ reminder) bool { return !now[key] })
 }
 
 func infeasibleLine(i Infeasible) string {

@@ -126,8 +126,8 @@ type Manager struct {
 	failures []spec.Failure
 	reply    Reply
 	events   []spec.Event
-	told     map[string]time.Time // infeasible lines, last said at
-	size     string               // last "Resized to" text
+	told     map[string]reminder // infeasible lines
+	size     string              // last "Resized to" text
 	actions  []Action
 	adding   counter
 	removing counter
@@ -149,7 +149,7 @@ func NewManager(o ManagerOptions) *Manager {
 		config: o.Config, timing: o.Timing.withDefaults(), newID: o.NewID, started: o.Now, now: o.Now,
 		under: map[string]ActionKind{}, gone: map[string]time.Time{}, seen: map[string]time.Time{},
 		held: map[string]time.Time{}, retry: map[string]time.Time{}, installs: map[string]bool{},
-		backoff: map[string]*typeTrials{}, told: map[string]time.Time{},
+		backoff: map[string]*typeTrials{}, told: map[string]reminder{},
 	}
 	var notes []string
 	m.table, notes = NewTable(o.Rows)
@@ -173,7 +173,7 @@ func (m *Manager) Step(o Observation) []Action {
 	m.now = o.Now
 	m.actions, m.adding, m.removing = nil, counter{}, counter{}
 	nodes := indexNodes(o.View.Nodes)
-	m.takeResults(o.Results)
+	m.takeResults(o.Results, nodes)
 	m.takeListing(o.Listing, nodes)
 	m.takeNodes(nodes)
 	m.checkTimeouts()

@@ -37,7 +37,7 @@ func indexNodes(nodes []spec.Node) nodeIndex {
 	return x
 }
 
-func (m *Manager) takeResults(results []Result) {
+func (m *Manager) takeResults(results []Result, nodes nodeIndex) {
 	for _, r := range results {
 		for _, inst := range r.Action.Instances {
 			delete(m.under, inst.ID)
@@ -46,7 +46,7 @@ func (m *Manager) takeResults(results []Result) {
 		case ActLaunch:
 			m.launched(r)
 		case ActInstall:
-			m.installed(r.Action.Instances[0].ID, r.Err)
+			m.installed(r.Action.Instances[0].ID, r.Err, nodes)
 		case ActDrain:
 			m.drained(r.Action.Instances[0].ID, r.Err)
 		case ActTerminate:
@@ -92,12 +92,14 @@ func (m *Manager) allocated(row *Instance, machine Machine, reason string) {
 	m.launchWorked(row.NodeType)
 }
 
-func (m *Manager) installed(id string, err error) {
+func (m *Manager) installed(id string, err error, nodes nodeIndex) {
 	row := m.table.Get(id)
 	if row == nil || row.State != RayInstalling {
 		return
 	}
-	if err == nil {
+	// A node that serves is what counts, for example when an earlier head's
+	// set-up of the same machine came through.
+	if err == nil || nodes.live[row.CloudID] != nil {
 		m.installs[id] = true // now its node has to join
 		return
 	}

@@ -179,6 +179,17 @@ func (r *Reconciler) Instances() []Instance {
 	return r.rows
 }
 
+// Admits tells whether a node on the machine may join: not if the machine is
+// being taken away. Machines that are not in the table are admitted.
+func (r *Reconciler) Admits(cloudID string) bool {
+	for _, row := range r.Instances() {
+		if row.CloudID == cloudID && !row.State.Terminal() {
+			return row.State.Serving()
+		}
+	}
+	return true
+}
+
 func (r *Reconciler) loop(ctx context.Context) {
 	ticker := time.NewTicker(r.o.Tick)
 	defer ticker.Stop()

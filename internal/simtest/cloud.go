@@ -1,0 +1,114 @@
+package simtest
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"ray/autoscaler"
+)
+
+// Faults are the chances (0 to 1) that things go wrong, and how slow they are
+// when they do not.
+type Faults struct {
+	Capacity     float64 // a launch call is refused for lack of capacity
+	Lost         float64 // a launch call works, but its answer is lost
+	Terminate    float64 // a terminate call fails
+	Install      float64 // a set-up fails
+	NeverJoins   float64 // a set-up works, but the node never joins
+	CrashPerHour float64 // a node's daemon dies
+	LossPerHour  float64 // a machine disappears
+	Slowness     time.Duration
+}
+
+// machine is one made-up machine.
+type machine struct {
+	autoscaler.Machine
+	visible time.Time // in listings from then on
+	gone    bool
+}
+
+// cloud is a made-up provider.
+type cloud struct {
+	rnd      *rand.Rand
+	faults   Faults
+	quota    map[string]int // by type; no entry means none
+	machines map[string]*machine
+	made     int
+	launches int // calls that made a machine
+}
+
+// wait is a random latency.
+func (c *cloud) wait() time.Duration {
+	return time.Duration(c.rnd.Int64N(int64(c.faults.Slowness) + 1))
+}
+
+func (c *cloud) chance(p float64) bool { return c.rnd.Float64() < p }
+
+func (c *cloud) alive() []*machine {
+	var out []*machine
+	for _, id := range slices.Sorted(maps.Keys(c.machines)) {
+		if m := c.machines[id]; !m.gone {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (c *cloud) count(nodeType string) int {
+	n := 0
+	for _, m := range c.alive() {
+		if m.NodeType == nodeType {
+			n++
+		}
+	}
+	return n
+}
+
+// launch makes a machine for each name that has none.
+func (c *cloud) launch(now time.Time, nodeType string, names []string) ([]autoscaler.Machine, error) {
+	var out []autoscaler.Machine
+	for _, name := range names {
+		if have := c.byName(name); have != nil {
+			out = append(out, have.Machine)
+			continue
+		}
+		quota, limited := c.quota[nodeType]
+		if limited && c.count(nodeType) >= quota || c.chance(c.faults.Capacity) {
+			return out, fmt.Errorf("%w of type %s", autoscaler.ErrCapacity, nodeType)
+		}
+		c.made++
+		c.launches++
+		m := &machine{
+			Machine: autoscaler.Machine{ID: fmt.Sprintf("m%03d", c.made), Name: name, NodeType: nodeType},
+			visible: now.Add(c.wait()),
+		}
+		c.machines[m.ID] = m
+		out = append(out, m.Machine)
+	}
+	if c.chance(c.faults.Lost) {
+		return nil, autoscaler.ErrUnanswered
+	}
+	return out, nil
+}
+
+func (c *cloud) byName(name string) *machine {
+	for _, m := range c.alive() {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+func (c *cloud) list(now time.Time) []autoscaler.Machine {
+	var out []autoscaler.Machine
+	for _, m := range c.alive() {
+		if !m.visible.After(now) {
+			out = append(out, m.Machine)
+		}
+	}
+	return out
+}

@@ -1,0 +1,170 @@
+package simtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"ray/autoscaler"
+	"ray/internal/spec"
+)
+
+// schedules is how many random schedules run: RAY_SIM_SCHEDULES, else 200.
+func schedules() int {
+	if n, err := strconv.Atoi(os.Getenv("RAY_SIM_SCHEDULES")); err == nil {
+		return n
+	}
+	return 200
+}
+
+func amounts(cpu, gpu float64) spec.Resources {
+	return spec.FromFloats(map[string]float64{"CPU": cpu, "GPU": gpu})
+}
+
+func randomConfig(rnd *rand.Rand) autoscaler.Config {
+	c := autoscaler.Config{NodeTypes: map[string]autoscaler.NodeType{}, HeadType: "head", MaxWorkers: 2 + rnd.IntN(12),
+		UpscalingSpeed: []float64{0, 1, 2, autoscaler.Unlimited}[rnd.IntN(4)], IdleTimeout: time.Duration(10+rnd.IntN(120)) * time.Second}
+	for i := range 1 + rnd.IntN(3) {
+		t := autoscaler.NodeType{Resources: amounts(float64(1+rnd.IntN(8)), 0), Max: 1 + rnd.IntN(8)}
+		t.Min = rnd.IntN(2) * rnd.IntN(t.Max)
+		c.NodeTypes[fmt.Sprintf("cpu%d", i)] = t
+	}
+	c.NodeTypes["gpu"] = autoscaler.NodeType{Resources: amounts(4, 1), Max: 1 + rnd.IntN(3)}
+	return c
+}
+
+// TestRandomSchedules runs random clusters through random trouble, then calm,
+// and wants every promise kept. A failing seed is printed; run it alone by
+// RAY_SIM_SEED.
+func TestRandomSchedules(t *testing.T) {
+	if seed, err := strconv.ParseUint(os.Getenv("RAY_SIM_SEED"), 10, 64); err == nil {
+		randomSchedule(t, seed, true)
+		return
+	}
+	for seed := range schedules() {
+		if randomSchedule(t, uint64(seed), false); t.Failed() {
+			t.Fatalf("seed %d: run it alone with RAY_SIM_SEED=%d", seed, seed)
+		}
+	}
+}
+
+func randomSchedule(t *testing.T, seed uint64, verbose bool) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	chance := func(most float64) float64 { return float64(rnd.IntN(2)) * rnd.Float64() * most }
+	faults := Faults{Capacity: chance(0.5), Lost: chance(0.3), Terminate: chance(0.3), Install: chance(0.3),
+		NeverJoins: chance(0.1), CrashPerHour: chance(20), LossPerHour: chance(20), Slowness: time.Duration(1+rnd.IntN(20)) * time.Second}
+	w := NewWorld(seed, randomConfig(rnd), amounts(float64(rnd.IntN(3)), 0), faults)
+	defer func() {
+		if verbose || t.Failed() {
+			for _, e := range w.Events {
+				t.Log(e)
+			}
+			t.Log(w.Table())
+		}
+	}()
+	for range 3 + rnd.IntN(10) {
+		trouble(rnd, w)
+		w.Run(time.Duration(1+rnd.IntN(120)) * time.Second)
+	}
+	w.StartHead()
+	w.Calm()
+	settle(t, w)
+}
+
+// trouble does one random thing.
+func trouble(rnd *rand.Rand, w *World) {
+	switch rnd.IntN(6) {
+	case 0:
+		w.StopHead()
+		if rnd.IntN(2) == 0 {
+			w.Run(time.Duration(rnd.IntN(90)) * time.Second)
+		}
+		w.StartHead()
+	case 1:
+		w.Constraints = []spec.Demand{{Resources: amounts(1, 0), Count: rnd.IntN(8)}}
+	case 2:
+		w.quota["cpu0"] = rnd.IntN(3)
+	default:
+		need := amounts(float64(1+rnd.IntN(4)), 0)
+		if rnd.IntN(4) == 0 {
+			need = amounts(1, 1)
+		}
+		for range 1 + rnd.IntN(15) {
+			w.Submit(Task{need, time.Duration(1+rnd.IntN(100)) * time.Second})
+		}
+	}
+}
+
+// settle lets a calm cluster finish its work, and checks where it ends.
+func settle(t *testing.T, w *World) {
+	held := w.Constraints
+	w.Constraints = nil
+	w.Run(2 * time.Hour)
+	w.tasks = onlyWaitingThatFit(w)
+	if len(w.tasks) > 0 {
+		t.Errorf("%d tasks that fit a type still wait after two calm hours; machines: %s", len(w.tasks), w.Machines())
+	}
+	w.Constraints = held
+	w.Run(10 * time.Minute)
+	before := w.launches
+	w.Run(time.Hour)
+	if w.launches != before {
+		t.Errorf("%d launches in an hour without any change", w.launches-before)
+	}
+	total := 0
+	for name, typ := range w.Config.NodeTypes {
+		total += typ.Min
+		if n := w.count(name); n < typ.Min && len(w.alive()) < w.Config.MaxWorkers {
+			t.Errorf("%d machines of type %s, min_workers is %d", n, name, typ.Min)
+		}
+	}
+	w.Constraints = nil
+	w.Run(time.Hour)
+	if n := len(w.alive()); n > total {
+		t.Errorf("%d machines without any work, min_workers add up to %d: %s", n, total, w.Machines())
+	}
+	for name, typ := range w.Config.NodeTypes {
+		typ.Min, typ.Max = 0, 0
+		w.Config.NodeTypes[name] = typ
+	}
+	w.SetConfig(w.Config)
+	w.Trouble = append(w.Trouble[:len(w.Trouble):len(w.Trouble)], endWithout(w)...)
+	for _, problem := range w.Trouble {
+		t.Error(problem)
+	}
+}
+
+// endWithout lets a cluster whose file allows no workers any more empty
+// itself. That machines are over the maximum meanwhile is no broken promise.
+func endWithout(w *World) []string {
+	kept := w.Trouble
+	w.Run(time.Hour)
+	w.Trouble = kept
+	if n := len(w.alive()); n > 0 {
+		return []string{fmt.Sprintf("%d machines are left: %s", n, w.Machines())}
+	}
+	return nil
+}
+
+// onlyWaitingThatFit are the waiting tasks that some type can hold which
+// min_workers leave room for.
+func onlyWaitingThatFit(w *World) []*task {
+	least := 0
+	for _, typ := range w.Config.NodeTypes {
+		least += typ.Min
+	}
+	var out []*task
+	for _, t := range w.tasks {
+		for name, typ := range w.Config.NodeTypes {
+			room := typ.Max > 0 && (w.count(name) > 0 || least < w.Config.MaxWorkers)
+			if t.node == "" && room && typ.Resources.Fits(t.Need) {
+				out = append(out, t)
+				break
+			}
+		}
+	}
+	return out
+}

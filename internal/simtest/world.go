@@ -1,0 +1,419 @@
+package simtest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"ray/autoscaler"
+	"ray/internal/spec"
+)
+
+// Task is something that runs for a time on what it needs.
+type Task struct {
+	Need spec.Resources
+	Runs time.Duration
+}
+
+type task struct {
+	Task
+	node string // machine it runs on, "" while it waits
+}
+
+// World is one simulated cluster.
+type World struct {
+	clock
+	cloud
+	Config  autoscaler.Config
+	Events  []string // as "+12s text"
+	Trouble []string // broken promises, see check
+
+	start       time.Time
+	manager     *autoscaler.Manager // nil while the head is down
+	life        int                 // counts heads; answers to an earlier one are lost
+	rows        map[string]autoscaler.Instance
+	results     []autoscaler.Result
+	nodes       map[string]*spec.Node // by machine
+	hidden      map[string]bool       // nodes that have not re-registered with a new head
+	busySince   map[string]time.Time
+	tasks       []*task
+	Done        int
+	Constraints []spec.Demand
+	ids         int
+	listed      time.Time
+	calm        bool // no faults any more
+}
+
+// headID is the head machine's node; no instance stands for it.
+const headID = "head"
+
+// NewWorld makes a cluster of one head with the given resources.
+func NewWorld(seed uint64, config autoscaler.Config, head spec.Resources, faults Faults) *World {
+	start := time.Unix(1_000_000, 0)
+	w := &World{
+		clock: clock{now: start}, start: start, Config: config,
+		cloud: cloud{rnd: rand.New(rand.NewPCG(seed, 7)), faults: faults, quota: map[string]int{}, machines: map[string]*machine{}},
+		rows:  map[string]autoscaler.Instance{}, nodes: map[string]*spec.Node{}, hidden: map[string]bool{}, busySince: map[string]time.Time{},
+	}
+	w.nodes[headID] = &spec.Node{
+		NodeInfo: spec.NodeInfo{ID: spec.NodeID{255}, Head: true, NodeType: config.HeadType, Total: head},
+		State:    spec.NodeAlive, Available: head.Clone(),
+	}
+	w.StartHead()
+	return w
+}
+
+// StartHead makes a manager from the stored rows.
+func (w *World) StartHead() {
+	if w.manager != nil {
+		return
+	}
+	w.life++
+	life := w.life
+	var rows []autoscaler.Instance
+	for _, id := range slices.Sorted(maps.Keys(w.rows)) {
+		rows = append(rows, w.rows[id])
+	}
+	w.manager = autoscaler.NewManager(autoscaler.ManagerOptions{Config: w.Config, Rows: rows, Now: w.now, NewID: func(nodeType string) string {
+		w.ids++
+		return fmt.Sprintf("%s-%03d", nodeType, w.ids)
+	}})
+	w.listed = time.Time{}
+	for id := range w.nodes {
+		if id != headID {
+			w.hidden[id] = true
+			w.after(w.wait(), func() {
+				if life == w.life {
+					delete(w.hidden, id)
+				}
+			})
+		}
+	}
+}
+
+// StopHead kills the head: what it had not stored and every answer under way
+// is lost; machines, nodes and tasks go on.
+func (w *World) StopHead() {
+	w.manager, w.results = nil, nil
+	w.life++
+}
+
+// SetConfig changes the cluster file.
+func (w *World) SetConfig(c autoscaler.Config) {
+	w.Config = c
+	if w.manager != nil {
+		w.manager.SetConfig(c)
+	}
+}
+
+// Submit adds a task.
+func (w *World) Submit(t Task) { w.tasks = append(w.tasks, &task{Task: t}) }
+
+// Run lets d pass, a step each second; in calm times, in which nothing happens
+// by itself, a step after each thing that happens and every 15 s.
+func (w *World) Run(d time.Duration) {
+	for end := w.now.Add(d); w.now.Before(end); {
+		next := w.now.Add(time.Second)
+		if w.calm && len(w.results) == 0 {
+			next = w.now.Add(15 * time.Second)
+			if len(w.queue) > 0 && w.queue[0].at.Before(next) {
+				next = w.queue[0].at
+			}
+		}
+		w.advance(next)
+		w.accidents()
+		w.schedule()
+		w.step()
+		w.check()
+	}
+}
+
+func (w *World) step() {
+	if w.manager == nil {
+		return
+	}
+	o := autoscaler.Observation{Now: w.now, View: w.view(), Results: w.results}
+	w.results = nil
+	if w.now.Sub(w.listed) >= 5*time.Second {
+		w.listed = w.now
+		o.Listing = &autoscaler.Listing{Begun: w.now, Machines: w.list(w.now)}
+	}
+	actions := w.manager.Step(o)
+	changed, removed := w.manager.Table().Dirty()
+	for _, row := range changed {
+		w.rows[row.ID] = row
+	}
+	for _, id := range removed {
+		delete(w.rows, id)
+	}
+	w.manager.Table().Clean()
+	for _, e := range w.manager.TakeEvents() {
+		w.Events = append(w.Events, fmt.Sprintf("+%s %s", w.now.Sub(w.start), e.Message))
+		if strings.HasPrefix(e.Message, "Internal:") {
+			w.broken("%s", e.Message)
+		}
+	}
+	for _, a := range actions {
+		w.perform(a)
+	}
+}
+
+// view is what the head's tables say.
+func (w *World) view() autoscaler.View {
+	v := autoscaler.View{Constraints: w.Constraints}
+	for _, id := range slices.Sorted(maps.Keys(w.nodes)) {
+		if w.hidden[id] {
+			continue
+		}
+		n := *w.nodes[id]
+		n.Available = n.Available.Clone()
+		n.IdleMS = 0
+		if busy := w.busySince[id]; id != headID && !w.runs(id) {
+			n.IdleMS = max(1, w.now.Sub(busy).Milliseconds())
+		}
+		v.Nodes = append(v.Nodes, n)
+	}
+	v.Demands = w.demands()
+	return v
+}
+
+func (w *World) demands() []spec.Demand {
+	var out []spec.Demand
+	index := map[string]int{}
+	for _, t := range w.tasks {
+		if t.node != "" {
+			continue
+		}
+		key := t.Need.Key()
+		if _, ok := index[key]; !ok {
+			index[key] = len(out)
+			out = append(out, spec.Demand{Resources: t.Need, Kind: "task"})
+		}
+		out[index[key]].Count++
+	}
+	return out
+}
+
+func (w *World) runs(id string) bool {
+	return slices.ContainsFunc(w.tasks, func(t *task) bool { return t.node == id })
+}
+
+// schedule places waiting tasks, first fit.
+func (w *World) schedule() {
+	ids := slices.Sorted(maps.Keys(w.nodes))
+	for _, t := range w.tasks {
+		for _, id := range ids {
+			n := w.nodes[id]
+			if t.node == "" && n.State == spec.NodeAlive && !w.hidden[id] && n.Available.Fits(t.Need) {
+				n.Available.Sub(t.Need)
+				t.node = id
+				w.after(t.Runs, func() { w.finish(t, id) })
+			}
+		}
+	}
+}
+
+func (w *World) finish(t *task, id string) {
+	if t.node != id {
+		return // its node died; it runs or waits elsewhere
+	}
+	w.nodes[id].Available.Add(t.Need)
+	w.busySince[id] = w.now
+	w.tasks = slices.DeleteFunc(w.tasks, func(other *task) bool { return other == t })
+	w.Done++
+}
+
+// perform begins an action; its answer comes later, unless the head that asked
+// is gone by then.
+func (w *World) perform(a autoscaler.Action) {
+	life := w.life
+	answer := func(machines []autoscaler.Machine, err error) {
+		if life == w.life {
+			w.results = append(w.results, autoscaler.Result{Action: a, Machines: machines, Err: err})
+		}
+	}
+	switch a.Kind {
+	case autoscaler.ActLaunch:
+		var names []string
+		for _, i := range a.Instances {
+			names = append(names, i.ID)
+		}
+		w.after(w.wait(), func() {
+			machines, err := w.launch(w.now, a.NodeType, names)
+			w.after(w.wait(), func() { answer(machines, err) })
+		})
+	case autoscaler.ActInstall:
+		w.install(a.Instances[0], answer)
+	case autoscaler.ActDrain:
+		w.after(w.wait()/10, func() { answer(nil, w.drain(a.Instances[0].CloudID)) })
+	case autoscaler.ActTerminate:
+		w.after(w.wait(), func() {
+			if w.chance(w.faults.Terminate) {
+				answer(nil, errors.New("the cloud is unwell"))
+				return
+			}
+			for _, i := range a.Instances {
+				w.terminate(i.CloudID)
+			}
+			answer(nil, nil)
+		})
+	}
+}
+
+func (w *World) install(i autoscaler.Instance, answer func([]autoscaler.Machine, error)) {
+	w.after(w.wait()+time.Second, func() {
+		m := w.machines[i.CloudID]
+		switch {
+		case m == nil || m.gone:
+			answer(nil, errors.New("no such machine"))
+		case w.nodes[m.ID] != nil:
+			answer(nil, nil)
+		case w.chance(w.faults.Install):
+			answer(nil, errors.New("command 2 of 3 ended with status 1"))
+		case w.chance(w.faults.NeverJoins):
+			answer(nil, nil)
+		default:
+			w.join(m)
+			answer(nil, nil)
+		}
+	})
+}
+
+func (w *World) join(m *machine) {
+	for _, row := range w.rows {
+		if row.CloudID == m.ID && !row.State.Serving() {
+			return // its machine is being taken away; the head does not admit it
+		}
+	}
+	total := w.Config.NodeTypes[m.NodeType].Resources
+	n := &spec.Node{NodeInfo: spec.NodeInfo{Instance: m.ID, NodeType: m.NodeType, Total: total.Clone()}, State: spec.NodeAlive, Available: total.Clone()}
+	copy(n.ID[:], m.ID)
+	w.nodes[m.ID] = n
+	w.busySince[m.ID] = w.now
+}
+
+func (w *World) drain(id string) error {
+	n := w.nodes[id]
+	if n == nil || w.runs(id) {
+		return errors.New("it runs something")
+	}
+	n.State = spec.NodeDraining
+	w.after(time.Second, func() { w.nodeDies(id) })
+	return nil
+}
+
+func (w *World) terminate(id string) {
+	m := w.machines[id]
+	if m == nil || m.gone {
+		return
+	}
+	if w.runs(id) {
+		w.broken("terminated %s while it ran something", id)
+	}
+	w.machineDies(id)
+}
+
+func (w *World) machineDies(id string) {
+	w.machines[id].gone = true
+	w.nodeDies(id)
+}
+
+// nodeDies ends a node; its tasks wait again.
+func (w *World) nodeDies(id string) {
+	if w.nodes[id] == nil {
+		return
+	}
+	w.nodes[id].State = spec.NodeDead
+	for _, t := range w.tasks {
+		if t.node == id {
+			t.node = ""
+		}
+	}
+}
+
+// accidents are what happens by itself.
+func (w *World) accidents() {
+	for _, id := range slices.Sorted(maps.Keys(w.nodes)) {
+		if id == headID || w.nodes[id].State == spec.NodeDead {
+			continue
+		}
+		switch {
+		case w.chance(w.faults.LossPerHour / 3600):
+			w.machineDies(id)
+		case w.chance(w.faults.CrashPerHour / 3600):
+			w.nodeDies(id)
+		}
+	}
+}
+
+func (w *World) broken(format string, args ...any) {
+	w.Trouble = append(w.Trouble, fmt.Sprintf("+%s ", w.now.Sub(w.start))+fmt.Sprintf(format, args...))
+}
+
+// check looks for broken promises after each step.
+func (w *World) check() {
+	for name, t := range w.Config.NodeTypes {
+		if n := w.count(name); n > t.Max {
+			w.broken("%d machines of type %s, max_workers is %d", n, name, t.Max)
+		}
+	}
+	if n := len(w.alive()); n > w.Config.MaxWorkers {
+		w.broken("%d machines, max_workers is %d", n, w.Config.MaxWorkers)
+	}
+	names := map[string]string{}
+	for _, m := range w.alive() {
+		if other := names[m.Name]; other != "" {
+			w.broken("launched %s twice: %s and %s", m.Name, other, m.ID)
+		}
+		names[m.Name] = m.ID
+	}
+}
+
+// Machines counts living machines by type, as text.
+func (w *World) Machines() string {
+	counts := map[string]int{}
+	for _, m := range w.alive() {
+		counts[m.NodeType]++
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Table is the instance table as text.
+func (w *World) Table() string {
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(w.rows)) {
+		if row := w.rows[id]; !row.State.Terminal() {
+			fmt.Fprintf(&b, "%s %s %s (%s)\n", row.ID, row.State, row.CloudID, row.Reason)
+		}
+	}
+	return b.String()
+}
+
+// Waiting counts tasks that have no place.
+func (w *World) Waiting() int {
+	n := 0
+	for _, t := range w.tasks {
+		if t.node == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Calm ends all faults.
+func (w *World) Calm() {
+	w.faults = Faults{Slowness: w.faults.Slowness}
+	w.quota = map[string]int{}
+	w.calm = true
+}
