@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -58,12 +59,21 @@ func (s *Store) serve() (more bool) {
 			return false
 		}
 		r := s.waiting[0]
-		e, warm, evicted, ok := s.tryCreate(r.client, r.id, r.size)
+		if r.restore != nil && (r.restore.gone || len(r.restore.waiters) == 0) {
+			s.waiting = s.waiting[1:]
+			s.endRestore(r.restore, ErrUnknown)
+			continue
+		}
+		e, warm, evicted, ok := s.tryCreate(r)
 		if ok {
 			s.waiting = s.waiting[1:]
 		}
 		s.mu.Unlock()
 		s.evicted(evicted)
+		if ok && r.restore != nil {
+			s.restore(e)
+			continue
+		}
 		if ok {
 			r.done(e, warm, nil)
 			continue
@@ -81,7 +91,12 @@ func (s *Store) serve() (more bool) {
 			s.waiting = s.waiting[1:]
 		}
 		s.mu.Unlock()
-		r.done(nil, false, s.fullError(r.size, err))
+		if err = s.fullError(r.size, err); r.restore == nil {
+			r.done(nil, false, err)
+			continue
+		}
+		s.mu.Lock()
+		s.endRestore(r.restore, err)
 	}
 }
 
@@ -178,42 +193,78 @@ func (s *Store) spillOne(e *entry) (bool, error) {
 	return true, nil
 }
 
-// restore brings a spilled object back and pins it.
-func (s *Store) restore(client uint32, old *entry, done func(offset, size uint64, err error)) {
-	file := old.file
-	// A second asker may come while the first one's restore is under way: the
-	// object stays in the table, and whoever finds room first wins.
-	s.reserve(Daemon, old.id, old.size, func(e *entry, _ bool, err error) {
-		if errors.Is(err, ErrExists) {
-			s.Get(client, old.id, done)
-			return
-		}
-		if err != nil {
-			done(0, 0, err)
-			return
-		}
-		data, err := readSpill(file, old.id)
-		if err == nil {
-			copy(s.arena.bytes(e.off, e.size), data)
-		}
-		s.mu.Lock()
-		if err != nil {
-			s.table.remove(e)
-			if s.table.objects[old.id] == nil && !old.gone {
-				s.table.objects[old.id] = old
-			}
-			s.mu.Unlock()
-			done(0, 0, err)
-			return
-		}
-		e.sealed, e.primary, e.file = true, old.primary, old.file
+// startRestore asks the store's goroutine to bring e back. Those who wait for
+// objects hold memory that those who create need, so they go first. Lock held.
+func (s *Store) startRestore(e *entry) {
+	e.busy = true
+	r := &request{id: e.id, size: e.size, deadline: time.Now().Add(s.cfg.FullGrace), restore: e}
+	i := slices.IndexFunc(s.waiting, func(o *request) bool { return o.restore == nil })
+	if i < 0 {
+		i = len(s.waiting)
+	}
+	s.waiting = slices.Insert(s.waiting, i, r)
+}
+
+// restore fills the room that e got. e is busy: nobody moves or frees it.
+func (s *Store) restore(e *entry) {
+	s.mu.Lock()
+	path := e.file
+	s.mu.Unlock()
+	err := readSpill(path, e.id, s.arena.bytes(e.off, e.size))
+	s.mu.Lock()
+	if err == nil && !e.gone {
+		e.inArena = true
 		s.stats.RestoredTotal += e.size
 		s.stats.RestoredObjects++
-		s.table.pin(client, e)
-		off, size := s.fileOffset(e), e.size
-		s.mu.Unlock()
-		done(off, size, nil)
-	})
+	} else {
+		s.table.alloc.release(e.off, e.size, e.creator)
+	}
+	s.endRestore(e, err)
+}
+
+// endRestore answers everybody who waited for e. Lock held; it lets go of it.
+func (s *Store) endRestore(e *entry, err error) {
+	e.busy = false
+	waiters := e.waiters
+	e.waiters = nil
+	if e.gone {
+		err = fmt.Errorf("get %s: %w", e.id, ErrUnknown)
+		s.table.drop(e)
+	}
+	if err == nil {
+		for _, w := range waiters {
+			s.table.pin(w.client, e)
+		}
+	}
+	off, size := s.fileOffset(e), e.size
+	s.mu.Unlock()
+	for _, w := range waiters {
+		if err != nil {
+			w.done(0, 0, err)
+		} else {
+			w.done(off, size, nil)
+		}
+	}
+}
+
+// dropWaiters takes a dead client's wishes off the objects that are being
+// restored. Lock held; the caller answers them.
+func (s *Store) dropWaiters(client uint32) (dropped []waiter) {
+	for _, e := range s.table.objects {
+		if len(e.waiters) == 0 {
+			continue
+		}
+		kept := e.waiters[:0]
+		for _, w := range e.waiters {
+			if w.client == client {
+				dropped = append(dropped, w)
+			} else {
+				kept = append(kept, w)
+			}
+		}
+		e.waiters = kept
+	}
+	return dropped
 }
 
 func (s *Store) removeFile(path string) {
@@ -251,29 +302,40 @@ func writeSpill(dir string, id spec.ObjectID, data []byte) (string, error) {
 	return path, nil
 }
 
-func readSpill(path string, id spec.ObjectID) ([]byte, error) {
-	f, err := os.Open(path)
+// openSpill opens a spill file of size bytes behind its checked header.
+func openSpill(path string, id spec.ObjectID, size uint64) (f *os.File, sum uint32, err error) {
+	if f, err = os.Open(path); err != nil {
+		return nil, 0, fmt.Errorf("restore %s: %w: %w", id, ErrDamaged, err)
+	}
+	var head [spillHeader]byte
+	_, err = io.ReadFull(f, head[:])
+	info, statErr := f.Stat()
+	switch {
+	case err != nil || string(head[:8]) != spillMagic:
+		err = fmt.Errorf("restore %s: %w: bad header in %s", id, ErrDamaged, path)
+	case statErr != nil || binary.LittleEndian.Uint64(head[8:]) != size || uint64(info.Size()) != size+spillHeader:
+		err = fmt.Errorf("restore %s: %w: %s is cut off", id, ErrDamaged, path)
+	default:
+		return f, binary.LittleEndian.Uint32(head[16:]), nil
+	}
+	_ = f.Close()
+	return nil, 0, err
+}
+
+// readSpill fills dst with the whole object.
+func readSpill(path string, id spec.ObjectID, dst []byte) error {
+	f, sum, err := openSpill(path, id, uint64(len(dst)))
 	if err != nil {
-		return nil, fmt.Errorf("restore %s: %w: %w", id, ErrDamaged, err)
+		return err
 	}
 	defer f.Close()
-	var head [spillHeader]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil || string(head[:8]) != spillMagic {
-		return nil, fmt.Errorf("restore %s: %w: bad header in %s", id, ErrDamaged, path)
+	if _, err := io.ReadFull(f, dst); err != nil {
+		return fmt.Errorf("restore %s: %w: %w", id, ErrDamaged, err)
 	}
-	info, err := f.Stat()
-	size := binary.LittleEndian.Uint64(head[8:])
-	if err != nil || uint64(info.Size()) != size+spillHeader {
-		return nil, fmt.Errorf("restore %s: %w: %s is cut off", id, ErrDamaged, path)
+	if crc32.Checksum(dst, castagnoli) != sum {
+		return fmt.Errorf("restore %s: %w: wrong checksum in %s", id, ErrDamaged, path)
 	}
-	data := make([]byte, size)
-	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, fmt.Errorf("restore %s: %w: %w", id, ErrDamaged, err)
-	}
-	if crc32.Checksum(data, castagnoli) != binary.LittleEndian.Uint32(head[16:]) {
-		return nil, fmt.Errorf("restore %s: %w: wrong checksum in %s", id, ErrDamaged, path)
-	}
-	return data, nil
+	return nil
 }
 
 // Page allocation ahead: a first touch costs about 2 µs a page; the daemon

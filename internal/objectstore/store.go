@@ -74,6 +74,7 @@ type request struct {
 	size     uint64
 	deadline time.Time
 	done     func(*entry, bool, error)
+	restore  *entry // the spilled object that the room is for; nil for a Create
 }
 
 // New makes a store with its arena.
@@ -127,13 +128,13 @@ func (s *Store) reserve(client uint32, id spec.ObjectID, size uint64, done func(
 		done(nil, false, ErrClosed)
 		return
 	}
-	if e := s.table.objects[id]; e != nil && e.inArena {
+	if s.table.objects[id] != nil {
 		s.mu.Unlock()
 		done(nil, false, fmt.Errorf("create %s: %w", id, ErrExists))
 		return
 	}
 	if len(s.waiting) == 0 {
-		e, warm, evicted, ok := s.tryCreate(client, id, size)
+		e, warm, evicted, ok := s.tryCreate(&request{client: client, id: id, size: size})
 		if ok {
 			s.aheadOf(size, warm)
 			s.mu.Unlock()
@@ -149,16 +150,22 @@ func (s *Store) reserve(client uint32, id spec.ObjectID, size uint64, done func(
 	s.poke()
 }
 
-// tryCreate allocates, dropping secondary copies if that helps. Lock held.
-func (s *Store) tryCreate(client uint32, id spec.ObjectID, size uint64) (e *entry, warm bool, evicted []spec.ObjectID, ok bool) {
-	if roundUp(size, align) > s.table.alloc.size {
+// tryCreate finds room for r, dropping secondary copies if that helps. Lock held.
+func (s *Store) tryCreate(r *request) (e *entry, warm bool, evicted []spec.ObjectID, ok bool) {
+	if roundUp(r.size, align) > s.table.alloc.size {
 		return nil, false, nil, false
 	}
 	for {
-		if e, warm, ok = s.table.create(client, id, size); ok {
+		if r.restore != nil {
+			ok = s.table.makeRoom(r.restore)
+			e = r.restore
+		} else {
+			e, warm, ok = s.table.create(r.client, r.id, r.size)
+		}
+		if ok {
 			return e, warm, evicted, true
 		}
-		victims := s.table.victims(false, size)
+		victims := s.table.victims(false, r.size)
 		if len(victims) == 0 {
 			return nil, false, evicted, false
 		}
@@ -240,8 +247,17 @@ func (s *Store) Get(client uint32, id spec.ObjectID, done func(offset, size uint
 		done(off, size, nil)
 		return
 	}
+	if s.closed {
+		s.mu.Unlock()
+		done(0, 0, ErrClosed)
+		return
+	}
+	e.waiters = append(e.waiters, waiter{client, done})
+	if !e.busy {
+		s.startRestore(e)
+	}
 	s.mu.Unlock()
-	s.restore(client, e, done)
+	s.poke()
 }
 
 // Unpin takes n pins of a client back.
@@ -287,16 +303,20 @@ func (s *Store) ReleaseClient(client uint32) {
 	kept := s.waiting[:0]
 	var dropped []*request
 	for _, r := range s.waiting {
-		if r.client == client && client != Daemon {
+		if r.client == client && r.restore == nil {
 			dropped = append(dropped, r)
 		} else {
 			kept = append(kept, r)
 		}
 	}
 	s.waiting = kept
+	unwanted := s.dropWaiters(client)
 	s.mu.Unlock()
 	for _, r := range dropped {
 		r.done(nil, false, ErrClosed)
+	}
+	for _, w := range unwanted {
+		w.done(0, 0, ErrClosed)
 	}
 	s.poke()
 }
@@ -316,10 +336,43 @@ func (s *Store) View(id spec.ObjectID) (data []byte, release func(), err error) 
 		s.mu.Unlock()
 		return data, func() { s.Unpin(Daemon, id, 1) }, nil
 	}
+	file, size := e.file, e.size
+	s.mu.Unlock()
+	data = make([]byte, size)
+	return data, func() {}, readSpill(file, id, data)
+}
+
+// Range reads n bytes at off of an object, in place if it is in memory, else
+// from its spill file without bringing it back; for transfers, which read
+// large objects piece by piece. size is the whole object's. n is cut at its end.
+func (s *Store) Range(id spec.ObjectID, off, n uint64) (data []byte, size uint64, release func(), err error) {
+	s.mu.Lock()
+	e := s.table.objects[id]
+	if e == nil || !e.sealed {
+		s.mu.Unlock()
+		return nil, 0, nil, fmt.Errorf("read %s: %w", id, ErrUnknown)
+	}
+	size = e.size
+	off = min(off, size)
+	n = min(n, size-off)
+	if e.inArena {
+		s.table.pin(Daemon, e)
+		data = s.arena.bytes(e.off, size)[off : off+n]
+		s.mu.Unlock()
+		return data, size, func() { s.Unpin(Daemon, id, 1) }, nil
+	}
 	file := e.file
 	s.mu.Unlock()
-	data, err = readSpill(file, id)
-	return data, func() {}, err
+	f, _, err := openSpill(file, id, size)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	defer f.Close()
+	data = make([]byte, n)
+	if _, err := f.ReadAt(data, int64(spillHeader+off)); err != nil {
+		return nil, 0, nil, fmt.Errorf("read %s: %w: %w", id, ErrDamaged, err)
+	}
+	return data, size, func() {}, nil
 }
 
 // Bytes is the memory at a file offset that Create gave, for the daemon's own writing.
@@ -394,7 +447,12 @@ func (s *Store) Close() error {
 	s.poke()
 	<-s.done
 	for _, r := range waiting {
-		r.done(nil, false, ErrClosed)
+		if r.restore != nil {
+			s.mu.Lock()
+			s.endRestore(r.restore, ErrClosed)
+		} else {
+			r.done(nil, false, ErrClosed)
+		}
 	}
 	err := s.arena.close()
 	if s.cfg.SpillDir != "" {

@@ -18,9 +18,16 @@ type entry struct {
 	gone    bool   // deleted; bytes stay until the last pin goes
 	file    string // spill file; "" if never spilled
 	inArena bool
-	busy    bool // being spilled or restored
+	busy    bool     // being spilled or restored
+	waiters []waiter // while it is restored
 	pins    map[uint32]int
 	used    uint64 // table clock of the last use, for eviction
+}
+
+// waiter wants a pin of an object that is being restored.
+type waiter struct {
+	client uint32
+	done   func(offset, size uint64, err error)
 }
 
 func (e *entry) pinned() bool { return len(e.pins) > 0 }
@@ -67,6 +74,15 @@ func (t *table) create(client uint32, id spec.ObjectID, size uint64) (e *entry, 
 	t.note(client, e)
 	t.touch(e)
 	return e, warm, true
+}
+
+// makeRoom gives a spilled object memory again, without its bytes.
+func (t *table) makeRoom(e *entry) bool {
+	off, _, ok := t.alloc.alloc(0, e.size)
+	if ok {
+		e.off, e.creator = off, 0
+	}
+	return ok
 }
 
 func (t *table) pin(client uint32, e *entry) {
