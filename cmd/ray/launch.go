@@ -15,7 +15,9 @@ import (
 	"ray/internal/bootstrap"
 	"ray/internal/cluster"
 	"ray/internal/launcher"
+	"ray/internal/session"
 	"ray/providers/all"
+	"ray/python"
 )
 
 // launchFlags are the options of every verb that takes a cluster.
@@ -55,8 +57,16 @@ func (f *launchFlags) launcher(cmd *cobra.Command) (*launcher.Launcher, error) {
 	return &launcher.Launcher{
 		Root: root, Ray: all.RayPath(), In: cmd.InOrStdin(), Out: out, ErrOut: cmd.ErrOrStderr(),
 		Confirm:  func(question string) (bool, error) { return f.confirm(cmd, question) },
-		Progress: progressLines(out, f.verbose > 0),
+		Progress: progressLines(out, f.verbose > 0), Package: packageDir,
 	}, nil
+}
+
+// packageDir is where the Python package lies on this machine.
+func packageDir() (string, error) {
+	if err := session.EnsureRoot(); err != nil {
+		return "", err
+	}
+	return python.Extract(session.Root())
 }
 
 // open finds the cluster that the arguments and options mean, and gives the

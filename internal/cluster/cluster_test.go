@@ -130,6 +130,56 @@ head_node_type: h
 	}
 }
 
+// The hashes of these values were taken from another implementation: machines
+// that it tagged must be recognised.
+func TestRuntimeHash(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"fm/a": "A", "fm/sub/b": "B", "fm/z": "Z"} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Parse("x.yaml", []byte(`
+cluster_name: demo
+provider: {type: aws}
+setup_commands: [a]
+worker_start_ray_commands: [y]
+available_node_types:
+  h: {resources: {}, node_config: {InstanceType: m5.large, ff: 1.5e+10, n: 0x10, s: 1:30}}
+  w: {resources: {}, node_config: {}, worker_setup_commands: [z]}
+head_node_type: h
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what, got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s is %s, want %s", what, got, want)
+		}
+	}
+	contents, err := c.ContentsHash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("hash without mounts", c.RuntimeHash(false, "w", contents), "phb63joc4bp8ugu59ut0f5qjo8h0hm3g2unlhpr2iekoq1hpibu0")
+	c = c.WithFileMounts(map[string]string{"/r": "fm", "/q": "fm/a"})
+	if contents, err = c.ContentsHash(); err != nil {
+		t.Fatal(err)
+	}
+	check("contents hash", contents, "n90eejacgbp5visnbip3227ss2ca434k1onbl66b06s31batspqg")
+	check("hash with mounts", c.RuntimeHash(false, "w", contents), "539v3cjvvu9bp9vpit24hqp6g7bc259vhsgigag8a7itagi1iso0")
+	launch, err := c.LaunchHash("h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// auth is the default here: {ssh_user: ubuntu}.
+	check("launch hash", launch, "8bnid4ds80vgjvnb1658uicu9r44gjuvt3n88gql3fqa0j4jtse0")
+}
+
 func TestNearest(t *testing.T) {
 	for in, out := range map[string]string{"proces": "process", "asw": "aws", "locall": "local", "gpc": "gcp", "zzzzzz": ""} {
 		if got, _ := Nearest(in, ProviderTypes()); got != out {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,24 +89,61 @@ func (c *Config) ContentsHash() (string, error) {
 	return hashText(h.Sum(nil)), nil
 }
 
-// addContents digests a file, or a directory in the order of its names.
-func addContents(h io.Writer, path string) error {
-	return filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		_, _ = io.WriteString(h, p)
-		if !d.Type().IsRegular() && (d.IsDir() || p != path) {
-			return nil
-		}
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		_, err = io.Copy(h, f)
+// addContents digests the bytes of a file, or the names and bytes of all files
+// below a directory, directory by directory in the order of their paths.
+func addContents(h io.Writer, root string) error {
+	info, err := os.Stat(root)
+	if err != nil {
 		return err
+	}
+	if !info.IsDir() {
+		return addFile(h, root)
+	}
+	files := map[string][]string{}
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			files[p] = nil
+		default:
+			files[filepath.Dir(p)] = append(files[filepath.Dir(p)], d.Name())
+		}
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Sorted(maps.Keys(files)) {
+		_, _ = io.WriteString(h, dir)
+		slices.Sort(files[dir])
+		for _, name := range files[dir] {
+			_, _ = io.WriteString(h, name)
+			if err := addFile(h, filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addFile digests a file's bytes. Sockets and the like have none, and a link
+// counts as what it leads to, if that is a file.
+func addFile(h io.Writer, path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		if os.IsNotExist(err) {
+			return nil // a dangling link
+		}
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(h, f)
+	return err
 }
 
 // ExpandHome replaces a leading ~ by the user's home directory.

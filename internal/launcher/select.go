@@ -30,6 +30,9 @@ type Launcher struct {
 	Confirm func(question string) (bool, error)
 	// NewProvider makes providers; nil is all.New.
 	NewProvider func(*cluster.Config, all.Options) (providers.Provider, error)
+	// Package gives the directory of the Python package on this machine, under
+	// the private directory that session.Root names; nil leaves Python alone.
+	Package func() (string, error)
 	// Progress is told the steps of bootstrap.
 	Progress func(bootstrap.Event)
 }

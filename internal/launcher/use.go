@@ -36,10 +36,35 @@ func (c *Cluster) Exec(ctx context.Context, line string, extra map[string]string
 
 func (c *Cluster) run(ctx context.Context, head providers.Instance, host sshx.Host, line string, extra map[string]string, s Streams) error {
 	env := c.environment(ctx, head, host)
+	line, err := c.withPackage(line, env)
+	if err != nil {
+		return err
+	}
 	maps.Copy(env, extra)
 	return host.Run(ctx, sshx.Command{
 		Line: line, Env: env, Stdin: s.In, Stdout: s.Out, Stderr: s.Err, TTY: s.TTY, Login: !c.Provider.Traits().SharedMachine,
 	})
+}
+
+// withPackage makes `import ray` this program's package for what runs on the
+// head, whatever else is installed there.
+func (c *Cluster) withPackage(line string, env map[string]string) (string, error) {
+	if c.l.Package == nil {
+		return line, nil
+	}
+	dir, err := c.l.Package()
+	if err != nil {
+		return "", err
+	}
+	if c.Provider.Traits().SharedMachine {
+		env["PYTHONPATH"] = strings.TrimSuffix(dir+string(os.PathListSeparator)+os.Getenv("PYTHONPATH"), string(os.PathListSeparator))
+		return line, nil
+	}
+	// The head's node has put the same package at the same place there.
+	if line == "" {
+		line = "exec bash -i"
+	}
+	return "export PYTHONPATH=/tmp/ray-$(id -u)/" + filepath.Base(dir) + "${PYTHONPATH:+:$PYTHONPATH}; " + line, nil
 }
 
 // Forward opens ports: each is the same here and on the head.
