@@ -19,5 +19,5 @@ func observabilityCmds() []*cobra.Command {
 
 // hiddenCmds are run by this program itself or by scripts.
 func hiddenCmds() []*cobra.Command {
-	return []*cobra.Command{nodeCmd(), headCmd(), localCmd(), autoscalerCmd()}
+	return []*cobra.Command{nodeCmd(), headCmd(), localCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), healthCheckCmd()}
 }
