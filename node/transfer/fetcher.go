@@ -42,18 +42,55 @@ type Fetcher struct {
 
 	mu     sync.Mutex
 	idle   map[spec.NodeID][]net.Conn
+	flying map[spec.ObjectID]*flight
 	closed bool
+}
+
+// flight is a fetch that others of the same object wait for.
+type flight struct {
+	done chan struct{}
+	size uint64
+	err  error
 }
 
 // NewFetcher makes a Fetcher; Close it at the end.
 func NewFetcher(dial Dial, sink Sink) *Fetcher {
-	return &Fetcher{dial: dial, sink: sink, idle: map[spec.NodeID][]net.Conn{}}
+	return &Fetcher{dial: dial, sink: sink, idle: map[spec.NodeID][]net.Conn{}, flying: map[spec.ObjectID]*flight{}}
 }
 
 // Fetch copies an object from node into the sink as a sealed secondary copy
 // and gives its size. An object that is here already is no error. On an error
-// nothing of it is left in the sink.
+// nothing of it is left in the sink. Fetches of one object at the same time
+// are one: the later ones get the result of the first, whatever its source.
 func (f *Fetcher) Fetch(ctx context.Context, node spec.NodeID, id spec.ObjectID) (uint64, error) {
+	for {
+		f.mu.Lock()
+		first := f.flying[id]
+		if first == nil {
+			mine := &flight{done: make(chan struct{})}
+			f.flying[id] = mine
+			f.mu.Unlock()
+			mine.size, mine.err = f.fetchTwice(ctx, node, id)
+			f.mu.Lock()
+			delete(f.flying, id)
+			f.mu.Unlock()
+			close(mine.done)
+			return mine.size, mine.err
+		}
+		f.mu.Unlock()
+		select {
+		case <-first.done:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		// If the first one was only called off, its wish is not ours.
+		if !errors.Is(first.err, context.Canceled) && !errors.Is(first.err, context.DeadlineExceeded) {
+			return first.size, first.err
+		}
+	}
+}
+
+func (f *Fetcher) fetchTwice(ctx context.Context, node spec.NodeID, id spec.ObjectID) (uint64, error) {
 	size, err := f.fetch(ctx, node, id)
 	if err == nil || errors.Is(err, ErrUnknown) || ctx.Err() != nil {
 		return size, err

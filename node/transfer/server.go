@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"ray/internal/spec"
 )
@@ -20,12 +21,16 @@ const (
 	statusOK      = 0
 	statusUnknown = 1
 	statusRange   = 2
+
+	// rangeTimeout is how long one range may take to leave.
+	rangeTimeout = 2 * time.Minute
 )
 
 // Source is what a server reads: the object store.
 type Source interface {
-	// View gives an object's bytes until release is called.
-	View(id spec.ObjectID) (data []byte, release func(), err error)
+	// Range gives n bytes at off of an object, cut at its end, until release is
+	// called, and the size of the whole object.
+	Range(id spec.ObjectID, off, n uint64) (data []byte, size uint64, release func(), err error)
 }
 
 // Serve answers requests on conn until the other side closes it, which is no
@@ -51,23 +56,27 @@ func answer(conn net.Conn, src Source, req []byte) error {
 	off := binary.LittleEndian.Uint64(req[1+spec.ObjectIDSize:])
 	n := binary.LittleEndian.Uint64(req[1+spec.ObjectIDSize+8:])
 	var head [answerSize]byte
-	data, release, err := src.View(id)
+	if req[0] == opSize {
+		off, n = 0, 0
+	} else if req[0] != opRange {
+		return fmt.Errorf("bulk connection: unknown operation %d", req[0])
+	}
+	data, size, release, err := src.Range(id, off, n)
 	if err != nil {
 		head[0] = statusUnknown
 		return write(conn, head[:])
 	}
 	defer release()
-	binary.LittleEndian.PutUint64(head[1:], uint64(len(data)))
-	switch {
-	case req[0] == opSize:
-		return write(conn, head[:])
-	case req[0] != opRange:
-		return fmt.Errorf("bulk connection: unknown operation %d", req[0])
-	case off > uint64(len(data)) || n > uint64(len(data))-off:
+	binary.LittleEndian.PutUint64(head[1:], size)
+	if uint64(len(data)) != n {
 		head[0] = statusRange
 		return write(conn, head[:])
 	}
-	return write(conn, head[:], data[off:off+n])
+	// A reader that hangs must not hold the object for ever.
+	if err := conn.SetWriteDeadline(time.Now().Add(rangeTimeout)); err != nil {
+		return fmt.Errorf("bulk connection: %w", err)
+	}
+	return write(conn, head[:], data)
 }
 
 func write(conn net.Conn, parts ...[]byte) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,5 +173,27 @@ func TestCancelEndsAFetch(t *testing.T) {
 	defer cancel()
 	if _, err := p.fetcher.Fetch(ctx, spec.NodeID{1}, spec.ObjectID{9}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
+	}
+}
+
+func TestFetchesOfOneObjectAreMerged(t *testing.T) {
+	p := newPair(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	p.put(t, spec.ObjectID{8}, data)
+	var dials atomic.Int32
+	dial := p.fetcher.dial
+	p.fetcher.dial = func(ctx context.Context, n spec.NodeID) (net.Conn, error) { dials.Add(1); return dial(ctx, n) }
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			if n, err := p.fetcher.Fetch(t.Context(), spec.NodeID{1}, spec.ObjectID{8}); err != nil || n != uint64(len(data)) {
+				t.Errorf("%d %v", n, err)
+			}
+			p.check(t, spec.ObjectID{8}, data)
+		})
+	}
+	wg.Wait()
+	if n := dials.Load(); n > maxStreams {
+		t.Errorf("%d connections for one object", n)
 	}
 }
