@@ -1,6 +1,30 @@
 package node
 
-import "context"
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ray/internal/objectstore"
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/owner"
+	"ray/node/pool"
+	"ray/node/proc"
+	"ray/node/runtimeenv"
+	"ray/node/transfer"
+)
 
 // Run is the daemon: it serves until ctx ends, the head tells it to shut down
 // or its owner goes, and returns after every process that it started is gone.
@@ -8,5 +32,300 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	return run(ctx, c)
+	if err := c.complete(); err != nil {
+		return err
+	}
+	d := newDaemon(ctx, c)
+	err := d.serve()
+	if errors.Is(err, errShutdown) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (c *Config) cpus() int { return max(1, int(c.Resources[spec.CPU]/spec.FixedScale)) }
+
+// complete fills in what was left to the daemon.
+func (c *Config) complete() error {
+	if c.NodeName == "" {
+		c.NodeName = c.NodeIP
+	}
+	if c.BindHost == "" {
+		c.BindHost = c.NodeIP
+	}
+	if c.Socket == "" {
+		var b [4]byte
+		_, _ = rand.Read(b[:]) // never fails
+		c.Socket = filepath.Join("/tmp", "ray-"+strconv.Itoa(os.Getuid()), hex.EncodeToString(b[:]), "node.sock")
+	}
+	c.Resources = c.Resources.Clone()
+	if c.Resources == nil {
+		c.Resources = spec.Resources{}
+	}
+	if _, ok := c.Resources[spec.CPU]; !ok {
+		c.Resources[spec.CPU] = spec.Fixed(runtime.NumCPU()) * spec.FixedScale
+	}
+	var si unix.Sysinfo_t
+	if err := unix.Sysinfo(&si); err != nil {
+		return fmt.Errorf("read the size of memory: %w", err)
+	}
+	mem := int64(si.Totalram) * int64(si.Unit)
+	if c.ObjectStoreBytes == 0 {
+		c.ObjectStoreBytes = max(75<<20, min(200<<30, mem*3/10))
+	}
+	c.Resources[spec.ObjectStoreMemory] = spec.Fixed(c.ObjectStoreBytes) * spec.FixedScale
+	if _, ok := c.Resources[spec.Memory]; !ok {
+		c.Resources[spec.Memory] = spec.Fixed(max(0, mem*7/10)) * spec.FixedScale
+	}
+	c.Resources["node:"+c.NodeIP] = spec.FixedScale
+	if c.Head {
+		c.Resources[spec.HeadResource] = spec.FixedScale
+	}
+	if c.SpillDir == "" {
+		c.SpillDir = filepath.Join(c.SessionDir, "spill-"+spec.NewNodeID().String()[:8])
+	}
+	return os.MkdirAll(filepath.Join(c.SessionDir, "logs"), 0o700)
+}
+
+// serve is the daemon's whole life.
+func (d *daemon) serve() (err error) {
+	d.pool = pool.New(d.cfg.Resources)
+	d.pid = os.Getpid()
+	d.hostname, _ = os.Hostname() // only shown to people
+	if d.cfg.Labels == nil {
+		d.cfg.Labels = map[string]string{}
+	}
+	d.cfg.Labels["ray.io/node-id"] = d.self.String()
+	d.store, err = objectstore.New(objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), SpillDir: d.cfg.SpillDir, OnEvict: d.onEvict, Log: d.log})
+	if err != nil {
+		return fmt.Errorf("object store: %w", err)
+	}
+	for i := d.store.Slots() - 1; i > 0; i-- {
+		d.slots = append(d.slots, i)
+	}
+	d.procs = proc.New(proc.Config{LogDir: filepath.Join(d.cfg.SessionDir, "logs"), PackageDir: d.cfg.PackageDir, Log: d.log,
+		OnForked: d.onForked, OnExit: d.onExit, OnLines: d.onLines})
+	d.head = &headLink{d: d}
+	d.envMaker = runtimeenv.New(filepath.Join(d.cfg.SessionDir, "runtime_resources"), d.fetchPackage)
+	d.fetcher = transfer.NewFetcher(d.dialBulk, d.store)
+	err = d.listen()
+	if err == nil {
+		err = d.work()
+	}
+	d.shutdown(err)
+	return err
+}
+
+func (d *daemon) listen() error {
+	var err error
+	if d.unix, err = listenUnix(d.cfg.Socket); err != nil {
+		return err
+	}
+	if d.port, err = wire.Listen(net.JoinHostPort(d.cfg.BindHost, strconv.Itoa(d.cfg.NodePort)), d.auth); err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(d.port.Addr().String())
+	if err != nil {
+		return err
+	}
+	d.address = net.JoinHostPort(d.cfg.NodeIP, port)
+	if d.cfg.ClientServerPort != 0 {
+		host := d.cfg.ClientServerHost
+		if host == "" {
+			host = "127.0.0.1"
+		}
+		d.clientPort, err = wire.Listen(net.JoinHostPort(host, strconv.Itoa(max(0, d.cfg.ClientServerPort))), d.auth)
+		if err != nil {
+			// A second cluster on the machine must not fail for it.
+			d.log.Warn("no listener for ray:// drivers", "err", err)
+			d.clientPort = nil
+		}
+	}
+	return nil
+}
+
+// work runs until the daemon is told to end.
+func (d *daemon) work() error {
+	if d.cfg.Head {
+		if err := d.startHead(); err != nil {
+			return err
+		}
+	}
+	d.pythons = d.pythonList()
+	ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
+	err := d.head.connect(ctx)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("connect to the head at %s: %w", d.cfg.HeadAddress, err)
+	}
+	d.sessions = &wire.Sessions{Self: d.self.String(), Accept: d.acceptPeer}
+	h := wire.Handlers{Client: func(c net.Conn) { d.serveClient(c, true) }, Sessions: d.sessions,
+		Bulk: func(c net.Conn) {
+			if err := transfer.Serve(c, d.store); err != nil {
+				d.log.Debug("bulk connection has ended", "err", err)
+			}
+		},
+		Refused: func(a net.Addr, err error) { d.log.Warn("connection refused", "from", a.String(), "err", err) }}
+	d.port.Serve(h)
+	if d.clientPort != nil {
+		d.clientPort.Serve(wire.Handlers{Client: h.Client, Refused: h.Refused})
+	}
+	d.goes(func() { d.acceptLocal(d.unix) })
+	d.goes(d.tick)
+	d.watchOwner()
+	if d.cfg.Announce != nil {
+		a := Announcement{ClusterID: d.cluster.ClusterID, ClusterName: d.cluster.ClusterName, NodeID: d.self, NodeIP: d.cfg.NodeIP, Head: d.cfg.Head,
+			Address: d.cfg.HeadAddress, NodeAddress: d.address, Socket: d.cfg.Socket, SessionDir: d.cfg.SessionDir, SessionName: d.cfg.SessionName,
+			TmpDir: d.cfg.TmpDir, Dashboard: d.cluster.Dashboard, TokenPath: d.cfg.TokenPath, JobOwner: d.cfg.OwnerPID}
+		if err := d.cfg.Announce(a); err != nil {
+			return err
+		}
+	}
+	d.log.Info("node serves", "node", d.self, "address", d.address, "socket", d.cfg.Socket)
+	<-d.ctx.Done()
+	return context.Cause(d.ctx)
+}
+
+// shutdown ends everything that the daemon has started.
+func (d *daemon) shutdown(why error) {
+	d.log.Info("node ends", "why", why)
+	d.mu.Lock()
+	d.down = true
+	d.pool.Close()
+	d.mu.Unlock()
+	if d.cfg.Retract != nil {
+		d.cfg.Retract(d.self)
+	}
+	if d.head.peer != nil {
+		d.head.notify(wire.MethodUnregister, struct{}{})
+	}
+	d.stop(why)
+	if d.unix != nil {
+		_ = d.unix.Close()
+		_ = os.Remove(d.cfg.Socket)
+		_ = os.Remove(dirOf(d.cfg.Socket))
+	}
+	d.connMu.Lock()
+	d.connsClosed = true
+	for c := range d.conns {
+		_ = c.Close()
+	}
+	d.connMu.Unlock()
+	for _, l := range []*wire.Listener{d.port, d.clientPort} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	d.procs.Close()
+	if d.sessions != nil {
+		d.sessions.Close()
+	}
+	d.fetcher.Close()
+	if d.head.peer != nil {
+		_ = d.head.peer.Close()
+	}
+	d.stopHead()
+	d.tasks.Wait()
+	if err := d.store.Close(); err != nil {
+		d.log.Warn("object store", "err", err)
+	}
+}
+
+// track and untrack know the local connections, so that shutdown can end them.
+func (d *daemon) track(c net.Conn) bool {
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	if d.connsClosed {
+		_ = c.Close()
+		return false
+	}
+	d.conns[c] = struct{}{}
+	return true
+}
+
+func (d *daemon) untrack(c net.Conn) {
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	delete(d.conns, c)
+}
+
+func (d *daemon) onEvict(ids []spec.ObjectID) {
+	// The store may call this under the daemon's lock.
+	d.goes(func() {
+		d.locked(func() {
+			for _, id := range ids {
+				if o := d.own.Object(id); o != nil && o.Where == owner.Arena && !d.store.Has(id) {
+					d.own.Evicted(id)
+				}
+			}
+		})
+	})
+}
+
+// watchOwner ends the daemon with the driver that it belongs to.
+func (d *daemon) watchOwner() {
+	if fd := d.cfg.OwnerFD; fd > 2 {
+		f := os.NewFile(uintptr(fd), "owner")
+		d.goes(func() {
+			stop := context.AfterFunc(d.ctx, func() { _ = f.Close() })
+			defer stop()
+			var b [64]byte
+			for {
+				if _, err := f.Read(b[:]); err != nil {
+					d.stop(errShutdown)
+					return
+				}
+			}
+		})
+	}
+	if pid := d.cfg.OwnerPID; pid > 0 {
+		d.goes(func() {
+			t := time.NewTicker(time.Second)
+			defer t.Stop()
+			for {
+				select {
+				case <-d.ctx.Done():
+					return
+				case <-t.C:
+					if syscall.Kill(pid, 0) == syscall.ESRCH {
+						d.stop(errShutdown)
+						return
+					}
+				}
+			}
+		})
+	}
+}
+
+// samePeer lets only the daemon's own user (and root) in.
+func samePeer(c *net.UnixConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	var cerr error
+	if err := raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return err
+	}
+	if cerr != nil {
+		return cerr
+	}
+	if int(cred.Uid) != os.Getuid() && cred.Uid != 0 {
+		return fmt.Errorf("process %d of user %d may not connect to a daemon of user %d", cred.Pid, cred.Uid, os.Getuid())
+	}
+	return nil
+}
+
+func (d *daemon) pythonList() []string {
+	var out []string
+	for _, p := range d.cfg.Pythons {
+		if d.cfg.OwnerPID != 0 {
+			continue
+		}
+		if v := d.pythonVersion(p); v != "unknown" {
+			out = append(out, v)
+		}
+	}
+	return out
 }

@@ -62,6 +62,9 @@ func (s *State) actor(id spec.ActorID) *Actor {
 	return a
 }
 
+// Watch makes sure that the head tells this node of the actor's changes.
+func (s *State) Watch(id spec.ActorID) { s.watch(s.actor(id)) }
+
 func (s *State) watch(a *Actor) {
 	if !a.watched {
 		a.watched = true

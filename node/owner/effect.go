@@ -16,6 +16,8 @@ const (
 	EffObj
 	// EffReady answers a WAIT.
 	EffReady
+	// EffHere: Object, which Bring asked for, is here.
+	EffHere
 	// EffPull: bring Object here from its Locs; answer with Pulled or PullFailed.
 	EffPull
 	// EffAsk: ask Node, the owner, for the value of Object.
@@ -64,6 +66,7 @@ type Effect struct {
 	Object   *Object
 	Actor    *Actor
 	Adoption *Adoption
+	Token    any
 }
 
 // Effects takes what has been appended since the last call. The slice is valid

@@ -81,6 +81,11 @@ func (s *State) answer(o *Object, w waiter) bool {
 		s.countDown(w.req)
 	case waitTask:
 		s.depReady(w.task, o)
+	case waitHere:
+		if !o.Here() {
+			return false
+		}
+		s.emit(Effect{Kind: EffHere, Object: o, ID: o.ID, Token: w.token})
 	case waitNode:
 		s.emit(Effect{Kind: EffTell, Node: w.node, Object: o, ID: o.ID})
 	}
@@ -105,7 +110,7 @@ func (s *State) want(o *Object) {
 		}
 	case Remote:
 		if !o.pulling && slices.ContainsFunc(o.waiters, func(w waiter) bool {
-			return w.kind == waitGet || w.kind == waitWait
+			return w.kind == waitGet || w.kind == waitWait && w.req.Fetch || w.kind == waitHere
 		}) {
 			o.pulling = true
 			s.emit(Effect{Kind: EffPull, Object: o, ID: o.ID})
@@ -115,18 +120,14 @@ func (s *State) want(o *Object) {
 	}
 }
 
-// Pull brings an object's value here (an argument of a task that will run
-// here). False: it is here already.
-func (s *State) Pull(o *Object) bool {
+// Bring brings an object's value to this node's memory and then emits EffHere
+// with token. False: it is here already and nothing is emitted.
+func (s *State) Bring(r spec.Ref, token any) bool {
+	o := s.ref(r)
 	if o.Here() {
 		return false
 	}
-	if o.Where == Remote && !o.pulling {
-		o.pulling = true
-		s.emit(Effect{Kind: EffPull, Object: o, ID: o.ID})
-	} else {
-		s.want(o)
-	}
+	s.wait(o, waiter{kind: waitHere, token: token})
 	return true
 }
 

@@ -220,8 +220,8 @@ func (s *State) restart(t *Task) {
 // Failed takes the end of an attempt by something else than the user's code:
 // its worker or node died. charge: the attempt had begun, so it counts.
 func (s *State) Failed(t *Task, attempt int, e *spec.ErrorInfo, charge bool) {
-	if t.State == TaskDone || attempt != t.Attempt {
-		return
+	if t.State == TaskDone || attempt != t.Attempt || t.Kind == KindCreate {
+		return // the head decides whether an actor starts again
 	}
 	if t.Cancelled {
 		s.FailTask(t, cancelledOr(t, e))

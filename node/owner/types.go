@@ -97,6 +97,7 @@ const (
 	waitWait                 // a client's WAIT
 	waitTask                 // a task that needs it
 	waitNode                 // another node that asked for the value
+	waitHere                 // the daemon needs it in this node's memory
 )
 
 type waiter struct {
@@ -105,6 +106,7 @@ type waiter struct {
 	req   *Request
 	task  *Task
 	node  spec.NodeID
+	token any
 }
 
 // Request is a GET or WAIT of a client that is not fully answered.

@@ -1,0 +1,235 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+)
+
+// headLink is the session to the head. Calls wait while the head is away, and
+// are sent again when it has come back as a process that does not know them.
+type headLink struct {
+	d    *daemon
+	peer *wire.Peer
+
+	mu    sync.Mutex
+	ready chan struct{} // closed while the node is registered
+}
+
+// connect dials the head and registers; it tries until ctx ends.
+func (h *headLink) connect(ctx context.Context) error {
+	d := h.d
+	h.ready = make(chan struct{})
+	s, err := wire.DialSession(ctx, wire.DialOptions{
+		Dialer:  wire.Dialer{Auth: d.auth},
+		Address: func() string { return d.cfg.HeadAddress },
+		Self:    d.self.String(),
+		State: func(up bool, err error) {
+			if !up && err != nil {
+				d.log.Debug("head is away", "err", err)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	h.peer = wire.NewPeer(s, wire.PeerOptions{
+		Reset: func(ctx context.Context) {
+			h.mu.Lock()
+			select {
+			case <-h.ready:
+				h.ready = make(chan struct{})
+			default:
+			}
+			h.mu.Unlock()
+			if err := h.register(ctx); err != nil && ctx.Err() == nil {
+				d.stop(fmt.Errorf("the head does not take this node back: %w", err))
+			}
+		},
+		Closed: func(err error) {
+			if d.ctx.Err() == nil {
+				d.stop(fmt.Errorf("the session to the head has ended: %w", err))
+			}
+		},
+		NoteError: func(method string, err error) { d.log.Warn("note from the head failed", "method", method, "err", err) },
+	})
+	h.handlers()
+	h.peer.Start()
+	return h.register(ctx)
+}
+
+func (h *headLink) register(ctx context.Context) error {
+	d := h.d
+	d.mu.Lock()
+	req := d.registration()
+	d.mu.Unlock()
+	var reply wire.RegisterReply
+	if _, err := h.peer.Call(ctx, wire.MethodRegister, req, &reply, nil); err != nil {
+		if errors.Is(err, wire.ErrReset) {
+			return nil // Reset is called again
+		}
+		return err
+	}
+	d.locked(func() { d.registered(reply) })
+	h.mu.Lock()
+	select {
+	case <-h.ready:
+	default:
+		close(h.ready)
+	}
+	h.mu.Unlock()
+	return nil
+}
+
+func (h *headLink) up() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ready
+}
+
+// notify tells the head something. What a dead head loses, the next
+// registration tells again.
+func (h *headLink) notify(method string, in any) {
+	if err := h.peer.Notify(method, in, nil); err != nil && h.d.ctx.Err() == nil {
+		h.d.log.Warn("note to the head is lost", "method", method, "err", err)
+	}
+}
+
+// call asks the head and waits. Not under the lock.
+func (h *headLink) call(ctx context.Context, method string, in, out any, tail []byte) ([]byte, error) {
+	for {
+		t, err := h.peer.Call(ctx, method, in, out, tail)
+		if !errors.Is(err, wire.ErrReset) {
+			return t, err
+		}
+		select {
+		case <-h.up():
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// async asks the head; done gets the answer on another goroutine.
+func (h *headLink) async(method string, in any, tail []byte, done func(wire.Reply, error)) {
+	_, err := h.peer.CallAsync(method, in, tail, func(r wire.Reply, err error) {
+		if errors.Is(err, wire.ErrReset) {
+			h.d.tasks.Go(func() {
+				select {
+				case <-h.up():
+					h.async(method, in, tail, done)
+				case <-h.d.ctx.Done():
+				}
+			})
+			return
+		}
+		done(r, err)
+	})
+	if err != nil {
+		h.d.tasks.Go(func() { done(wire.Reply{}, err) })
+	}
+}
+
+// registration is what the head must know of this node. Under the lock.
+func (d *daemon) registration() wire.RegisterRequest {
+	req := wire.RegisterRequest{Info: d.info()}
+	for _, h := range d.hosted {
+		if h.alive {
+			req.Actors = append(req.Actors, d.started(h))
+		}
+	}
+	for _, b := range d.pool.Bundles() {
+		req.Bundles = append(req.Bundles, wire.Bundle{Group: b.Group, Index: b.Index, Resources: b.Resources, JobID: b.Job})
+	}
+	for _, j := range d.jobs {
+		if j.driver != nil && !j.dead {
+			req.Jobs = append(req.Jobs, d.jobRow(j.driver, j.id))
+		}
+	}
+	for id, c := range d.drivers {
+		req.Drivers = append(req.Drivers, wire.DriverStarted{SubmissionID: id, PID: c.PID})
+	}
+	d.ownedActors(&req)
+	return req
+}
+
+func (d *daemon) registered(r wire.RegisterReply) {
+	d.cluster = r
+	d.block = r.Block
+	for _, n := range r.Nodes {
+		d.nodes[n.ID] = n
+	}
+	d.lastBeat = time.Time{}
+	d.rewatch()
+}
+
+func (h *headLink) handlers() {
+	d, p := h.d, h.peer
+	note := func(method string, f func(r *wire.Request) error) {
+		p.Handle(method, func(_ context.Context, r *wire.Request) (any, []byte, error) {
+			var err error
+			d.locked(func() { err = f(r) })
+			return nil, nil, err
+		})
+	}
+	handle(note, wire.MethodNodesUpdate, func(ns []spec.Node) error { d.nodesUpdate(ns); return nil })
+	handle(note, wire.MethodGrants, func(g wire.Grants) error { d.grants(g); return nil })
+	handle(note, wire.MethodActorPlace, func(a wire.ActorPlace) error {
+		if d.own.Place(a.ActorID, a.Node, a.Incarnation) {
+			return nil
+		}
+		if len(a.Stored) > 0 {
+			return d.placeStored(a)
+		}
+		return fmt.Errorf("actor %s is not owned here", a.ActorID)
+	})
+	handle(note, wire.MethodActorUpdate, func(a spec.ActorInfo) error { d.own.ActorUpdate(a); return nil })
+	handle(note, wire.MethodActorKill, func(k wire.ActorKill) error { d.killActor(k); return nil })
+	handle(note, wire.MethodBundlePrepare, func(b wire.Bundle) error { return d.pool.PrepareBundle(bundleOf(b)) })
+	handle(note, wire.MethodBundleCommit, func(b wire.Bundle) error {
+		err := d.pool.CommitBundle(b.Group, b.Index, d.now())
+		d.reschedule()
+		return err
+	})
+	handle(note, wire.MethodBundleReturn, func(b wire.Bundle) error { d.bundleReturn(b); return nil })
+	handle(note, wire.MethodJobFinished, func(j wire.JobFinish) error { d.jobFinished(j.JobID); return nil })
+	handle(note, wire.MethodLogLines, func(l wire.LogLines) error { d.logLines(l); return nil })
+	p.Handle(wire.MethodQuery, func(_ context.Context, r *wire.Request) (any, []byte, error) {
+		var q wire.Query
+		if err := r.Decode(&q); err != nil {
+			return nil, nil, err
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.query(q), nil, nil
+	})
+	p.Handle(wire.MethodDriverRun, d.driverRun)
+	p.Handle(wire.MethodDriverStop, d.driverStop)
+	p.Handle(wire.MethodLogRead, d.logRead)
+	p.Handle(wire.MethodLogList, d.logList)
+	p.Handle(wire.MethodDrain, d.onDrain)
+	p.Handle(wire.MethodShutdown, func(context.Context, *wire.Request) (any, []byte, error) {
+		d.log.Info("the head asks this node to shut down")
+		d.stop(errShutdown)
+		return nil, nil, nil
+	})
+}
+
+var errShutdown = errors.New("shut down")
+
+// handle registers a handler that runs under the lock.
+func handle[T any](set func(string, func(*wire.Request) error), method string, f func(T) error) {
+	set(method, func(r *wire.Request) error {
+		var v T
+		if err := json.Unmarshal(r.JSON, &v); err != nil {
+			return fmt.Errorf("%s cannot be read: %w", method, err)
+		}
+		return f(v)
+	})
+}

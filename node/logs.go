@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/proc"
+)
+
+// onLines passes a worker's output to the driver of its job.
+func (d *daemon) onLines(l proc.Lines) {
+	batch := wire.LogBatch{Stream: l.Stream, PID: l.PID, IP: d.cfg.NodeIP, Name: l.Name, Kind: "worker", Lines: l.Lines}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.jobs[l.JobID]
+	if j == nil {
+		return
+	}
+	if w := d.workers[l.ID]; w != nil && w.actor != nil && w.actor.repr != "" {
+		batch.Name = w.actor.repr
+	}
+	if j.driver != nil {
+		d.toDriver(j.driver, batch)
+		return
+	}
+	if !j.dead && !j.info.Driver.IsZero() && j.info.Driver != d.self {
+		id := l.JobID
+		d.toPeer(j.info.Driver, func(b []byte) []byte { return wire.AppendJSON(b, pLog, remoteLog{id, batch}) })
+	}
+}
+
+// pLog carries output lines to the node of the driver.
+const pLog wire.Type = 0x79
+
+type remoteLog struct {
+	Job   spec.JobID    `json:"job"`
+	Batch wire.LogBatch `json:"batch"`
+}
+
+func (d *daemon) toDriver(c *client, batch wire.LogBatch) {
+	if h := c.hello.Job; h != nil && !h.LogToDriver && batch.Kind == "worker" {
+		return
+	}
+	if c.ctl != nil && c.ctl.Pending() < maxUnread {
+		c.control(wire.AppendJSON(nil, wire.TLog, []wire.LogBatch{batch}))
+	}
+}
+
+// logLines prints lines of the system at the drivers that are connected here.
+func (d *daemon) logLines(l wire.LogLines) {
+	for _, c := range d.clients {
+		if c.worker == nil && (l.JobID.IsZero() || c.job.id == l.JobID) {
+			d.toDriver(c, wire.LogBatch{Stream: "err", Kind: l.Kind, IP: d.cfg.NodeIP, Lines: l.Lines})
+		}
+	}
+}
+
+func (d *daemon) logPath(name string) (string, error) {
+	root := filepath.Join(d.cfg.SessionDir, "logs")
+	p := filepath.Join(root, filepath.Clean("/"+name))
+	if !strings.HasPrefix(p, root+string(filepath.Separator)) {
+		return "", &spec.ErrorInfo{Type: "ValueError", Message: "no log file " + name}
+	}
+	return p, nil
+}
+
+const logMax = 1 << 20
+
+func (d *daemon) logRead(_ context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.LogRead
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	p, err := d.logPath(in.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return nil, nil, &spec.ErrorInfo{Type: "ValueError", Message: "no log file " + in.File + " on this node"}
+	}
+	defer f.Close()
+	if in.Max <= 0 || in.Max > 16<<20 {
+		in.Max = logMax
+	}
+	if in.Lines > 0 {
+		if in.Offset, err = lastLines(f, in.Lines); err != nil {
+			return nil, nil, err
+		}
+	}
+	buf := make([]byte, in.Max)
+	n, err := f.ReadAt(buf, in.Offset)
+	if err != nil && err != io.EOF {
+		return nil, nil, err
+	}
+	return wire.LogChunk{Next: in.Offset + int64(n), EOF: n < len(buf)}, buf[:n], nil
+}
+
+// lastLines finds where the last n lines of a file begin.
+func lastLines(f *os.File, n int) (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	end := st.Size()
+	buf := make([]byte, 64<<10)
+	for at := end; at > 0; {
+		k := min(int64(len(buf)), at)
+		at -= k
+		if _, err := f.ReadAt(buf[:k], at); err != nil && err != io.EOF {
+			return 0, err
+		}
+		for i := k - 1; i >= 0; i-- {
+			if buf[i] == '\n' && at+i+1 < end {
+				if n--; n == 0 {
+					return at + i + 1, nil
+				}
+			}
+		}
+	}
+	return 0, nil
+}
+
+func (d *daemon) logList(_ context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.LogList
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	if in.Glob == "" {
+		in.Glob = "*"
+	}
+	names, err := filepath.Glob(filepath.Join(d.cfg.SessionDir, "logs", filepath.Clean("/"+in.Glob)))
+	if err != nil {
+		return nil, nil, &spec.ErrorInfo{Type: "ValueError", Message: "bad pattern " + in.Glob}
+	}
+	out := []wire.LogFile{}
+	for _, n := range names {
+		if st, err := os.Stat(n); err == nil && !st.IsDir() {
+			rel, _ := filepath.Rel(filepath.Join(d.cfg.SessionDir, "logs"), n) // both are absolute
+			out = append(out, wire.LogFile{Name: rel, Size: st.Size()})
+		}
+	}
+	return out, nil, nil
+}
+
+// driverRun starts the entrypoint of a submitted job.
+func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.DriverRun
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	env, err := d.envMaker.Ensure(ctx, in.RuntimeEnv)
+	if err != nil {
+		return nil, nil, err
+	}
+	set := map[string]string{"RAY_ADDRESS": d.cfg.HeadAddress, "RAY_JOB_SUBMISSION_ID": in.SubmissionID}
+	for _, m := range []map[string]string{env.ServerVars, env.Vars, in.Env} {
+		for k, v := range m {
+			set[k] = v
+		}
+	}
+	path := append([]string{d.cfg.PackageDir}, env.SysPath...)
+	if old := set["PYTHONPATH"]; old != "" {
+		path = append(path, old)
+	} else if old := os.Getenv("PYTHONPATH"); old != "" {
+		path = append(path, old)
+	}
+	set["PYTHONPATH"] = strings.Join(path, string(os.PathListSeparator))
+	if len(d.cfg.Pythons) > 0 {
+		set["PATH"] = filepath.Dir(d.cfg.Pythons[0]) + string(os.PathListSeparator) + os.Getenv("PATH")
+	}
+	c := proc.Command{ID: in.SubmissionID, Line: in.Entrypoint, Dir: env.Cwd, Env: os.Environ(),
+		LogPath: filepath.Join(d.cfg.SessionDir, "logs", "job-driver-"+in.SubmissionID+".log")}
+	for k, v := range set {
+		c.Env = append(c.Env, k+"="+v)
+	}
+	child, err := d.procs.Run(c)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the entrypoint could not be started: %w", err)
+	}
+	d.mu.Lock()
+	d.drivers[in.SubmissionID] = child
+	d.mu.Unlock()
+	d.goes(func() {
+		<-child.Done()
+		e := child.Exit()
+		d.locked(func() {
+			delete(d.drivers, in.SubmissionID)
+			d.head.notify(wire.MethodDriverExited, wire.DriverExited{SubmissionID: in.SubmissionID, ExitCode: e.Code, Signal: e.Signal})
+		})
+	})
+	return wire.DriverStarted{SubmissionID: in.SubmissionID, PID: child.PID}, nil, nil
+}
+
+func (d *daemon) driverStop(_ context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.DriverStop
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	d.procs.Stop(in.SubmissionID, time.Duration(in.GraceMS)*time.Millisecond)
+	return nil, nil, nil
+}
+
+// onDrain makes the node take no new work. It is accepted at once for a node
+// that is preempted; an idle node is asked by the autoscaler and may refuse.
+func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.Drain
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if busy := d.activity(); strings.Contains(in.Reason, "IDLE") && len(busy) > 0 {
+		return wire.DrainReply{Message: "the node is not idle: " + strings.Join(busy, ", ")}, nil, nil
+	}
+	d.drain = &in
+	d.wakeTicker()
+	return wire.DrainReply{Accepted: true}, nil, nil
+}

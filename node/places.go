@@ -1,0 +1,277 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/owner"
+	"ray/node/pool"
+)
+
+// awayRow is a scheduling class of which tasks want a place elsewhere.
+type awayRow struct {
+	key    string
+	class  *class
+	tmpl   *owner.Template
+	tasks  []*run
+	since  time.Time
+	warned bool
+	reason string
+}
+
+// askPlace puts a task into its row; the next tick tells the head.
+func (d *daemon) askPlace(c *class, r *run) {
+	if !c.pinned.IsZero() && c.pinned != d.self && d.sendPinned(c, r) {
+		return
+	}
+	row := d.away[c.row]
+	if row == nil {
+		row = &awayRow{key: c.row, class: c, tmpl: r.spec.Tmpl, since: time.Now()}
+		d.away[c.row] = row
+	}
+	row.tasks = append(row.tasks, r)
+	r.over = false
+	d.placesDue = true
+	d.wakeTicker()
+}
+
+// sendPinned forwards a task with node affinity straight to its node. False:
+// the head has to be asked.
+func (d *daemon) sendPinned(c *class, r *run) bool {
+	n, known := d.nodes[c.pinned]
+	st := &r.spec.Tmpl.Strategy
+	if known && n.State == spec.NodeAlive && n.Total.Fits(c.need) && !st.SpillOnUnavailable {
+		d.forward(r.task, c.pinned, 0)
+		return true
+	}
+	if !st.Soft && known && n.State == spec.NodeDead {
+		d.own.FailTask(r.task, unschedulable(r.spec.Tmpl.Name, "node "+c.pinned.String()+", to which it is bound, is dead"))
+		return true
+	}
+	return false
+}
+
+func unschedulable(name, why string) *spec.ErrorInfo {
+	return &spec.ErrorInfo{Type: "TaskUnschedulableError", Message: "The task " + name + " cannot be scheduled: " + why + "."}
+}
+
+// places are the rows for the head: what cannot run here, and what would wait
+// here for long.
+func (d *daemon) places() wire.Places {
+	rows := []wire.PlaceRow{}
+	for key, row := range d.away {
+		row.tasks = deleteFunc(row.tasks, func(r *run) bool { return r.over || r.task == nil || r.task.State == owner.TaskDone })
+		if len(row.tasks) == 0 {
+			delete(d.away, key)
+			continue
+		}
+		t := row.tmpl
+		first := row.tasks[0]
+		rows = append(rows, wire.PlaceRow{Key: "a" + key, Resources: row.class.need, LabelSelector: t.LabelSelector, Fallback: t.Fallback,
+			Strategy: t.Strategy, Count: len(row.tasks), Name: t.Name, JobID: first.spec.ID.JobID(), Python: d.pythonOf(first), Inputs: d.inputs(first),
+			Infeasible: !d.pool.Feasible(row.class.pool)})
+	}
+	d.pool.Classes(func(c *pool.Class) {
+		n := c.Queued()
+		if n == 0 || c.Actor {
+			return
+		}
+		info := c.Data.(*class)
+		if info.noSpill {
+			return
+		}
+		t := c.First()
+		r := t.Data.(*run)
+		if r.task == nil && d.drain == nil {
+			return // forwarded here: it stays
+		}
+		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
+			JobID: r.spec.ID.JobID(), Python: d.pythonOf(r), Inputs: d.inputs(r), LocalWaitMicros: max(1, d.pool.LocalWait(c))})
+	})
+	return wire.Places{Rows: rows}
+}
+
+func (d *daemon) pythonOf(r *run) string {
+	if j := d.jobs[r.spec.ID.JobID()]; j != nil {
+		return j.info.Python
+	}
+	return ""
+}
+
+// inputs are the large arguments of a task, the largest first.
+func (d *daemon) inputs(r *run) (out []wire.Input) {
+	for _, dep := range r.spec.Deps {
+		o := d.own.Object(dep.ID)
+		if o == nil || o.Size < inlineLimit {
+			continue
+		}
+		nodes := slices.Clone(o.Locs)
+		if o.Where == owner.Arena {
+			nodes = append(nodes, d.self)
+		}
+		out = append(out, wire.Input{Size: int64(o.Size), Nodes: nodes})
+	}
+	slices.SortFunc(out, func(a, b wire.Input) int { return int(b.Size - a.Size) })
+	return out[:min(len(out), 8)]
+}
+
+// grants sends tasks where the head lets them go.
+func (d *daemon) grants(g wire.Grants) {
+	for _, grant := range g.Grants {
+		for _, r := range d.granted(grant) {
+			if grant.Node == d.self {
+				d.runHere(r)
+			} else {
+				d.forward(r.task, grant.Node, 0)
+			}
+		}
+	}
+	for _, why := range g.Reasons {
+		d.reason(why)
+	}
+	d.placesDue = true
+}
+
+// granted takes the tasks that a grant is for out of their queue.
+func (d *daemon) granted(g wire.Grant) (out []*run) {
+	if len(g.Key) < 2 {
+		return nil
+	}
+	if g.Key[0] == 'a' {
+		row := d.away[g.Key[1:]]
+		if row == nil {
+			return nil
+		}
+		row.tasks = deleteFunc(row.tasks, func(r *run) bool { return r.over || r.task.State == owner.TaskDone })
+		n := min(g.Count, len(row.tasks))
+		out = append(out, row.tasks[:n]...)
+		row.tasks = slices.Delete(row.tasks, 0, n)
+		return out
+	}
+	if g.Node == d.self {
+		return nil
+	}
+	d.pool.Classes(func(c *pool.Class) {
+		if c.Name() != g.Key[1:] {
+			return
+		}
+		for _, t := range d.pool.TakeBack(c, g.Count, func(t *pool.Task) bool { return t.Data.(*run).task != nil }) {
+			r := t.Data.(*run)
+			for _, id := range r.held {
+				d.store.Unpin(0, id, 1)
+			}
+			r.held = nil
+			delete(d.runs, r.spec.ID)
+			out = append(out, r)
+		}
+	})
+	return out
+}
+
+// reason keeps why a row waits; an error ends its tasks, and what cannot run
+// anywhere is told to the driver.
+func (d *daemon) reason(why wire.Reason) {
+	if len(why.Key) < 2 || why.Key[0] != 'a' {
+		return
+	}
+	row := d.away[why.Key[1:]]
+	if row == nil {
+		return
+	}
+	row.reason = why.Text
+	if why.Error != nil {
+		tasks := row.tasks
+		row.tasks = nil
+		for _, r := range tasks {
+			e := *why.Error
+			d.own.FailTask(r.task, &e)
+		}
+		return
+	}
+	if why.Infeasible && !row.warned && len(row.tasks) > 0 {
+		row.warned = true
+		text := "The task " + row.tmpl.Name + " needs " + row.class.need.String() + " and no node can run it"
+		if why.Text != "" {
+			text += ": " + why.Text
+		}
+		d.warn(row.tasks[0].spec.ID.JobID(), text)
+	}
+}
+
+// unplace takes a task out of the rows that wait for a place.
+func (d *daemon) unplace(t *owner.Task) bool {
+	found := false
+	for _, row := range d.away {
+		row.tasks = deleteFunc(row.tasks, func(r *run) bool {
+			if r.task == t {
+				found = true
+				return true
+			}
+			return false
+		})
+	}
+	return found
+}
+
+// reschedule looks again at tasks that wait for a place elsewhere: this node
+// has got resources that it had not (a bundle).
+func (d *daemon) reschedule() {
+	for key, row := range d.away {
+		if !row.class.local || !d.pool.Feasible(row.class.pool) {
+			continue
+		}
+		tasks := row.tasks
+		delete(d.away, key)
+		for _, r := range tasks {
+			if !r.over && r.task.State != owner.TaskDone {
+				d.runHere(r)
+			}
+		}
+	}
+}
+
+func bundleOf(b wire.Bundle) pool.Bundle {
+	return pool.Bundle{Group: b.Group, Index: b.Index, Resources: b.Resources, Job: b.JobID}
+}
+
+// bundleReturn ends what runs inside a bundle and gives its resources back.
+func (d *daemon) bundleReturn(b wire.Bundle) {
+	hex := "_group_" + b.Group.String()
+	uses := func(c *pool.Class) bool {
+		for name := range c.Need {
+			if len(name) > len(hex) && name[len(name)-len(hex):] == hex {
+				return true
+			}
+		}
+		return false
+	}
+	gone := &spec.ErrorInfo{Type: "TaskPlacementGroupRemoved", Message: "The placement group of this task has been removed."}
+	for _, w := range d.workers {
+		if w.pw != nil && w.pw.Class != nil && uses(w.pw.Class) {
+			w.killed = "its placement group has been removed"
+			if w.actor != nil {
+				w.actor.intended = true
+				w.actor.cause = d.actorDied(w.actor, "The actor is dead because its placement group was removed.")
+				w.actor.cause.Type = "ActorPlacementGroupRemoved"
+			} else {
+				for _, t := range w.pw.InFlight() {
+					if r := t.Data.(*run); r.task != nil {
+						r.task.Retries = 0
+					}
+				}
+			}
+			d.procs.Kill(w.id)
+		}
+	}
+	d.pool.Classes(func(c *pool.Class) {
+		if !uses(c) {
+			return
+		}
+		for _, t := range d.pool.TakeBack(c, c.Queued(), func(*pool.Task) bool { return true }) {
+			d.endRun(t.Data.(*run), outcome{lost: gone, charge: true})
+		}
+	})
+	d.pool.ReturnBundle(b.Group, b.Index, d.now())
+}

@@ -1,0 +1,227 @@
+package node
+
+import (
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/owner"
+)
+
+// eventRing keeps the ends of tasks for the state API, newest last.
+type eventRing struct {
+	rows []ended
+	next int
+}
+
+// ended is a finished attempt, compact: rows are made when somebody asks.
+type ended struct {
+	id, parent spec.TaskID
+	tmpl       *owner.Template
+	attempt    int
+	worker     spec.WorkerID
+	pid        int
+	start, end int64
+	failed     bool
+	err        *spec.ErrorInfo
+	cancelled  bool
+}
+
+const keptEnds = 10_000
+
+func (e *eventRing) add(d *daemon, r *run, o *outcome) {
+	x := ended{id: r.spec.ID, parent: r.spec.Parent, tmpl: r.spec.Tmpl, attempt: r.attempt, start: r.started, end: time.Now().UnixMilli(), err: o.lost}
+	x.failed = o.lost != nil || o.status == owner.StatusError || o.status == owner.StatusRetry
+	x.cancelled = o.status == owner.StatusCancelled
+	if r.actor != nil && r.actor.worker != nil {
+		x.worker, x.pid = r.actor.worker.id, r.actor.worker.pid
+	} else if r.last != nil {
+		x.worker, x.pid = r.last.id, r.last.pid
+	}
+	if len(e.rows) < keptEnds {
+		e.rows = append(e.rows, x)
+		return
+	}
+	e.rows[e.next] = x
+	e.next = (e.next + 1) % keptEnds
+}
+
+// query lists rows for the state API.
+func (d *daemon) query(q wire.Query) wire.QueryReply {
+	if q.Limit <= 0 {
+		q.Limit = 10_000
+	}
+	var reply wire.QueryReply
+	reply.Rows = []map[string]any{}
+	add := func(row map[string]any) {
+		reply.Total++
+		if len(reply.Rows) < q.Limit {
+			reply.Rows = append(reply.Rows, row)
+		}
+	}
+	switch q.Kind {
+	case "tasks":
+		d.taskRows(add)
+	case "objects", "memory":
+		d.objectRows(add)
+	case "workers":
+		d.workerRows(add)
+	}
+	return reply
+}
+
+func taskType(id spec.TaskID, kind string) string {
+	switch kind {
+	case spec.KindActorCreate:
+		return "ACTOR_CREATION_TASK"
+	case spec.KindActorCall:
+		return "ACTOR_TASK"
+	}
+	return "NORMAL_TASK"
+}
+
+func (d *daemon) taskRow(id, parent spec.TaskID, t *owner.Template, attempt int, state string) map[string]any {
+	row := map[string]any{
+		"task_id": id, "attempt_number": attempt, "name": t.Name, "func_or_class_name": t.Function, "state": state,
+		"job_id": id.JobID(), "type": taskType(id, t.Kind), "parent_task_id": parent, "node_id": nil, "worker_id": nil, "worker_pid": nil,
+		"actor_id": nil, "error_type": nil, "error_message": nil, "required_resources": t.Resources.Floats(), "language": "PYTHON",
+		"label_selector": t.LabelSelector,
+	}
+	if id.IsActorTask() {
+		row["actor_id"] = id.ActorID()
+	}
+	return row
+}
+
+func (d *daemon) taskRows(add func(map[string]any)) {
+	for i := range d.events.rows {
+		e := &d.events.rows[i]
+		state := "FINISHED"
+		if e.failed || e.cancelled {
+			state = "FAILED"
+		}
+		row := d.taskRow(e.id, e.parent, e.tmpl, e.attempt, state)
+		row["node_id"], row["creation_time_ms"], row["start_time_ms"], row["end_time_ms"] = d.self, e.start, e.start, e.end
+		if e.pid != 0 {
+			row["worker_id"], row["worker_pid"] = e.worker, e.pid
+		}
+		switch {
+		case e.cancelled:
+			row["error_type"] = "TASK_CANCELLED"
+		case e.err != nil:
+			row["error_type"], row["error_message"] = errorType(e.err.Type), e.err.Message
+		case e.failed:
+			row["error_type"] = "TASK_EXECUTION_EXCEPTION"
+		}
+		add(row)
+	}
+	for id, r := range d.runs {
+		state := "PENDING_NODE_ASSIGNMENT"
+		switch {
+		case r.missing > 0:
+			state = "PENDING_ARGS_FETCH"
+		case r.started != 0:
+			state = "RUNNING"
+		case r.spec.Kind == owner.KindCall:
+			state = "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
+		}
+		row := d.taskRow(id, r.spec.Parent, r.spec.Tmpl, r.attempt, state)
+		row["node_id"] = d.self
+		if r.started != 0 {
+			row["start_time_ms"], row["creation_time_ms"] = r.started, r.started
+		}
+		if w := r.worker(); w != nil {
+			row["worker_id"], row["worker_pid"] = w.id, w.pid
+			if w.pw != nil && w.pw.Blocked() {
+				row["state"] = "RUNNING_IN_RAY_GET"
+			}
+		}
+		add(row)
+	}
+	d.own.Tasks(func(t *owner.Task) bool {
+		if d.runs[t.ID] != nil || t.State == owner.TaskDone || (!t.Node.IsZero() && t.Node != d.self) {
+			return true
+		}
+		state := "PENDING_ARGS_AVAIL"
+		if t.State == owner.TaskReady {
+			state = "PENDING_NODE_ASSIGNMENT"
+		}
+		add(d.taskRow(t.ID, t.Parent, t.Tmpl, t.Attempt, state))
+		return true
+	})
+}
+
+// worker is the process that a run is in, or nil.
+func (r *run) worker() *worker {
+	if r.actor != nil {
+		return r.actor.worker
+	}
+	if r.Task.Worker != nil {
+		w, _ := r.Task.Worker.Data.(*worker)
+		return w
+	}
+	return nil
+}
+
+func errorType(name string) string {
+	switch name {
+	case "WorkerCrashedError":
+		return "WORKER_DIED"
+	case "NodeDiedError":
+		return "NODE_DIED"
+	case "ActorDiedError":
+		return "ACTOR_DIED"
+	case "ActorUnavailableError":
+		return "ACTOR_UNAVAILABLE"
+	case "OutOfMemoryError":
+		return "OUT_OF_MEMORY"
+	case "TaskCancelledError":
+		return "TASK_CANCELLED"
+	case "RuntimeEnvSetupError":
+		return "RUNTIME_ENV_SETUP_FAILED"
+	case "TaskUnschedulableError":
+		return "TASK_UNSCHEDULABLE_ERROR"
+	}
+	return "TASK_EXECUTION_EXCEPTION"
+}
+
+func (d *daemon) objectRows(add func(map[string]any)) {
+	d.own.Objects(func(o *owner.Object) bool {
+		local, pins, borrowers := o.Pinned()
+		kind := "LOCAL_REFERENCE"
+		switch {
+		case local == 0 && pins > 0:
+			kind = "USED_BY_PENDING_TASK"
+		case local == 0 && o.Where == owner.Arena:
+			kind = "PINNED_IN_MEMORY"
+		}
+		if o.ID.TaskID().IsActorTask() && o.ID.Index() == 1 && o.ID.TaskID() == spec.ActorCreationTaskID(o.ID.TaskID().ActorID()) {
+			kind = "ACTOR_HANDLE"
+		}
+		status := "FINISHED"
+		if t := o.Creator(); t != nil && t.State != owner.TaskDone {
+			status = "PENDING_NODE_ASSIGNMENT"
+		}
+		add(map[string]any{
+			"object_id": o.ID, "object_size": o.Size, "task_status": status, "attempt_number": 0, "reference_type": kind, "call_site": "disabled",
+			"type": "DRIVER", "pid": d.pid, "ip": d.cfg.NodeIP, "node_id": d.self,
+			"local": local, "pins": pins, "borrowers": borrowers, "in_store": o.Where == owner.Arena,
+		})
+		return true
+	})
+}
+
+func (d *daemon) workerRows(add func(map[string]any)) {
+	row := func(id any, typ string, pid int, start int64) map[string]any {
+		return map[string]any{"worker_id": id, "is_alive": true, "worker_type": typ, "exit_type": nil, "exit_detail": nil, "node_id": d.self,
+			"ip": d.cfg.NodeIP, "pid": pid, "start_time_ms": start, "worker_launch_time_ms": start, "worker_launched_time_ms": start, "end_time_ms": 0}
+	}
+	for _, w := range d.workers {
+		add(row(w.id, "WORKER", w.pid, w.start))
+	}
+	for _, c := range d.clients {
+		if c.worker == nil {
+			add(row(c.id, "DRIVER", c.hello.PID, 0))
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package node
+
+import (
+	"encoding/json"
+
+	"ray/internal/spec"
+	"ray/node/owner"
+	"ray/node/pool"
+	"ray/node/runtimeenv"
+)
+
+// class is what the daemon derives once from a template.
+type class struct {
+	pool    *pool.Class
+	need    spec.Resources // rewritten for a placement group
+	place   spec.Resources // needed to be placed
+	local   bool           // may run here without asking the head
+	pinned  spec.NodeID    // hard affinity to this node
+	row     string         // key of its row, if it must ask
+	lease   leaseInfo
+	noSpill bool
+}
+
+type leaseInfo struct {
+	pg      spec.PlacementGroupID
+	capture bool
+}
+
+// classify caches the scheduling class of a template.
+func (d *daemon) classify(j *job, t *owner.Template) *class {
+	c := &class{need: t.Resources.Clone(), place: t.Placement.Clone()}
+	if c.need == nil {
+		c.need = spec.Resources{}
+	}
+	if len(c.place) == 0 {
+		c.place = c.need
+	}
+	st := &t.Strategy
+	switch st.Kind {
+	case spec.StrategyPlacementGroup:
+		c.need = pool.GroupResources(c.need, st.PlacementGroup, st.Bundle)
+		c.place = pool.GroupResources(c.place, st.PlacementGroup, st.Bundle)
+		c.lease = leaseInfo{st.PlacementGroup, st.CaptureChildren}
+		c.local = true
+	case spec.StrategyNodeAffinity:
+		c.pinned = st.NodeID
+		c.local = st.NodeID == d.self
+		c.noSpill = c.local && !st.Soft
+	case "", spec.StrategyDefault:
+		c.local = len(t.LabelSelector) == 0
+	}
+	if t.Kind != spec.KindActorCall {
+		c.pool = d.pool.Class(d.workerKey(j, t), c.need, t.Kind == spec.KindActorCreate)
+		if c.pool.Data == nil {
+			c.pool.Data = c
+		}
+	}
+	text, _ := json.Marshal([]any{t.Strategy, t.LabelSelector, t.Fallback}) // plain values always encode
+	c.row = string(text)
+	if c.pool != nil {
+		c.row += c.pool.Name()
+	}
+	t.Class = c
+	return c
+}
+
+// workerKey says which workers can run a template.
+func (d *daemon) workerKey(j *job, t *owner.Template) pool.Key {
+	k := d.plainKey(j)
+	if len(t.RuntimeEnv) > 0 && string(t.RuntimeEnv) != "null" && string(t.RuntimeEnv) != "{}" {
+		k.Env = d.envKey(t.RuntimeEnv)
+	}
+	return k
+}
+
+func (d *daemon) plainKey(j *job) pool.Key {
+	k := pool.Key{Job: j.id, Python: j.info.Python}
+	if h := j.info.Hello; h != nil && len(h.RuntimeEnv) > 0 && string(h.RuntimeEnv) != "null" && string(h.RuntimeEnv) != "{}" {
+		k.Env = d.envKey(h.RuntimeEnv)
+	}
+	return k
+}
+
+// envKey names a runtime environment by its content.
+func (d *daemon) envKey(text json.RawMessage) string {
+	key := runtimeenv.Key(text)
+	if key != "" {
+		d.envs[key] = text
+	}
+	return key
+}
+
+// schedule finds a place for a task whose dependencies are there.
+func (d *daemon) schedule(t *owner.Task) {
+	r, ok := t.Run.(*run)
+	if !ok || r.over || r.task != t {
+		// a further attempt after the record of the first was dropped
+		r = &run{task: t, spec: &t.Spec}
+		t.Run = r
+	}
+	r.attempt = t.Attempt
+	c := t.Tmpl.Class.(*class)
+	if j := d.jobs[t.ID.JobID()]; j != nil && j.dead && !t.ID.IsActorTask() {
+		d.own.FailTask(t, &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + t.Tmpl.Name + " belongs to a job that has ended"})
+		return
+	}
+	if c.local && (c.noSpill || d.pool.Feasible(c.pool)) && d.drain == nil {
+		d.runHere(r)
+		return
+	}
+	d.askPlace(c, r)
+}
+
+// runHere brings the arguments of a run here and queues it.
+func (d *daemon) runHere(r *run) {
+	d.runs[r.spec.ID] = r
+	r.Task.Class = r.spec.Tmpl.Class.(*class).pool
+	r.Task.Data = r
+	r.over, r.missing = false, 1
+	for _, dep := range r.spec.Deps {
+		d.needArg(r, dep)
+	}
+	if r.missing--; r.missing == 0 {
+		d.argsHere(r)
+	}
+}
+
+// needArg makes sure that an argument is in this node's memory until the run ends.
+func (d *daemon) needArg(r *run, dep spec.Ref) {
+	o := d.own.Object(dep.ID)
+	if o != nil && o.Where == owner.Inline {
+		return
+	}
+	r.missing++
+	if d.own.Bring(dep, argOf{r, r.attempt}) {
+		return
+	}
+	d.pinArg(r, dep.ID)
+}
+
+type argOf struct {
+	run     *run
+	attempt int
+}
+
+// argHere is called for an argument that had to be brought.
+func (d *daemon) argHere(token any, o *owner.Object) {
+	switch a := token.(type) {
+	case argOf:
+		if a.run.over || a.run.attempt != a.attempt || a.run.missing == 0 {
+			return
+		}
+		if o.Where == owner.Inline {
+			d.argIn(a.run)
+			return
+		}
+		d.pinArg(a.run, o.ID)
+	case func(*owner.Object):
+		a(o)
+	}
+}
+
+// pinArg keeps an argument in memory (restoring it from disk if need be).
+func (d *daemon) pinArg(r *run, id spec.ObjectID) {
+	attempt := r.attempt
+	d.storeGet(0, id, func(_, _ uint64, err error) {
+		if err == nil && (r.over || r.attempt != attempt) {
+			d.store.Unpin(0, id, 1)
+			return
+		}
+		if err == nil {
+			r.held = append(r.held, id)
+		}
+		d.argIn(r)
+	})
+}
+
+func (d *daemon) argIn(r *run) {
+	if r.missing--; r.missing == 0 {
+		d.argsHere(r)
+	}
+}
+
+// storeGet is store.Get whose callback always runs under the daemon's lock.
+func (d *daemon) storeGet(client uint32, id spec.ObjectID, f func(off, size uint64, err error)) {
+	type result struct {
+		off, size uint64
+		err       error
+	}
+	ch := make(chan result, 1)
+	d.store.Get(client, id, func(off, size uint64, err error) { ch <- result{off, size, err} })
+	select {
+	case r := <-ch:
+		f(r.off, r.size, r.err)
+	default:
+		d.tasks.Go(func() {
+			r := <-ch
+			d.locked(func() { f(r.off, r.size, r.err) })
+		})
+	}
+}
+
+// argsHere: all arguments are in memory; an error among them ends the task.
+func (d *daemon) argsHere(r *run) {
+	for _, dep := range r.spec.Deps {
+		if o := d.own.Object(dep.ID); o != nil && o.Err && o.Where == owner.Inline {
+			d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: owner.Value{Where: owner.Inline, Err: true, Blob: o.Blob}}}})
+			return
+		}
+	}
+	if r.spec.Kind == owner.KindCall {
+		d.callReady(r)
+		return
+	}
+	d.pool.Add(&r.Task, d.now())
+	if d.pool.Queued() > 0 {
+		d.wakeTicker()
+	}
+}

@@ -1,0 +1,242 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/owner"
+	"ray/node/pool"
+)
+
+// after runs f once later, unless the daemon ends first.
+func (d *daemon) after(wait time.Duration, f func()) {
+	d.goes(func() {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			f()
+		case <-d.ctx.Done():
+		}
+	})
+}
+
+// goes starts a goroutine that the daemon waits for; false once it ends.
+func (d *daemon) goes(f func()) bool {
+	if d.ctx.Err() != nil {
+		return false
+	}
+	d.tasks.Go(f)
+	return true
+}
+
+// wakeTicker makes the ticker fast while tasks are queued or run.
+func (d *daemon) wakeTicker() {
+	if d.ticking {
+		return
+	}
+	d.ticking = true
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (d *daemon) busy() { d.lastBusy = time.Now() }
+
+// tick is the daemon's clock: recall of waiting tasks, rows for the head,
+// heartbeats, idle workers.
+func (d *daemon) tick() {
+	fast := time.NewTimer(time.Hour)
+	slow := time.NewTicker(time.Second)
+	defer fast.Stop()
+	defer slow.Stop()
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-d.wake:
+			fast.Reset(tickEvery)
+		case <-fast.C:
+			d.locked(func() {
+				d.pool.Tick(d.now())
+				d.report(time.Now())
+				d.ticking = d.pool.Queued() > 0 || d.pool.Running() > 0 || len(d.away) > 0 || d.beatDue()
+			})
+			if d.ticking {
+				fast.Reset(tickEvery)
+			}
+		case <-slow.C:
+			d.locked(func() {
+				d.pool.Reap(d.now())
+				d.warnUnserved()
+				d.placesDue = d.placesDue || len(d.away) > 0
+				d.report(time.Now())
+				if d.pool.Queued() > 0 || d.beatDue() {
+					d.wakeTicker()
+				}
+			})
+			d.store.Trim()
+		}
+	}
+}
+
+func (d *daemon) beatDue() bool { return d.beatChanged }
+
+// report tells the head what changed: the state of this node, and the rows
+// that want a place.
+func (d *daemon) report(now time.Time) {
+	if d.down {
+		return
+	}
+	if d.pool.Queued() > 0 || d.placesDue || d.placesSent {
+		if now.Sub(d.lastPlaces) >= placesEvery {
+			d.lastPlaces, d.placesDue = now, false
+			p := d.places()
+			text, _ := json.Marshal(p) // plain values
+			if !bytes.Equal(text, d.placesText) || (len(p.Rows) > 0 && now.Sub(d.placesAt) > time.Second) {
+				d.placesText, d.placesAt = text, now
+				d.placesSent = len(p.Rows) > 0
+				d.head.notify(wire.MethodPlaces, json.RawMessage(text))
+			}
+		}
+	}
+	if now.Sub(d.lastBeat) < heartbeatFloor {
+		return
+	}
+	hb := d.heartbeat(now)
+	idle := hb.IdleMS
+	hb.IdleMS = 0
+	text, _ := json.Marshal(hb) // plain values
+	changed := !bytes.Equal(text, d.beatText)
+	d.beatChanged = false
+	if !changed && now.Sub(d.lastBeat) < heartbeatCeil-50*time.Millisecond {
+		return
+	}
+	d.beatText, d.lastBeat = text, now
+	hb.IdleMS = idle
+	d.head.async(wire.MethodHeartbeat, hb, nil, func(r wire.Reply, err error) {
+		if err != nil || r.Err() != nil {
+			return
+		}
+		var reply wire.HeartbeatReply
+		if json.Unmarshal(r.JSON, &reply) == nil && reply.Unknown {
+			d.stop(fmt.Errorf("the head has declared this node dead"))
+		}
+	})
+}
+
+func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
+	hb := wire.Heartbeat{Total: d.pool.Total(), Available: d.pool.Available(), Draining: d.drain != nil}
+	hb.GroupReserved, hb.GroupUsed = d.pool.GroupUse()
+	d.pool.Classes(func(c *pool.Class) {
+		if c.Queued()+c.Running > 0 {
+			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: c.Queued(), Running: c.Running, MeanMicros: int64(c.Mean)})
+		}
+	})
+	hb.Activity = d.activity()
+	if len(hb.Activity) == 0 {
+		hb.IdleMS = max(1, now.Sub(d.lastBusy).Milliseconds())
+	} else {
+		d.lastBusy = now
+	}
+	return hb
+}
+
+// activity says why the node is not idle.
+func (d *daemon) activity() (out []string) {
+	if n := d.pool.Running() + d.pool.Queued(); n > 0 {
+		out = append(out, fmt.Sprintf("%d tasks run or wait", n))
+	}
+	if n := len(d.hosted); n > 0 {
+		out = append(out, fmt.Sprintf("%d actors live here", n))
+	}
+	drivers := 0
+	for _, c := range d.clients {
+		if c.worker == nil {
+			drivers++
+		}
+	}
+	if drivers > 0 {
+		out = append(out, fmt.Sprintf("%d drivers are connected", drivers))
+	}
+	primary, borrowed := 0, 0
+	d.own.Objects(func(o *owner.Object) bool {
+		_, _, b := o.Pinned()
+		if b > 0 {
+			borrowed++
+		}
+		if o.Where == owner.Arena && o.Primary {
+			primary++
+		}
+		return primary+borrowed < 1000
+	})
+	if primary > 0 {
+		out = append(out, fmt.Sprintf("%d objects have their primary copy here", primary))
+	}
+	if borrowed > 0 {
+		out = append(out, fmt.Sprintf("%d objects owned here are referenced from other nodes", borrowed))
+	}
+	return out
+}
+
+// warnUnserved tells drivers of tasks that nothing can run.
+func (d *daemon) warnUnserved() {
+	for _, row := range d.away {
+		if row.warned || len(row.tasks) == 0 || time.Since(row.since) < 3*time.Second {
+			continue
+		}
+		if row.reason == "" {
+			continue
+		}
+		row.warned = true
+		d.warn(row.tasks[0].spec.ID.JobID(), "The task "+row.tmpl.Name+" waits for "+row.class.need.String()+": "+row.reason)
+	}
+}
+
+// warn prints a line at the driver of a job.
+func (d *daemon) warn(id spec.JobID, text string) {
+	d.logLines(wire.LogLines{JobID: id, Kind: "raylet", Lines: []string{text}})
+}
+
+// info is what this node tells about itself.
+func (d *daemon) info() spec.NodeInfo {
+	return spec.NodeInfo{ID: d.self, Name: d.cfg.NodeName, IP: d.cfg.NodeIP, Hostname: d.hostname, Address: d.address, Instance: d.cfg.Instance,
+		NodeType: d.cfg.NodeType, Head: d.cfg.Head, PID: d.pid, Total: d.pool.Total(), Labels: d.cfg.Labels, Pythons: d.pythons,
+		SessionDir: d.cfg.SessionDir, StartMS: d.start.UnixMilli(), Version: version}
+}
+
+// ownedActors adds the actors whose creation is owned here.
+func (d *daemon) ownedActors(req *wire.RegisterRequest) {
+	d.own.Actors(func(a *owner.Actor) {
+		if a.Creation == nil || a.State == spec.ActorDead {
+			return
+		}
+		t := a.Creation
+		c := t.Tmpl.Class.(*class)
+		info := a.Info
+		if info.ID.IsZero() {
+			info = spec.ActorInfo{ID: a.ID, JobID: a.ID.JobID(), State: spec.ActorPending, Owner: d.self}
+			if t.Tmpl.Actor != nil {
+				info.Options = *t.Tmpl.Actor
+			}
+		}
+		req.Owned = append(req.Owned, wire.ActorCreate{Info: info, Placement: c.place, Strategy: t.Tmpl.Strategy,
+			LabelSelector: t.Tmpl.LabelSelector, Fallback: t.Tmpl.Fallback})
+	})
+}
+
+// rewatch asks a new head for the actors that this node watches.
+func (d *daemon) rewatch() {
+	d.own.Actors(func(a *owner.Actor) {
+		if a.State != "" && a.State != spec.ActorDead {
+			d.watchActor(a.ID)
+		}
+	})
+	d.placesText = nil
+	d.placesDue = true
+}

@@ -1,0 +1,276 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/owner"
+	"ray/node/pool"
+	"ray/node/proc"
+)
+
+// startWorker asks for a process for the key. The environment is prepared
+// first, outside the lock.
+func (d *daemon) startWorker(k pool.Key) {
+	j := d.jobs[k.Job]
+	if j == nil || j.dead || d.down {
+		d.pool.StartFailed(k, d.now())
+		return
+	}
+	info := j.info
+	env := d.envs[k.Env]
+	d.tasks.Go(func() {
+		ws, err := d.workerSpec(info, env)
+		d.locked(func() {
+			if err == nil {
+				w := &worker{id: ws.ID, key: k, start: time.Now().UnixMilli()}
+				d.workers[w.id] = w
+				if err = d.procs.Start(ws); err != nil {
+					delete(d.workers, w.id)
+				}
+			}
+			if err != nil {
+				d.startFailed(k, err)
+			}
+		})
+	})
+}
+
+// startFailed ends the tasks that no worker can be had for.
+func (d *daemon) startFailed(k pool.Key, err error) {
+	d.log.Warn("worker could not be started", "job", k.Job, "err", err)
+	info := wire.InfoOf(err)
+	if info.Type == "RaySystemError" {
+		info = &spec.ErrorInfo{Type: "RuntimeEnvSetupError", Message: "no worker could be started: " + err.Error()}
+	}
+	for _, t := range d.pool.FailKey(k) {
+		r := t.Data.(*run)
+		blob := wire.ErrorBlob(info)
+		if r.spec.Kind == owner.KindCreate {
+			if h := d.hosted[r.spec.ID.ActorID()]; h != nil {
+				h.cause = info
+			}
+		}
+		d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: owner.Value{Where: owner.Inline, Err: true, Blob: blob}}}})
+	}
+	d.pool.StartFailed(k, d.now())
+}
+
+// baseEnv is what every worker has in its environment.
+func (d *daemon) baseEnv() map[string]string {
+	return map[string]string{
+		"RAY_ADDRESS":     d.cfg.HeadAddress,
+		"RAY_SESSION_DIR": d.cfg.SessionDir,
+		"RAY_NODE_ID":     d.self.String(),
+		"RAY_TMPDIR":      d.cfg.TmpDir,
+	}
+}
+
+// findWorker matches a worker's HELLO with the process that was started.
+func (d *daemon) findWorker(c *client) error {
+	var id spec.WorkerID
+	if err := id.UnmarshalText([]byte(c.hello.ClientID)); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.workers[id]
+	if w == nil || w.client != nil {
+		return &spec.ErrorInfo{Type: "ConnectionError", Message: "no worker " + id.String() + " was started here"}
+	}
+	c.job = d.jobs[w.key.Job]
+	if c.job == nil || c.job.dead {
+		return &spec.ErrorInfo{Type: "ConnectionError", Message: "the worker's job has ended"}
+	}
+	c.worker = w
+	if w.pid == 0 {
+		w.pid = c.hello.PID
+	}
+	return nil
+}
+
+func (d *daemon) workerConnected(c *client) {
+	w := c.worker
+	w.client = c
+	w.pw = d.pool.Started(w.id, w.key, d.now())
+	w.pw.Data = w
+}
+
+func (d *daemon) onForked(id spec.WorkerID, pid int) {
+	d.locked(func() {
+		if w := d.workers[id]; w != nil {
+			w.pid = pid
+		}
+	})
+}
+
+// exitWorker asks a worker to end, and kills it if it does not.
+func (d *daemon) exitWorker(w *worker, reason string, graceful bool) {
+	if w.client == nil || w.client.ctl == nil {
+		d.procs.Kill(w.id)
+		return
+	}
+	w.client.control(wire.AppendJSON(nil, wire.TExit, wire.Exit{Reason: reason, Graceful: graceful}))
+	id := w.id
+	grace := 2 * time.Second
+	if graceful {
+		grace = 30 * time.Second
+	}
+	d.after(grace, func() { d.procs.Kill(id) })
+}
+
+// workerGone: the connection ended; the process follows or is made to.
+func (d *daemon) workerGone(w *worker) {
+	begun := d.begunSeq(w.client)
+	d.procs.Signal(w.id, syscall.SIGTERM)
+	id := w.id
+	d.after(3*time.Second, func() { d.procs.Kill(id) })
+	c := w.client
+	w.client = nil
+	var parent spec.TaskID
+	if w.pw != nil {
+		for _, t := range w.pw.InFlight() {
+			if t.Seq == begun || w.pw.State == pool.Actor {
+				parent = t.Data.(*run).spec.ID
+			}
+		}
+	}
+	d.own.ClientGone(c.num, parent)
+	w.begun, w.lostConn = begun, true
+	if w.exit != nil {
+		d.workerEnded(w, w.exit)
+		return
+	}
+	// The exit report tells why; do not wait for it for ever.
+	d.after(500*time.Millisecond, func() { d.locked(func() { d.workerEnded(w, nil) }) })
+}
+
+// onExit is the process manager's report.
+func (d *daemon) onExit(e proc.Exit) {
+	d.locked(func() {
+		w := d.workers[e.ID]
+		if w == nil {
+			return
+		}
+		if e.PID == 0 || (w.client == nil && w.pw == nil) {
+			delete(d.workers, e.ID)
+			w.dead = true
+			d.neverConnected(w, &e)
+			return
+		}
+		w.exit = &e
+		if w.lostConn {
+			d.workerEnded(w, &e)
+			return
+		}
+		// Its last frames may still be in the socket: the end of the
+		// connection comes after them.
+		d.after(time.Second, func() { d.locked(func() { d.closeClient(w) }) })
+	})
+}
+
+func (d *daemon) closeClient(w *worker) {
+	if w.client != nil {
+		_ = w.client.conn.Close()
+	}
+}
+
+// neverConnected: a process ended before it said HELLO.
+func (d *daemon) neverConnected(w *worker, e *proc.Exit) {
+	d.startTries[w.key]++
+	if d.startTries[w.key] >= 3 {
+		delete(d.startTries, w.key)
+		d.startFailed(w.key, fmt.Errorf("worker process %s before it connected%s", e, stderrOf(e)))
+		return
+	}
+	d.pool.StartFailed(w.key, d.now())
+}
+
+func stderrOf(e *proc.Exit) string {
+	if e == nil || len(e.Stderr) == 0 {
+		return ""
+	}
+	return "; its last output was:\n" + strings.Join(e.Stderr, "\n")
+}
+
+// workerEnded deals with a worker whose connection and process are over.
+func (d *daemon) workerEnded(w *worker, e *proc.Exit) {
+	if w.dead {
+		return
+	}
+	w.dead = true
+	delete(d.workers, w.id)
+	d.procs.Kill(w.id) // its group may have outlived it
+	if w.pw == nil {
+		return
+	}
+	lost := d.pool.WorkerDead(w.pw, w.begun, d.now())
+	info := d.crash(w, e)
+	for _, t := range lost {
+		r := t.Data.(*run)
+		if r.spec.Kind == owner.KindCreate && w.actor != nil {
+			w.actor.cause = info
+		}
+		d.endRun(r, outcome{lost: info, charge: true})
+	}
+	if w.actor != nil {
+		d.actorGone(w.actor, info)
+	}
+}
+
+// crash says how a worker ended, as the error of what it ran.
+func (d *daemon) crash(w *worker, e *proc.Exit) *spec.ErrorInfo {
+	how := "ended without a report"
+	if e != nil {
+		how = e.String()
+	}
+	if w.killed != "" {
+		how = "was ended by its node: " + w.killed
+	}
+	typ := "WorkerCrashedError"
+	if w.oom {
+		typ = "OutOfMemoryError"
+	}
+	text := fmt.Sprintf("The worker died unexpectedly while executing this task. Worker %s (pid %d) on node %s %s. Its log is %s.",
+		w.id, w.pid, d.cfg.NodeIP, how, filepath.Join(d.cfg.SessionDir, "logs", fmt.Sprintf("worker-%s-%s-%d.err", w.id, w.key.Job, w.pid)))
+	return &spec.ErrorInfo{Type: typ, Message: text + stderrOf(e), Fields: map[string]any{"pid": w.pid, "ip": d.cfg.NodeIP}}
+}
+
+// workerSpec prepares the environment of a worker. Not under the lock.
+func (d *daemon) workerSpec(info jobInfo, env []byte) (proc.WorkerSpec, error) {
+	ws := proc.WorkerSpec{ID: spec.NewWorkerID(), JobID: info.ID, Socket: d.cfg.Socket, Env: d.baseEnv()}
+	h := info.Hello
+	if h == nil {
+		h = &wire.HelloJob{}
+	}
+	ws.SysPath = h.SysPath
+	if info.Local || d.sameMachine(info.Driver) {
+		ws.Cwd = existingDir(h.CWD)
+	}
+	var err error
+	ws.Python, err = d.python(info)
+	if err != nil {
+		return ws, err
+	}
+	prepared, err := d.prepareEnv(info, env, ws.Python)
+	if err != nil {
+		return ws, err
+	}
+	maps.Copy(ws.Env, prepared.Env)
+	ws.ServerEnv = prepared.ServerEnv
+	ws.Unset = prepared.Unset
+	if prepared.Python != "" {
+		ws.Python = prepared.Python
+	}
+	if prepared.Cwd != "" {
+		ws.Cwd = prepared.Cwd
+	}
+	ws.SysPath = append(prepared.SysPath, ws.SysPath...)
+	return ws, nil
+}
