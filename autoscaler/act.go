@@ -1,9 +1,5 @@
 package autoscaler
 
-import (
-	"ray/internal/spec"
-)
-
 // plan runs the planner and writes its decisions into the table.
 func (m *Manager) plan(v View) {
 	m.reply = Plan(Request{
@@ -100,36 +96,4 @@ func (m *Manager) batch(kind ActionKind, byType map[string][]Instance) {
 	for _, nodeType := range sortedKeys(byType) {
 		m.actions = append(m.actions, Action{Kind: kind, NodeType: nodeType, Instances: byType[nodeType]})
 	}
-}
-
-// Report is what the autoscaler tells the cluster's status.
-type Report struct {
-	NodeTypes  []spec.NodeTypeStatus
-	Pending    []spec.PendingInstance
-	Failures   []spec.Failure
-	Infeasible []spec.Demand // with Reason
-	Waiting    []Waiting
-	Kept       []Kept
-}
-
-// Report describes the state after the last step.
-func (m *Manager) Report() Report {
-	r := Report{Failures: append([]spec.Failure(nil), m.failures...), Waiting: m.reply.Waiting, Kept: m.reply.Kept}
-	for _, name := range m.config.typeNames() {
-		t := m.config.NodeTypes[name]
-		r.NodeTypes = append(r.NodeTypes, spec.NodeTypeStatus{Name: name, Resources: t.Resources.Clone(), Min: t.Min, Max: t.Max})
-	}
-	for _, id := range m.table.ids(func(i *Instance) bool { return i.State.InFlight() }) {
-		row := m.table.Get(id)
-		r.Pending = append(r.Pending, spec.PendingInstance{
-			ID: row.CloudID, IP: row.IP, NodeType: row.NodeType, State: string(row.State),
-			Since: row.Since().UnixMilli(), Reason: row.LaunchReason,
-		})
-	}
-	for _, i := range m.reply.Infeasible {
-		d := i.Demand
-		d.Reason = i.Reason
-		r.Infeasible = append(r.Infeasible, d)
-	}
-	return r
 }

@@ -1,12 +1,21 @@
 package autoscaler
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
 
-// Labels that every node of a type has, whatever its configuration says.
+// labelNodeGroup is a label that every node of a type has, whatever its
+// configuration says.
 const labelNodeGroup = "ray.io/node-group"
+
+// typeLabels are the labels that a node of the type will have.
+func typeLabels(name string, t NodeType) map[string]string {
+	labels := map[string]string{labelNodeGroup: name}
+	maps.Copy(labels, t.Labels)
+	return labels
+}
 
 // matchLabels tells whether labels satisfy every condition of selector. A
 // condition is `value`, `!value`, `in(a,b)` or `!in(a,b)`; the negated forms

@@ -8,8 +8,8 @@ import (
 )
 
 // perform does one action. It runs in a goroutine of its own.
-func (r *Reconciler) perform(ctx context.Context, a Action) Result {
-	result := Result{Action: a}
+func (r *Reconciler) perform(ctx context.Context, a Action) (result Result) {
+	result.Action = a
 	defer func() {
 		// A provider that panics must not take the head down with it.
 		if p := recover(); p != nil {

@@ -97,8 +97,7 @@ func (pl *planner) collectResources() {
 
 func (pl *planner) addOffer(name string) {
 	typ := pl.req.Config.NodeTypes[name]
-	labels := map[string]string{labelNodeGroup: name}
-	maps.Copy(labels, typ.Labels)
+	labels := typeLabels(name, typ)
 	o := &offer{name: name, typ: typ, total: pl.space.vec(typ.Resources), labels: labels, gpu: typ.Resources[spec.GPU] > 0}
 	if block, ok := pl.req.Blocked[name]; ok && block.Until.After(pl.req.Now) {
 		o.block = &block
