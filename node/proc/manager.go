@@ -75,6 +75,7 @@ type Manager struct {
 	servers  map[string]*server
 	workers  map[spec.WorkerID]*worker
 	children map[string]*Child
+	pipes    map[*os.File]bool // read ends of workers' output that are being read
 	closed   bool
 	wg       sync.WaitGroup
 }
@@ -100,6 +101,7 @@ func New(cfg Config) *Manager {
 		servers:  map[string]*server{},
 		workers:  map[spec.WorkerID]*worker{},
 		children: map[string]*Child{},
+		pipes:    map[*os.File]bool{},
 	}
 }
 
@@ -185,6 +187,7 @@ func (m *Manager) forked(id spec.WorkerID, pid int) {
 	base := filepath.Join(m.cfg.LogDir, fmt.Sprintf("worker-%s-%s-%d", id, w.spec.JobID, pid))
 	w.outputs.Add(2)
 	m.wg.Add(2)
+	m.pipes[files[0]], m.pipes[files[1]] = true, true
 	m.mu.Unlock()
 	for i, stream := range []string{Stdout, Stderr} {
 		out := &output{m: m, w: w, stream: stream, file: newRotating(base + ext[stream])}
@@ -192,6 +195,9 @@ func (m *Manager) forked(id spec.WorkerID, pid int) {
 			defer m.wg.Done()
 			defer w.outputs.Done()
 			out.read(files[i])
+			m.mu.Lock()
+			delete(m.pipes, files[i])
+			m.mu.Unlock()
 		}()
 	}
 	if m.cfg.OnForked != nil {
@@ -269,8 +275,34 @@ func (m *Manager) Close() {
 	for _, s := range servers {
 		s.close()
 	}
-	m.wg.Wait()
+	m.waitAll()
 	m.spawn.close()
+}
+
+// waitAll waits for every goroutine. A process that left its worker's group
+// may hold the worker's pipes for ever: they are closed on this side after a
+// moment, and what it still prints is lost.
+func (m *Manager) waitAll() {
+	done := make(chan struct{})
+	go func() {
+		m.wg.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(outputGrace)
+	defer timer.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-timer.C:
+			m.mu.Lock()
+			for f := range m.pipes {
+				_ = f.Close()
+			}
+			m.mu.Unlock()
+			timer.Reset(outputGrace) // workers that were forked meanwhile
+		}
+	}
 }
 
 func killGroup(pid int) {

@@ -206,6 +206,30 @@ func TestCloseLeavesNoProcess(t *testing.T) {
 	}
 }
 
+func TestCloseDoesNotWaitForAProcessThatLeft(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("no setsid on PATH")
+	}
+	m, _, dir := manager(t)
+	pidFile := filepath.Join(dir, "left")
+	start(t, m, fmt.Sprintf("setsid sh -c 'echo $$ > %s.tmp; mv %s.tmp %s; exec sleep 60' & wait", pidFile, pidFile, pidFile))
+	eventually(t, "the process that leaves", func() bool { _, err := os.Stat(pidFile); return err == nil })
+	var left int
+	text, _ := os.ReadFile(pidFile)
+	if _, err := fmt.Sscan(string(text), &left); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(left, syscall.SIGKILL) }()
+	began := time.Now()
+	m.Close()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	if !alive(left) {
+		t.Error("the process did not hold the pipes: the test shows nothing")
+	}
+}
+
 func TestCommandStopsWithinItsGrace(t *testing.T) {
 	m, _, dir := manager(t)
 	log := filepath.Join(dir, "job.log")
