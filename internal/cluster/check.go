@@ -72,6 +72,9 @@ func (c *checker) mapping(n *yaml.Node, path string, visit func(key, value *yaml
 		}
 		first[p.key.Value] = p.key.Line
 		c.at[full] = place(p.key)
+		if v := resolve(p.value); v.Kind == yaml.ScalarNode {
+			c.at[full] = place(v)
+		}
 		visit(p.key, p.value, full)
 	}
 }
