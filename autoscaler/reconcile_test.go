@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -161,7 +162,7 @@ func (r *rig) start(t *testing.T, max int) *Reconciler {
 			MaxWorkers: max, UpscalingSpeed: 1, IdleTimeout: time.Minute},
 		Provider: r, Installer: r, View: r, Drainer: r, Store: r,
 		NewID: func(nodeType string) string { r.ids++; return fmt.Sprintf("%s-%d", nodeType, r.ids) },
-		Emit:  func(e spec.Event) { r.events = append(r.events, e.Message) },
+		Emit:  func(e spec.Event) { r.set(func() { r.events = append(r.events, e.Message) }) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -183,6 +184,16 @@ func (r *rig) set(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change()
+}
+
+// seen is a copy of what the rig holds, for checks while the loop runs.
+func (r *rig) seen() *rig {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &rig{
+		machines: maps.Clone(r.machines), nodes: maps.Clone(r.nodes), rows: maps.Clone(r.rows),
+		demands: slices.Clone(r.demands), events: slices.Clone(r.events), calls: slices.Clone(r.calls),
+	}
 }
 
 // states lists the living instances as "cpu-1 RAY_RUNNING".
@@ -227,12 +238,12 @@ func TestReconcilerLife(t *testing.T) {
 		r.set(func() { r.nodes["m-cpu-1"].IdleMS = 61_000 })
 		time.Sleep(30 * time.Second)
 		wantStates(t, rec, "")
-		if len(r.machines) > 0 {
-			t.Errorf("machines left: %v", r.machines)
+		if len(r.seen().machines) > 0 {
+			t.Errorf("machines left: %v", r.seen().machines)
 		}
 		for _, want := range []string{"Adding 1 node(s) of type cpu.", "Removing 1 nodes of type cpu (idle)."} {
-			if !slices.Contains(r.events, want) {
-				t.Errorf("no event %q in %q", want, r.events)
+			if !slices.Contains(r.seen().events, want) {
+				t.Errorf("no event %q in %q", want, r.seen().events)
 			}
 		}
 	})
@@ -252,7 +263,7 @@ func TestReconcilerRefusedDrain(t *testing.T) {
 		time.Sleep(25 * time.Second)
 		wantStates(t, rec, "cpu-1 RAY_RUNNING")
 		drains := 0
-		for _, c := range r.calls {
+		for _, c := range r.seen().calls {
 			if strings.HasPrefix(c, "drain") {
 				drains++
 			}
@@ -272,14 +283,14 @@ func TestReconcilerStoresBeforeItActs(t *testing.T) {
 		defer rec.Close()
 		r.demand(2)
 		time.Sleep(10 * time.Second)
-		if len(r.calls) > 0 {
-			t.Errorf("called %q before the table was stored", r.calls)
+		if len(r.seen().calls) > 0 {
+			t.Errorf("called %q before the table was stored", r.seen().calls)
 		}
 		r.set(func() { r.saveErr = nil })
 		time.Sleep(5 * time.Second)
 		wantStates(t, rec, "cpu-1 RAY_RUNNING, cpu-2 RAY_RUNNING")
-		if !slices.ContainsFunc(r.events, func(e string) bool { return strings.Contains(e, "disk full") }) {
-			t.Errorf("nobody was told: %q", r.events)
+		if !slices.ContainsFunc(r.seen().events, func(e string) bool { return strings.Contains(e, "disk full") }) {
+			t.Errorf("nobody was told: %q", r.seen().events)
 		}
 	})
 }
@@ -299,8 +310,8 @@ func TestReconcilerRestart(t *testing.T) {
 			defer second.Close()
 			time.Sleep(3 * time.Minute)
 			wantStates(t, second, "cpu-1 RAY_RUNNING, cpu-2 RAY_RUNNING")
-			if len(r.machines) != 2 {
-				t.Errorf("closed after %s: machines %v", pause, r.machines)
+			if len(r.seen().machines) != 2 {
+				t.Errorf("closed after %s: machines %v", pause, r.seen().machines)
 			}
 		})
 	}
@@ -317,10 +328,10 @@ func TestReconcilerUntracked(t *testing.T) {
 		rec := r.start(t, 2)
 		defer rec.Close()
 		time.Sleep(20 * time.Second)
-		if _, ok := r.machines["m-2"]; ok || len(r.machines) == 0 {
-			t.Errorf("machines %v", r.machines)
+		if _, ok := r.seen().machines["m-2"]; ok || len(r.seen().machines) == 0 {
+			t.Errorf("machines %v", r.seen().machines)
 		}
-		if r.nodes["m-1"] == nil {
+		if r.seen().nodes["m-1"] == nil {
 			t.Error("the untracked machine was not set up")
 		}
 	})
@@ -335,14 +346,14 @@ func TestReconcilerBacksOff(t *testing.T) {
 		rec := r.start(t, 3)
 		defer rec.Close()
 		time.Sleep(5 * time.Minute)
-		if n := len(r.calls); n < 3 || n > 7 {
+		if n := len(r.seen().calls); n < 3 || n > 7 {
 			t.Errorf("%d launch calls in 5 minutes without capacity", n)
 		}
 		report := rec.Report()
 		if len(report.Failures) == 0 || !strings.Contains(report.Failures[0].Details, "zone a") {
 			t.Errorf("failures %+v", report.Failures)
 		}
-		if text, served := report.Explain(r.demands[0]); !served || !strings.Contains(text, "no capacity in zone a") {
+		if text, served := report.Explain(r.seen().demands[0]); !served || !strings.Contains(text, "no capacity in zone a") {
 			t.Errorf("explains %q, %v", text, served)
 		}
 		r.set(func() { r.launchErr = nil })
@@ -370,8 +381,8 @@ func TestReconcilerFailures(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.set(func() { r.panics, r.installErr = false, nil })
 		time.Sleep(15 * time.Minute)
-		if !strings.HasSuffix(states(rec), "RAY_RUNNING") || len(r.machines) != 1 {
-			t.Errorf("not recovered: %s, machines %v", states(rec), r.machines)
+		if !strings.HasSuffix(states(rec), "RAY_RUNNING") || len(r.seen().machines) != 1 {
+			t.Errorf("not recovered: %s, machines %v", states(rec), r.seen().machines)
 		}
 	})
 }
@@ -386,7 +397,7 @@ func TestReconcilerCloseWaits(t *testing.T) {
 		rec := r.start(t, 3)
 		time.Sleep(time.Second)
 		rec.Close()
-		for _, row := range r.rows {
+		for _, row := range r.seen().rows {
 			if row.State != Requested {
 				t.Errorf("stored as %s, want REQUESTED: the launch was under way", row.State)
 			}
