@@ -153,17 +153,8 @@ func TestSessionResetWhenForgotten(t *testing.T) {
 	if _, err := p.Call(t.Context(), "echo", 1, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	// A head process that dies says no goodbye: drop its connections only.
 	_ = h.ln.Close()
-	h.mu.Lock()
-	old := h.ps[0].Link().(*Session)
-	h.mu.Unlock()
-	h.tab.forget(s.id)
-	old.mu.Lock()
-	if old.cur != nil {
-		old.cur.close()
-	}
-	old.mu.Unlock()
+	h.tab.Drop()
 	h2 := newHost(t, address, testAuth)
 	<-reset
 	until(t, "a call on the new session", func() bool {

@@ -313,18 +313,34 @@ func (a *accepted) welcome(h handed) bool {
 	return a.attach(h.c, h.received) == nil
 }
 
-// Close ends every session and accepts no more. Peers on top of them see
-// their link end; closing those is their owners' part.
-func (t *Sessions) Close() {
+// Drop ends every session on this side only, as the death of the process
+// would: the others dial again and start anew with whoever listens then. For a
+// process that is to be replaced, before its peers are closed.
+func (t *Sessions) Drop() {
+	for _, a := range t.shut() {
+		a.mu.Lock()
+		a.end(ErrClosed, false)
+		a.mu.Unlock()
+	}
+}
+
+// shut stops accepting and lists what there is.
+func (t *Sessions) shut() []*accepted {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.closed = true
 	all := make([]*accepted, 0, len(t.byID))
 	for _, a := range t.byID {
 		all = append(all, a)
 	}
-	t.mu.Unlock()
+	return all
+}
+
+// Close ends every session and accepts no more. Peers on top of them see
+// their link end; closing those is their owners' part.
+func (t *Sessions) Close() {
 	var wg sync.WaitGroup
-	for _, a := range all {
+	for _, a := range t.shut() {
 		wg.Go(func() { _ = a.Session.Close() })
 	}
 	wg.Wait()
