@@ -16,8 +16,8 @@ var (
 		"ray stop",
 		"ulimit -n 65536; ray start --address=$RAY_HEAD_IP:6379 --object-manager-port=8076",
 	}
-	processHeadStart   = []any{"ray stop", "ray start --head --port=0 --dashboard-port=0 --autoscaling-config=" + BootstrapPath}
-	processWorkerStart = []any{"ray start --address=$RAY_HEAD_ADDRESS"}
+	processHeadStart   = []any{"ray stop", "ray start --head --node-ip-address=127.0.0.1 --port=0 --dashboard-port=0 --autoscaling-config=" + BootstrapPath}
+	processWorkerStart = []any{"ray stop", "ray start --node-ip-address=127.0.0.1 --address=$RAY_HEAD_ADDRESS"}
 )
 
 // localType is the one node type of on-prem clusters.
