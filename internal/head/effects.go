@@ -36,6 +36,9 @@ func (h *Head) perform(e gcs.Effect) {
 		h.wakeGroup(e.Info)
 	case gcs.NodeChanged:
 		h.broadcast(wire.MethodNodesUpdate, []spec.Node{e.Node})
+		if e.Node.State == spec.NodeDead {
+			h.onNodeDead(e.Node)
+		}
 		h.wakeAutoscaler()
 	case gcs.JobFinished:
 		h.broadcast(wire.MethodJobFinished, e.Finish)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ray/internal/gcs"
+	"ray/internal/jobs"
 	"ray/internal/spec"
 	"ray/internal/wire"
 )
@@ -40,8 +41,7 @@ type Head struct {
 	links        map[spec.NodeID]*nodeLink // registered
 	soft         map[spec.NodeID]*soft
 	groupWaiters map[spec.PlacementGroupID][]chan struct{}
-	exits        map[string]wire.DriverExited // by submission id, not yet taken
-	onExit       func(wire.DriverExited)
+	jobs         *jobs.Service
 	events       []spec.Event
 	refused      map[any]*backoff // groups and actors that a node has refused
 	random       *mrand.Rand
@@ -85,8 +85,8 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 		lease: time.Duration(cfg.LeaseMS) * time.Millisecond,
 		wake:  make(chan struct{}, 1),
 		open:  map[*nodeLink]bool{}, links: map[spec.NodeID]*nodeLink{}, soft: map[spec.NodeID]*soft{},
-		groupWaiters: map[spec.PlacementGroupID][]chan struct{}{}, exits: map[string]wire.DriverExited{},
-		refused: map[any]*backoff{}, random: mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64())),
+		groupWaiters: map[spec.PlacementGroupID][]chan struct{}{},
+		refused:      map[any]*backoff{}, random: mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64())),
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -105,6 +105,7 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 	if h.lost > 0 {
 		h.recovering = now.Add(h.lease + graceAfterLease)
 	}
+	h.jobs = jobs.New(cluster{h}, h.log)
 	h.committer = gcs.NewCommitter(store, term, h.storeFailed)
 	if tables.ClusterID() == "" {
 		id := cfg.ClusterID
@@ -122,6 +123,7 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 func (h *Head) start() {
 	h.work.Go(h.scheduleLoop)
 	h.work.Go(h.leaseLoop)
+	h.jobs.Resume()
 }
 
 // close ends all sessions and loops and stores what is left. Nodes and what
@@ -140,6 +142,7 @@ func (h *Head) close() {
 		links.Go(func() { _ = l.peer.Close() })
 	}
 	links.Wait()
+	h.jobs.Close()
 	h.work.Wait()
 	h.committer.Close()
 }

@@ -79,7 +79,9 @@ func (h *Head) serve() error {
 		h.log.Warn("a connection was refused", "from", remote, "err", err)
 	}})
 	defer func() {
-		dash.close()
+		if dash != nil {
+			dash.Close()
+		}
 		_ = l.Close()
 		sessions.Close()
 	}()

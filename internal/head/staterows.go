@@ -2,13 +2,12 @@ package head
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"time"
 
 	"ray/internal/dashboard"
 	"ray/internal/gcs"
+	"ray/internal/jobs"
 	"ray/internal/spec"
 )
 
@@ -32,7 +31,7 @@ func (h *Head) Rows(ctx context.Context, resource string) (rows []map[string]any
 		}
 	case "jobs":
 		for _, j := range h.tables.Jobs() {
-			rows = append(rows, JobDetails(j))
+			rows = append(rows, jobs.Details(j))
 		}
 	case "nodes":
 		for _, n := range h.tables.Nodes() {
@@ -125,33 +124,6 @@ func schedulingState(g spec.PlacementGroup) string {
 		return "NO_RESOURCES"
 	}
 	return "QUEUED"
-}
-
-// JobDetails is a job in the columns of the job API.
-func JobDetails(j spec.Job) map[string]any {
-	row := map[string]any{
-		"type": j.Type, "job_id": orNil(j.JobID.String(), j.JobID.IsZero()), "submission_id": orNil(j.SubmissionID, j.SubmissionID == ""),
-		"driver_info": nil, "status": j.Status, "entrypoint": j.Entrypoint, "message": j.Message,
-		"error_type": orNil(j.ErrorType, j.ErrorType == ""), "start_time": j.StartMS, "end_time": nil,
-		"metadata": maps.Clone(j.Metadata), "runtime_env": map[string]any{}, "driver_agent_http_address": nil,
-		"driver_node_id": orNil(j.NodeID.String(), j.NodeID.IsZero()), "driver_exit_code": nil,
-	}
-	if j.Metadata == nil {
-		row["metadata"] = map[string]string{}
-	}
-	if len(j.RuntimeEnv) > 0 {
-		row["runtime_env"] = json.RawMessage(j.RuntimeEnv)
-	}
-	if j.EndMS > 0 {
-		row["end_time"] = j.EndMS
-	}
-	if j.ExitCode != nil {
-		row["driver_exit_code"] = *j.ExitCode
-	}
-	if j.DriverPID > 0 {
-		row["driver_info"] = map[string]any{"id": j.JobID.String(), "node_ip_address": j.DriverIP, "pid": fmt.Sprint(j.DriverPID)}
-	}
-	return row
 }
 
 func (h *Head) stateList(r *request) (any, gcs.Change, error) {

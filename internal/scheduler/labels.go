@@ -23,6 +23,12 @@ func MatchLabel(value string, present bool, selector string) bool {
 	return hit != negated
 }
 
+// MatchLabels tells whether labels satisfy all selectors; miss names the first
+// that they do not.
+func MatchLabels(labels, selectors map[string]string) (miss string, ok bool) {
+	return matchAll(labels, selectors)
+}
+
 // matchAll names the first label (in order) whose selector is not satisfied.
 func matchAll(labels, selectors map[string]string) (miss string, ok bool) {
 	for _, k := range slices.Sorted(maps.Keys(selectors)) {

@@ -1,0 +1,98 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ray/internal/gcs"
+	"ray/internal/spec"
+	"ray/internal/wire"
+)
+
+const (
+	lastChars = 20_000 // of output in the message of a failed job
+	followGap = 100 * time.Millisecond
+)
+
+func logFile(id string) string { return "job-driver-" + id + ".log" }
+
+// read gets a piece of a job's output from the node that ran it.
+func (s *Service) read(ctx context.Context, j spec.Job, offset int64, lines int) ([]byte, wire.LogChunk, error) {
+	var chunk wire.LogChunk
+	if j.NodeID.IsZero() {
+		return nil, wire.LogChunk{EOF: true}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	data, err := s.cluster.CallNode(ctx, j.NodeID, wire.MethodLogRead,
+		wire.LogRead{File: logFile(j.SubmissionID), Offset: offset, Lines: lines}, &chunk, nil)
+	return data, chunk, err
+}
+
+// Logs is a job's whole output so far.
+func (s *Service) Logs(ctx context.Context, j spec.Job) (string, error) {
+	var all bytes.Buffer
+	for offset := int64(0); ; {
+		data, chunk, err := s.read(ctx, j, offset, 0)
+		if err != nil {
+			return "", fmt.Errorf("the output of job %s could not be read from its node: %w", j.SubmissionID, err)
+		}
+		all.Write(data)
+		if chunk.EOF || len(data) == 0 {
+			return all.String(), nil
+		}
+		offset = chunk.Next
+	}
+}
+
+// lastOutput is the end of a job's output, "" if it cannot be had.
+func (s *Service) lastOutput(id string) string {
+	j, ok := s.cluster.Job(id)
+	if !ok {
+		return ""
+	}
+	data, _, err := s.read(s.ctx, j, 0, 1000)
+	if err != nil {
+		return ""
+	}
+	if len(data) > lastChars {
+		data = data[len(data)-lastChars:]
+	}
+	return string(data)
+}
+
+// Follow gives a job's output to send piece by piece until the job has ended
+// and all of it was sent.
+func (s *Service) Follow(ctx context.Context, id string, send func([]byte) error) error {
+	offset := int64(0)
+	for {
+		changed := s.watch(id)
+		j, ok := s.cluster.Job(id)
+		if !ok {
+			return errors.New("the job was deleted")
+		}
+		ended := gcs.Terminal(j.Status)
+		data, chunk, err := s.read(ctx, j, offset, 0)
+		if err != nil {
+			if ended || ctx.Err() != nil {
+				return err
+			}
+		}
+		if len(data) > 0 {
+			offset = chunk.Next
+			if err := send(data); err != nil {
+				return err
+			}
+			continue
+		}
+		if ended && err == nil {
+			return nil
+		}
+		if err := s.sleepOrChange(ctx, changed, followGap); err != nil {
+			return err
+		}
+	}
+}

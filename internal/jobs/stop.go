@@ -1,0 +1,98 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"ray/internal/gcs"
+	"ray/internal/spec"
+	"ray/internal/wire"
+)
+
+// Stop ends a submission: one that has not started is stopped at once, else
+// its processes get SIGTERM and, after a grace, SIGKILL. It tells whether
+// there was something to stop.
+func (s *Service) Stop(id string) (bool, error) {
+	j, ok := s.cluster.Job(id)
+	if !ok || gcs.Terminal(j.Status) {
+		return false, nil
+	}
+	id = j.SubmissionID
+	s.mu.Lock()
+	s.stopped[id] = true
+	a := s.starts[id]
+	s.mu.Unlock()
+	if j.Status == spec.JobPending {
+		s.end(id, func(j *spec.Job) { j.Status, j.Message = spec.JobStopped, gcs.JobStoppedMessage })
+		if a != nil {
+			a.cancel()
+		}
+		s.changed(id)
+		// The order to start may be with a node already.
+		if !j.NodeID.IsZero() {
+			s.stopDriver(j.NodeID, id)
+		} else {
+			s.stopEverywhere(id)
+		}
+		return true, nil
+	}
+	s.stopDriver(j.NodeID, id)
+	return true, nil
+}
+
+// stopEverywhere is for a job whose start was cancelled on its way: the node
+// that may have got the order is the one that would be picked again.
+func (s *Service) stopEverywhere(id string) {
+	node, _ := s.cluster.PickNode(nil, nil)
+	if !node.IsZero() {
+		s.stopDriver(node, id)
+	}
+}
+
+// stopDriver asks a node to end an entrypoint; the node tells the end.
+func (s *Service) stopDriver(node spec.NodeID, id string) {
+	grace := envSeconds("RAY_JOB_STOP_WAIT_TIME_S", defaultStopWait)
+	s.work.Go(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
+		defer cancel()
+		stop := wire.DriverStop{SubmissionID: id, GraceMS: grace.Milliseconds()}
+		if _, err := s.cluster.CallNode(ctx, node, wire.MethodDriverStop, stop, nil, nil); err != nil {
+			s.log.Info("an entrypoint was not stopped", "job", id, "node", node, "err", err)
+		}
+	})
+}
+
+// changed wakes those who wait for news of a job.
+func (s *Service) changed(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ch := s.news[id]; ch != nil {
+		close(ch)
+		delete(s.news, id)
+	}
+}
+
+// watch gives the channel that is closed at the next change of a job.
+func (s *Service) watch(id string) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.news[id] == nil {
+		s.news[id] = make(chan struct{})
+	}
+	return s.news[id]
+}
+
+// sleepOrChange waits for a change of a job, at most d.
+func (s *Service) sleepOrChange(ctx context.Context, changed <-chan struct{}, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	case <-changed:
+	case <-t.C:
+	}
+	return nil
+}
