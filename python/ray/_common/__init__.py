@@ -1,0 +1,1 @@
+"""Helpers that tests of others import from this place."""

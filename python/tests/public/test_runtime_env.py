@@ -1,0 +1,120 @@
+"""Runtime environments: what is accepted, what is refused, what is sent."""
+
+import pickle
+
+import pytest
+
+from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig
+from ray.runtime_env.normalize import merge, normalize, normalize_options
+
+
+@pytest.mark.parametrize(
+    "fields, error, text",
+    [
+        ({"env_vars": {"A": 1}}, TypeError, "Dict"),
+        ({"env_vars": ["A"]}, TypeError, "Dict"),
+        ({"env_vars": {1: "a"}}, TypeError, "key 1"),
+        ({"env_vars": {"A=B": "a"}}, ValueError, "A=B"),
+        ({"working_dir": 5}, TypeError, "must be a string"),
+        ({"working_dir": "/no/such"}, ValueError, "not a valid path"),
+        ({"working_dir": "s3://b/f"}, ValueError, "Only .zip"),
+        ({"py_modules": "x"}, TypeError, "list of strings"),
+        ({"py_modules": ["/no/such"]}, ValueError, "not a valid path"),
+        ({"py_modules": [5]}, TypeError, "must be a string"),
+        ({"pip": ["a"], "conda": "base"}, ValueError, "same time"),
+        ({"pip": {"pip_check": True}}, ValueError, "packages"),
+        ({"pip": 5}, TypeError, "pip"),
+        ({"pip": "/no/req.txt"}, ValueError, "not a valid file"),
+        ({"uv": 5}, TypeError, "uv"),
+        ({"conda": 5}, TypeError, "conda"),
+        ({"config": {"setup_timeout_seconds": 0}}, ValueError, "greater than zero"),
+        ({"config": {"setup_timeout_seconds": "x"}}, TypeError, "type int"),
+        ({"config": {"eager_install": 5}}, TypeError, "boolean"),
+        ({"config": {"what": 5}}, ValueError, "what"),
+        ({"config": 5}, TypeError, "config"),
+        ({"excludes": "a"}, TypeError, "List"),
+        ({"image_uri": "x", "pip": ["a"]}, ValueError, "together"),
+    ],
+    ids=str,
+)
+def test_refused(fields, error, text):
+    with pytest.raises(error, match=text):
+        RuntimeEnv(**fields)
+
+
+def test_accepted(tmp_path):
+    env = RuntimeEnv(env_vars={"B": "1", "A": "2"}, working_dir=str(tmp_path), config={"setup_timeout_seconds": 10})
+    assert env["env_vars"] == {"B": "1", "A": "2"} and env.env_vars() == {"B": "1", "A": "2"}
+    assert env.working_dir() == str(tmp_path) and env.py_modules() == [] and not env.has_pip()
+    assert env["config"] == {"setup_timeout_seconds": 10, "eager_install": True, "log_files": []}
+    assert RuntimeEnv(env_vars={}) == {}
+    assert RuntimeEnv(working_dir=None) == {}
+    assert RuntimeEnv(env_vars={"A": "1"}) == {"env_vars": {"A": "1"}}
+    assert RuntimeEnv(env_vars={"B": "1", "A": "2"}).serialize() == '{"env_vars": {"A": "2", "B": "1"}}'
+    assert RuntimeEnv.deserialize('{"env_vars": {"A": "1"}}').env_vars() == {"A": "1"}
+    copy = pickle.loads(pickle.dumps(env))
+    assert copy == env and type(copy) is RuntimeEnv
+
+
+def test_fields_are_checked_when_set():
+    env = RuntimeEnv(env_vars={"A": "1"})
+    with pytest.raises(TypeError):
+        env["env_vars"] = {"A": 5}
+    with pytest.raises(TypeError):
+        env.set("env_vars", {"A": 5})
+    env.set("env_vars", {"A": "2"})
+    assert env.env_vars() == {"A": "2"}
+
+
+def test_config_defaults():
+    assert RuntimeEnvConfig() == {"setup_timeout_seconds": 600, "eager_install": True, "log_files": []}
+    with pytest.raises(ValueError):
+        RuntimeEnvConfig(setup_timeout_seconds=-2)
+
+
+@pytest.mark.parametrize("field, value", [("pip", ["a"]), ("conda", "base"), ("uv", ["a"]), ("image_uri", "x")])
+def test_not_supported_yet(field, value):
+    with pytest.raises(ValueError, match=f"not supported yet: runtime_env field '{field}'"):
+        normalize_options({field: value})
+
+
+def test_unknown_field():
+    with pytest.raises(ValueError, match="unknown field 'envvars'"):
+        normalize_options({"envvars": {}})
+    with pytest.raises(TypeError, match="must be a dict"):
+        normalize_options(5)
+
+
+def test_options_name_no_local_folder(tmp_path):
+    for env in ({"working_dir": str(tmp_path)}, {"py_modules": [str(tmp_path)]}):
+        with pytest.raises(ValueError, match="must be a URI"):
+            normalize_options(env)
+    kept = {"working_dir": "https://host/a.zip", "env_vars": {"A": "1"}}
+    assert normalize_options(kept) == kept
+    assert normalize_options(None) == {}
+
+
+def test_a_job_uploads_folders(client, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "x.py").write_text("")
+    (tmp_path / "mod").mkdir()
+    (tmp_path / "mod" / "__init__.py").write_text("")
+    client.answers["pkg.exists"] = {"exists": False}
+    env = {"working_dir": str(tmp_path / "work"), "py_modules": [str(tmp_path / "mod")], "excludes": ["*.log"]}
+    sent = normalize(env, client)
+    assert sorted(sent) == ["py_modules", "working_dir"]
+    assert sent["working_dir"].startswith("gcs://_ray_pkg_")
+    methods = [method for method, _, _ in client.calls]
+    assert methods == ["pkg.exists", "pkg.put", "pkg.exists", "pkg.put"]
+    assert client.calls[1][1] == {"uri": sent["working_dir"]}
+    assert client.calls[1][2][:2] == b"PK"
+
+
+def test_merge():
+    parent = {"env_vars": {"A": "1", "B": "1"}, "working_dir": "gcs://a.zip"}
+    assert merge(parent, {"env_vars": {"B": "2"}}) == {
+        "env_vars": {"A": "1", "B": "2"},
+        "working_dir": "gcs://a.zip",
+    }
+    assert parent["env_vars"] == {"A": "1", "B": "1"}
+    assert merge(None, None) == {}
