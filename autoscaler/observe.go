@@ -80,6 +80,8 @@ func (m *Manager) launched(r Result) {
 	if failed > 0 {
 		m.fail(r.Action.NodeType, "LaunchFailed", "", err.Error())
 		m.launchFailed(r.Action.NodeType, err)
+		m.event("WARNING", fmt.Sprintf("Launching %d node(s) of type %s failed: %s. The next try is %s.",
+			failed, r.Action.NodeType, err, untilText(m.now, m.trials(r.Action.NodeType).until)))
 	}
 }
 
