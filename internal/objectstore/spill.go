@@ -1,27 +1,10 @@
 package objectstore
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"hash/crc32"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
-
-	"ray/internal/spec"
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// spillHeader precedes the bytes in a spill file: magic, length, checksum.
-const (
-	spillMagic  = "RAYSPL01"
-	spillHeader = 8 + 8 + 4
 )
 
 // fullTick is how often a full store looks again while requests wait.
@@ -82,57 +65,29 @@ func (s *Store) serve() (more bool) {
 		if freed && err == nil {
 			continue
 		}
-		tooBig := roundUp(r.size, align) > s.table.alloc.size
-		if !tooBig && err == nil && time.Now().Before(r.deadline) {
+		if err == nil && roundUp(r.size, align) <= s.table.alloc.size && time.Now().Before(r.deadline) {
 			return true
 		}
-		s.mu.Lock()
-		if len(s.waiting) > 0 && s.waiting[0] == r {
-			s.waiting = s.waiting[1:]
-		}
+		s.giveUp(r, err)
+	}
+}
+
+// giveUp answers a request that gets no room.
+func (s *Store) giveUp(r *request, cause error) {
+	err := s.fullError(r.size, cause)
+	s.mu.Lock()
+	i := slices.Index(s.waiting, r)
+	if i < 0 { // its client died or the store was closed: it has its answer
 		s.mu.Unlock()
-		if err = s.fullError(r.size, err); r.restore == nil {
-			r.done(nil, false, err)
-			continue
-		}
-		s.mu.Lock()
+		return
+	}
+	s.waiting = slices.Delete(s.waiting, i, i+1)
+	if r.restore != nil {
 		s.endRestore(r.restore, err)
+		return
 	}
-}
-
-// FullError says that an object does not fit, and what takes the room.
-type FullError struct {
-	Size, Capacity, Used uint64
-	Biggest              []Holding
-	Cause                error // of spilling; nil if nothing could be spilled
-}
-
-func (e *FullError) Unwrap() error {
-	if e.Cause != nil {
-		return e.Cause
-	}
-	return ErrFull
-}
-
-func (e *FullError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "an object of %d bytes does not fit into the object store (%d of %d bytes in use)", e.Size, e.Used, e.Capacity)
-	if e.Size > e.Capacity {
-		b.WriteString("; it is larger than the store: start the node with a larger --object-store-memory")
-	} else if e.Cause != nil {
-		fmt.Fprintf(&b, "; spilling failed: %v", e.Cause)
-	} else {
-		b.WriteString("; everything in it is in use: drop references, or start the node with a larger --object-store-memory")
-	}
-	for _, h := range e.Biggest {
-		fmt.Fprintf(&b, "\n  %s %d bytes, pinned by %d processes", h.ID, h.Size, h.Pins)
-	}
-	return b.String()
-}
-
-func (s *Store) fullError(size uint64, cause error) error {
-	st := s.Stats()
-	return &FullError{Size: size, Capacity: st.Capacity, Used: st.Used, Biggest: s.List(5), Cause: cause}
+	s.mu.Unlock()
+	r.done(nil, false, err)
 }
 
 // spillFor writes primary copies to disk until about need bytes are free.
@@ -193,149 +148,10 @@ func (s *Store) spillOne(e *entry) (bool, error) {
 	return true, nil
 }
 
-// startRestore asks the store's goroutine to bring e back. Those who wait for
-// objects hold memory that those who create need, so they go first. Lock held.
-func (s *Store) startRestore(e *entry) {
-	e.busy = true
-	r := &request{id: e.id, size: e.size, deadline: time.Now().Add(s.cfg.FullGrace), restore: e}
-	i := slices.IndexFunc(s.waiting, func(o *request) bool { return o.restore == nil })
-	if i < 0 {
-		i = len(s.waiting)
-	}
-	s.waiting = slices.Insert(s.waiting, i, r)
-}
-
-// restore fills the room that e got. e is busy: nobody moves or frees it.
-func (s *Store) restore(e *entry) {
-	s.mu.Lock()
-	path := e.file
-	s.mu.Unlock()
-	err := readSpill(path, e.id, s.arena.bytes(e.off, e.size))
-	s.mu.Lock()
-	if err == nil && !e.gone {
-		e.inArena = true
-		s.stats.RestoredTotal += e.size
-		s.stats.RestoredObjects++
-	} else {
-		s.table.alloc.release(e.off, e.size, e.creator)
-	}
-	s.endRestore(e, err)
-}
-
-// endRestore answers everybody who waited for e. Lock held; it lets go of it.
-func (s *Store) endRestore(e *entry, err error) {
-	e.busy = false
-	waiters := e.waiters
-	e.waiters = nil
-	if e.gone {
-		err = fmt.Errorf("get %s: %w", e.id, ErrUnknown)
-		s.table.drop(e)
-	}
-	if err == nil {
-		for _, w := range waiters {
-			s.table.pin(w.client, e)
-		}
-	}
-	off, size := s.fileOffset(e), e.size
-	s.mu.Unlock()
-	for _, w := range waiters {
-		if err != nil {
-			w.done(0, 0, err)
-		} else {
-			w.done(off, size, nil)
-		}
-	}
-}
-
-// dropWaiters takes a dead client's wishes off the objects that are being
-// restored. Lock held; the caller answers them.
-func (s *Store) dropWaiters(client uint32) (dropped []waiter) {
-	for _, e := range s.table.objects {
-		if len(e.waiters) == 0 {
-			continue
-		}
-		kept := e.waiters[:0]
-		for _, w := range e.waiters {
-			if w.client == client {
-				dropped = append(dropped, w)
-			} else {
-				kept = append(kept, w)
-			}
-		}
-		e.waiters = kept
-	}
-	return dropped
-}
-
 func (s *Store) removeFile(path string) {
 	if path != "" {
 		_ = os.Remove(path)
 	}
-}
-
-func writeSpill(dir string, id spec.ObjectID, data []byte) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("spill: %w", err)
-	}
-	path := filepath.Join(dir, id.String())
-	var head [spillHeader]byte
-	copy(head[:], spillMagic)
-	binary.LittleEndian.PutUint64(head[8:], uint64(len(data)))
-	binary.LittleEndian.PutUint32(head[16:], crc32.Checksum(data, castagnoli))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = f.Write(head[:])
-		if err == nil {
-			_, err = f.Write(data)
-		}
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-	}
-	if err != nil {
-		_ = os.Remove(path)
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			err = fmt.Errorf("%w: %w", ErrDiskFull, err)
-		}
-		return "", fmt.Errorf("spill %s: %w", id, err)
-	}
-	return path, nil
-}
-
-// openSpill opens a spill file of size bytes behind its checked header.
-func openSpill(path string, id spec.ObjectID, size uint64) (f *os.File, sum uint32, err error) {
-	if f, err = os.Open(path); err != nil {
-		return nil, 0, fmt.Errorf("restore %s: %w: %w", id, ErrDamaged, err)
-	}
-	var head [spillHeader]byte
-	_, err = io.ReadFull(f, head[:])
-	info, statErr := f.Stat()
-	switch {
-	case err != nil || string(head[:8]) != spillMagic:
-		err = fmt.Errorf("restore %s: %w: bad header in %s", id, ErrDamaged, path)
-	case statErr != nil || binary.LittleEndian.Uint64(head[8:]) != size || uint64(info.Size()) != size+spillHeader:
-		err = fmt.Errorf("restore %s: %w: %s is cut off", id, ErrDamaged, path)
-	default:
-		return f, binary.LittleEndian.Uint32(head[16:]), nil
-	}
-	_ = f.Close()
-	return nil, 0, err
-}
-
-// readSpill fills dst with the whole object.
-func readSpill(path string, id spec.ObjectID, dst []byte) error {
-	f, sum, err := openSpill(path, id, uint64(len(dst)))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := io.ReadFull(f, dst); err != nil {
-		return fmt.Errorf("restore %s: %w: %w", id, ErrDamaged, err)
-	}
-	if crc32.Checksum(dst, castagnoli) != sum {
-		return fmt.Errorf("restore %s: %w: wrong checksum in %s", id, ErrDamaged, path)
-	}
-	return nil
 }
 
 // Page allocation ahead: a first touch costs about 2 µs a page; the daemon

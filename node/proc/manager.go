@@ -28,44 +28,6 @@ type Config struct {
 	OnLines func(Lines)
 }
 
-// WorkerSpec describes a worker process.
-type WorkerSpec struct {
-	ID     spec.WorkerID
-	JobID  spec.JobID
-	Python string // interpreter
-	// ServerEnv are variables that an interpreter reads when it starts (LD_*,
-	// PYTHON*, MALLOC_*): workers with different ones need different servers.
-	ServerEnv map[string]string
-	Env       map[string]string // set in the worker before any user import
-	Unset     []string
-	Cwd       string // empty: the daemon's
-	SysPath   []string
-	Socket    string // the daemon's Unix socket
-	Exec      bool   // start a fresh interpreter instead of forking one
-}
-
-// Exit is the end of a worker process.
-type Exit struct {
-	ID     spec.WorkerID
-	PID    int // 0: it never started, Error says why
-	Code   int
-	Signal int // 0: it exited by itself, with Code
-	Error  string
-	Stderr []string // its last lines on stderr, at most 20
-}
-
-// String says how the process ended, for people.
-func (e Exit) String() string {
-	switch {
-	case e.PID == 0:
-		return "could not be started: " + e.Error
-	case e.Signal != 0:
-		return fmt.Sprintf("was killed by signal %d (%s)", e.Signal, syscall.Signal(e.Signal))
-	default:
-		return fmt.Sprintf("exited with code %d", e.Code)
-	}
-}
-
 // Manager owns the processes of a node. Make it with New, end it with Close.
 type Manager struct {
 	cfg   Config
@@ -78,16 +40,6 @@ type Manager struct {
 	pipes    map[*os.File]bool // read ends of workers' output that are being read
 	closed   bool
 	wg       sync.WaitGroup
-}
-
-// worker is one worker process, from Start to its OnExit.
-type worker struct {
-	spec    WorkerSpec
-	server  *server // nil: executed, not forked
-	pid     int
-	files   [2]*os.File // read ends of stdout and stderr, until it is forked
-	outputs sync.WaitGroup
-	stderr  tail
 }
 
 // New makes a Manager; nothing runs yet.

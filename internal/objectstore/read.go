@@ -1,0 +1,151 @@
+package objectstore
+
+import (
+	"fmt"
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// Stats are totals since the start, and what is held now, in bytes and objects.
+type Stats struct {
+	Capacity, Used, Spilled         uint64
+	Objects                         int
+	SpilledTotal, RestoredTotal     uint64
+	SpilledObjects, RestoredObjects int
+	Evicted                         int
+}
+
+// Has tells whether the object is sealed here, in memory or spilled.
+func (s *Store) Has(id spec.ObjectID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.table.objects[id]
+	return e != nil && e.sealed
+}
+
+// Get pins an object for a client and tells where it lies. done is called
+// once: before Get returns if the object is in memory, else when it has been
+// restored from disk.
+func (s *Store) Get(client uint32, id spec.ObjectID, done func(offset, size uint64, err error)) {
+	s.mu.Lock()
+	e := s.table.objects[id]
+	if e == nil || !e.sealed {
+		s.mu.Unlock()
+		done(0, 0, fmt.Errorf("get %s: %w", id, ErrUnknown))
+		return
+	}
+	if e.inArena {
+		s.table.pin(client, e)
+		off, size := s.fileOffset(e), e.size
+		s.mu.Unlock()
+		done(off, size, nil)
+		return
+	}
+	if s.closed {
+		s.mu.Unlock()
+		done(0, 0, ErrClosed)
+		return
+	}
+	e.waiters = append(e.waiters, waiter{client, done})
+	if !e.busy {
+		s.startRestore(e)
+	}
+	s.mu.Unlock()
+	s.poke()
+}
+
+// View reads an object in place: call release when done with the bytes. A
+// spilled object is read from its file.
+func (s *Store) View(id spec.ObjectID) (data []byte, release func(), err error) {
+	s.mu.Lock()
+	e := s.table.objects[id]
+	if e == nil || !e.sealed {
+		s.mu.Unlock()
+		return nil, nil, fmt.Errorf("read %s: %w", id, ErrUnknown)
+	}
+	if e.inArena {
+		s.table.pin(Daemon, e)
+		data = s.arena.bytes(e.off, e.size)
+		s.mu.Unlock()
+		return data, func() { s.Unpin(Daemon, id, 1) }, nil
+	}
+	file, size := e.file, e.size
+	s.mu.Unlock()
+	data = make([]byte, size)
+	return data, func() {}, readSpill(file, id, data)
+}
+
+// Range reads n bytes at off of an object, in place if it is in memory, else
+// from its spill file without bringing it back; for transfers, which read
+// large objects piece by piece. size is the whole object's. n is cut at its end.
+func (s *Store) Range(id spec.ObjectID, off, n uint64) (data []byte, size uint64, release func(), err error) {
+	s.mu.Lock()
+	e := s.table.objects[id]
+	if e == nil || !e.sealed {
+		s.mu.Unlock()
+		return nil, 0, nil, fmt.Errorf("read %s: %w", id, ErrUnknown)
+	}
+	size = e.size
+	off = min(off, size)
+	n = min(n, size-off)
+	if e.inArena {
+		s.table.pin(Daemon, e)
+		data = s.arena.bytes(e.off, size)[off : off+n]
+		s.mu.Unlock()
+		return data, size, func() { s.Unpin(Daemon, id, 1) }, nil
+	}
+	file := e.file
+	s.mu.Unlock()
+	f, _, err := openSpill(file, id, size)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	defer f.Close()
+	data = make([]byte, n)
+	if _, err := f.ReadAt(data, int64(spillHeader+off)); err != nil {
+		return nil, 0, nil, fmt.Errorf("read %s: %w: %w", id, ErrDamaged, err)
+	}
+	return data, size, func() {}, nil
+}
+
+// Bytes is the memory at a file offset that Create gave, for the daemon's own writing.
+func (s *Store) Bytes(offset, size uint64) []byte {
+	return s.arena.bytes(offset-headerSize, size)
+}
+
+// Holding describes one object for people and for FullError.
+type Holding struct {
+	ID      spec.ObjectID
+	Size    uint64
+	Pins    int // how many clients have it pinned
+	Primary bool
+	Sealed  bool
+	Spilled bool
+}
+
+// List gives the objects, biggest first, at most limit (0 = all).
+func (s *Store) List(limit int) []Holding {
+	s.mu.Lock()
+	out := make([]Holding, 0, len(s.table.objects))
+	for _, e := range s.table.objects {
+		out = append(out, Holding{ID: e.id, Size: e.size, Pins: len(e.pins), Primary: e.primary,
+			Sealed: e.sealed, Spilled: !e.inArena})
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out, func(a, b Holding) int { return int(int64(b.Size) - int64(a.Size)) })
+	if limit > 0 && len(out) > limit {
+		out = out[:limit]
+	}
+	return out
+}
+
+// Stats takes the figures of now.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Capacity, st.Used = s.table.alloc.size, s.table.alloc.used
+	st.Spilled, st.Objects = s.table.spilled, len(s.table.objects)
+	return st
+}

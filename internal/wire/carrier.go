@@ -1,0 +1,45 @@
+package wire
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+)
+
+// carrier is one connection of a session.
+type carrier struct {
+	conn net.Conn
+	in   *Reader
+	wake chan struct{}
+	gone chan struct{}
+	once sync.Once
+	// under Session.mu:
+	ackDue   bool
+	ackTimer *time.Timer
+	ackSent  uint64
+	fresh    int // frames since the last ACK
+	freshLen int // bytes since the last ACK
+}
+
+func newCarrier(conn net.Conn, in *Reader) *carrier {
+	return &carrier{conn: conn, in: in, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+}
+
+func (c *carrier) close() {
+	c.once.Do(func() {
+		close(c.gone)
+		if t, ok := c.conn.(*tls.Conn); ok {
+			_ = t.NetConn().Close() // TLS's own goodbye could wait for a full buffer
+			return
+		}
+		_ = c.conn.Close()
+	})
+}
+
+func (c *carrier) kick() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
