@@ -383,7 +383,7 @@ func TestSubmit(t *testing.T) {
 	h, _ := b.fake.Host(t.Context(), head.ID)
 	host := h.(*sshx.Fake)
 	last := host.Commands[len(host.Commands)-1]
-	if last.Line != "exec python3 ./job.py 'a b'" || last.Env["K"] != "v" || last.Env["RAY_ADDRESS"] != "10.9.9.9:6379" {
+	if last.Line != "exec python3 ~/job.py 'a b'" || last.Env["K"] != "v" || last.Env["RAY_ADDRESS"] != "10.9.9.9:6379" {
 		t.Errorf("ran %q with %v", last.Line, last.Env)
 	}
 	if string(host.Files["~/job.py"]) != "pass" {

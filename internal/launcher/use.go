@@ -132,12 +132,12 @@ func (c *Cluster) Submit(ctx context.Context, s Script, streams Streams) error {
 	if err := host.Upload(ctx, s.Path, "~/"+name, sshx.Filter{}); err != nil {
 		return err
 	}
-	python := "python3"
+	python, path := "python3", "~/"+sshx.Quote(name)
 	if c.Provider.Traits().SharedMachine {
-		python = Python(c.l.Ray)
+		python, path = Python(c.l.Ray), sshx.Quote("./"+name)
 	}
 	// `exec`, so that a signal that ends the script is seen as such.
-	words := []string{"exec", sshx.Quote(python), sshx.Quote("./" + name)}
+	words := []string{"exec", sshx.Quote(python), path}
 	for _, a := range s.Args {
 		words = append(words, sshx.Quote(a))
 	}

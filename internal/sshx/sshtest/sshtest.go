@@ -25,6 +25,7 @@ type Server struct {
 	User    string // the only one who can log in: who runs the test
 	Key     string // private key file
 	Dir     string
+	Home    string // HOME of what runs there, so that tests leave the user's alone
 }
 
 // Start starts Debian's sshd with a key pair of its own; the test is
@@ -46,7 +47,10 @@ func Start(t *testing.T) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{Dir: t.TempDir(), User: me.Username}
-	s.Key = filepath.Join(s.Dir, "id")
+	s.Key, s.Home = filepath.Join(s.Dir, "id"), filepath.Join(s.Dir, "home")
+	if err := os.Mkdir(s.Home, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	public := WriteKey(t, s.Key)
 	WriteKey(t, filepath.Join(s.Dir, "host"))
 	if err := os.WriteFile(filepath.Join(s.Dir, "authorized"), public, 0o600); err != nil {
@@ -59,7 +63,7 @@ func Start(t *testing.T) *Server {
 	s.Address = l.Addr().String()
 	_ = l.Close()
 	_, port, _ := net.SplitHostPort(s.Address)
-	conf := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s/host\nAuthorizedKeysFile %s/authorized\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n", port, s.Dir, s.Dir)
+	conf := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s/host\nAuthorizedKeysFile %s/authorized\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nSetEnv HOME=%s\n", port, s.Dir, s.Dir, s.Home)
 	if err := os.WriteFile(filepath.Join(s.Dir, "conf"), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
