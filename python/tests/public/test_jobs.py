@@ -81,7 +81,8 @@ def test_working_dir_is_uploaded_once(jobs, server, tmp_path):
 
 
 def test_questions(jobs, server):
-    server.routes["GET", "/api/jobs/j1"] = (200, {**ROW, "driver_info": {"id": "01000000", "node_ip_address": "h", "pid": 7}})
+    driver = {"id": "01000000", "node_ip_address": "h", "pid": 7}
+    server.routes["GET", "/api/jobs/j1"] = (200, {**ROW, "driver_info": driver})
     server.routes["GET", "/api/jobs/"] = (200, [ROW])
     server.routes["POST", "/api/jobs/j1/stop"] = (200, {"stopped": True})
     server.routes["DELETE", "/api/jobs/j1"] = (200, {"deleted": True})

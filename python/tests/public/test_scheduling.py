@@ -38,7 +38,8 @@ def test_node_affinity():
 
 
 def test_node_labels():
-    strategy = NodeLabelSchedulingStrategy({"a": In("x", "y"), "b": Exists()}, soft={"c": NotIn("z"), "d": DoesNotExist()})
+    soft = {"c": NotIn("z"), "d": DoesNotExist()}
+    strategy = NodeLabelSchedulingStrategy({"a": In("x", "y"), "b": Exists()}, soft=soft)
     assert [item.key for item in strategy.hard] == ["a", "b"]
     assert strategy.hard[0].operator.values == ["x", "y"]
     hard, soft = strategy._selectors()

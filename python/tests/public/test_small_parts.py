@@ -188,7 +188,7 @@ def test_graphs_are_built_and_not_run():
     assert isinstance(call, ClassMethodNode) and call.get_method_name() == "method" and call.get_args() == (1,)
     assert actor._get_all_child_nodes() == [node]
     with pytest.raises(AttributeError, match="no method 'nothing'"):
-        actor.nothing
+        _ = actor.nothing
     with InputNode() as given:
         assert given[0].get_args()[1] == 0
     for thing in (node, call):

@@ -30,7 +30,8 @@ def test_rows_read_like_dicts():
 
 
 def test_over_http(server):
-    server.routes["GET", "/api/v0/actors"] = payload([{"actor_id": "ab", "class_name": "A", "state": "ALIVE", "pid": 5}])
+    listed = {"actor_id": "ab", "class_name": "A", "state": "ALIVE", "pid": 5}
+    server.routes["GET", "/api/v0/actors"] = payload([listed])
     (row,) = list_actors(address=server.url, filters=[("class_name", "=", "A"), ("pid", "!=", 7)], limit=5)
     assert (row.pid, row.state) == (5, "ALIVE")
     path = server.requests[0][1]
