@@ -53,7 +53,9 @@ worker_start_ray_commands: [ray stop, "ray start --node-ip-address=127.0.0.1 --n
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Provider.Terminate(context.Background(), []string{"127.0.0.1:" + port, "localhost:" + port}) })
+	t.Cleanup(func() {
+		_ = c.Provider.Terminate(context.Background(), []string{"127.0.0.1:" + port, "localhost:" + port})
+	})
 	if err := c.Up(t.Context(), UpOptions{}); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
