@@ -196,6 +196,10 @@ func newDaemon(ctx context.Context, cfg Config) *daemon {
 		envs:       map[string]json.RawMessage{},
 		startTries: map[pool.Key]int{},
 		lastBusy:   time.Now(),
+		drivers:    map[string]*proc.Child{},
+		conns:      map[net.Conn]struct{}{},
+		pyVersions: map[string]string{},
+		wake:       make(chan struct{}, 1),
 	}
 	if d.log == nil {
 		d.log = slog.Default()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -323,7 +324,7 @@ func (d *daemon) pythonList() []string {
 		if d.cfg.OwnerPID != 0 {
 			continue
 		}
-		if v := d.pythonVersion(p); v != "unknown" {
+		if v := d.pythonVersion(p); v != "unknown" && !slices.Contains(out, v) {
 			out = append(out, v)
 		}
 	}

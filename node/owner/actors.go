@@ -201,7 +201,7 @@ func (s *State) callReady(t *Task) {
 
 func (s *State) flush(a *Actor, c Client) {
 	q := a.queues[c]
-	if q == nil {
+	if q == nil || a.State != spec.ActorAlive {
 		return
 	}
 	if a.outOfOrder() {

@@ -125,23 +125,26 @@ func (s *State) Deliver(c Client, r spec.Ref, n uint32) *Object {
 }
 
 func (s *State) deliver(o *Object, c Client, n uint32) {
-	switch {
-	case c == 0:
+	if c == 0 {
 		return
-	case o.first == c:
-		o.firstN += n
-	case o.first == 0:
-		o.first, o.firstN = c, n
-		s.held[c]++
-	default:
-		if o.more == nil {
-			o.more = map[Client]uint32{}
-		}
-		if _, had := o.more[c]; !had {
-			s.held[c]++
-		}
-		o.more[c] += n
 	}
+	if o.first == c {
+		o.firstN += n
+		return
+	}
+	if had, ok := o.more[c]; ok {
+		o.more[c] = had + n
+		return
+	}
+	s.held[c]++
+	if o.first == 0 {
+		o.first, o.firstN = c, n
+		return
+	}
+	if o.more == nil {
+		o.more = map[Client]uint32{}
+	}
+	o.more[c] = n
 }
 
 // Release takes n deliveries back from a client.
