@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"ray/internal/spec"
 	"ray/internal/statustext"
 )
@@ -174,7 +176,8 @@ func (m Model) nodeLines(width, room int) []string {
 		}
 		if r.key != "" && r.key == m.selected {
 			at = i
-			line = cursor.Render(fit("▌"+strings.TrimPrefix(line, " "), width))
+			// Colours within would end the background, so it has none.
+			line = cursor.Render(fit("▌"+strings.TrimPrefix(ansi.Strip(line), " "), width))
 		}
 		lines = append(lines, line)
 	}
@@ -198,7 +201,7 @@ func (m Model) nodeLine(r nodeRow, width int) string {
 	}
 	for _, name := range []string{spec.CPU, spec.GPU} {
 		if n.Total[name] > 0 {
-			line += " " + name + " " + bar(n.Total[name]-n.Available[name], 0, n.Total[name], 6) + " " +
+			line += " " + name + " " + bar(name, n.Total[name]-n.Available[name], 0, n.Total[name], 6) + " " +
 				fmt.Sprintf("%s/%s", n.Total[name]-n.Available[name], n.Total[name])
 		}
 	}

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -10,23 +11,26 @@ import (
 	"ray/internal/spec"
 )
 
-// bar draws how much of total is used and reserved in cells.
-func bar(used, reserved, total spec.Fixed, cells int) string {
+// bar draws how much of a resource's total is used and reserved. Memory that
+// runs out is trouble and is coloured so; a busy processor is not.
+func bar(resource string, used, reserved, total spec.Fixed, cells int) string {
 	if total <= 0 {
 		return ""
 	}
-	full := int((int64(used)*int64(cells) + int64(total)/2) / int64(total))
+	full := int(math.Round(used.Float() / total.Float() * float64(cells)))
 	if used > 0 && full == 0 {
 		full = 1
 	}
 	full = min(max(full, 0), cells)
-	held := min(max(int((int64(used+reserved)*int64(cells)+int64(total)/2)/int64(total)), full), cells)
+	held := min(max(int(math.Round((used+reserved).Float()/total.Float()*float64(cells))), full), cells)
 	style := good
-	switch {
-	case used*100 >= total*95:
-		style = bad
-	case used*100 >= total*75:
-		style = warn
+	if resource == spec.Memory || resource == spec.ObjectStoreMemory {
+		switch share := used.Float() / total.Float(); {
+		case share >= 0.95:
+			style = bad
+		case share >= 0.8:
+			style = warn
+		}
 	}
 	return style.Render(strings.Repeat("█", full)) + dim.Render(strings.Repeat("▒", held-full)) + frame.Render(strings.Repeat("░", cells-held))
 }
@@ -55,7 +59,7 @@ func (m Model) resourceLines(width int) []string {
 	for _, name := range names {
 		reserved := m.status.GroupReserved[name] - m.status.GroupUsed[name]
 		busy := used[name] - reserved
-		line := fit(label(name), nameWidth) + " " + bar(busy, reserved, total[name], cells) + " " +
+		line := fit(label(name), nameWidth) + " " + bar(name, busy, reserved, total[name], cells) + " " +
 			bold.Render(amount(name, busy)) + dim.Render(" of "+amount(name, total[name]))
 		if reserved > 0 {
 			line += dim.Render(fmt.Sprintf(" · %s reserved", amount(name, reserved)))

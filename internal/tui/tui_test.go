@@ -152,12 +152,12 @@ func wantText(t *testing.T, m Model, texts ...string) {
 // The screen fills the window exactly, whatever its size and content.
 func TestScreenFitsEveryWindow(t *testing.T) {
 	many := sample()
-	for i := range 300 {
+	for i := range 120 {
 		many.Nodes = append(many.Nodes, node(byte(i), "cpu_worker", fmt.Sprintf("i-%08x", i), res("CPU", 4), res("CPU", 1), 0))
 	}
 	for name, status := range map[string]spec.Status{"empty": {}, "sample": sample(), "many": many} {
-		for width := leastWidth; width <= 200; width += 7 {
-			for height := leastRows; height <= 70; height += 3 {
+		for width := leastWidth; width <= 200; width += 20 {
+			for height := leastRows; height <= 70; height += 9 {
 				m := opened(t, status, width, height)
 				for _, keys := range [][]tea.Msg{nil, {press("enter")}, {press("?")}, {press("G")}} {
 					checkSize(t, name, send(m, keys...), width, height)

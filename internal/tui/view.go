@@ -196,6 +196,9 @@ func (m Model) stack(rows int) []string {
 		{6, m.eventPanel},
 	}
 	parts = parts[:min(len(parts), max(1, rows/4))]
+	if m.log != nil {
+		parts = parts[:1] // the log is what one looks at
+	}
 	heights := make([]int, len(parts))
 	left := rows
 	for i := range parts { // a least height for each, then what each wants
