@@ -12,7 +12,7 @@ import (
 
 // execWorkerCode is a worker that was not forked.
 const execWorkerCode = "import sys; sys.path.insert(0, sys.argv[1]); " +
-	"from ray._core.worker import main_exec; main_exec()"
+	"from ray._core.worker import main; main()"
 
 // execWorker starts a fresh interpreter for the worker: the way without a fork
 // server, for environments in which forking does not work.
