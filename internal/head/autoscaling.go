@@ -1,7 +1,262 @@
 package head
 
-import "ray/internal/wire"
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
 
-func (h *Head) startAutoscaler(wire.Auth) error { return nil }
+	"ray/autoscaler"
+	"ray/internal/bootstrap"
+	"ray/internal/gcs"
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/providers"
+)
 
-func (h *Head) stopAutoscaler() {}
+// autoscaling joins the autoscaler to the head's tables and to the machines.
+type autoscaling struct {
+	h       *Head
+	fleet   *bootstrap.Fleet
+	config  autoscaler.Config
+	loop    *autoscaler.Reconciler
+	mu      sync.Mutex
+	rows    map[string]autoscaler.Instance
+	unready map[string]string // last step of set-ups under way, by cloud id
+}
+
+// startAutoscaler begins to scale if the head was given a cluster file.
+func (h *Head) startAutoscaler(a wire.Auth) error {
+	if h.cfg.AutoscalingConfig == "" {
+		return nil
+	}
+	tokenFile := h.cfg.TokenPath
+	if tokenFile == "" {
+		tokenFile = a.Path
+	}
+	fleet, err := bootstrap.OpenFleet(h.cfg.AutoscalingConfig, h.ready.Address, tokenFile, h.cfg.RayBinary)
+	if err != nil {
+		return fmt.Errorf("autoscaler: %w", err)
+	}
+	s := &autoscaling{h: h, fleet: fleet, config: scalingConfig(fleet), rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
+	fleet.Progress = s.progress
+	if fleet.Manual() {
+		h.log.Info("workers of this provider are started by hand or by ray up: nothing is launched here")
+	}
+	s.loop, err = autoscaler.Start(h.ctx, autoscaler.Options{
+		Config: s.config, Provider: s, Installer: s, View: s, Drainer: s, Store: s,
+		NewID: func(nodeType string) string {
+			var b [5]byte
+			_, _ = rand.Read(b[:]) // never fails
+			return nodeType + "-" + hex.EncodeToString(b[:])
+		},
+		Emit: s.emit,
+	})
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.scaler = s
+	h.mu.Unlock()
+	return nil
+}
+
+func (h *Head) stopAutoscaler() {
+	h.mu.Lock()
+	s := h.scaler
+	h.scaler = nil
+	h.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+}
+
+func scalingConfig(f *bootstrap.Fleet) autoscaler.Config {
+	c := autoscaler.Config{
+		NodeTypes: map[string]autoscaler.NodeType{}, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
+		UpscalingSpeed: f.Config.UpscalingSpeed, IdleTimeout: f.Config.IdleTimeout,
+	}
+	if c.UpscalingSpeed <= 0 {
+		c.UpscalingSpeed = autoscaler.Unlimited
+	}
+	for name, t := range f.Config.NodeTypes {
+		hash, err := f.Config.LaunchHash(name)
+		if err != nil {
+			hash = "" // an empty hash is never outdated
+		}
+		idle := t.IdleTimeout
+		n := autoscaler.NodeType{
+			Resources: t.Resources, Labels: t.Labels, Min: t.Min, Max: t.Max, IdleTimeout: &idle, Priority: int(t.Priority), LaunchHash: hash,
+		}
+		if f.Manual() {
+			n.Min = 0
+		}
+		c.NodeTypes[name] = n
+	}
+	return c
+}
+
+// Launch implements autoscaler.Provider.
+func (s *autoscaling) Launch(ctx context.Context, nodeType string, names []string) ([]autoscaler.Machine, error) {
+	if s.fleet.Manual() {
+		return nil, fmt.Errorf("%w: the hosts of this provider are all listed in the cluster file", autoscaler.ErrCapacity)
+	}
+	made, err := s.fleet.Launch(ctx, nodeType, names)
+	if cause := providers.CauseOf(err); err != nil && (cause == providers.Capacity || cause == providers.Quota) {
+		err = fmt.Errorf("%w: %w", autoscaler.ErrCapacity, err)
+	}
+	return machines(made), err
+}
+
+// List implements autoscaler.Provider.
+func (s *autoscaling) List(ctx context.Context) ([]autoscaler.Machine, error) {
+	list, err := s.fleet.Workers(ctx)
+	return machines(list), err
+}
+
+func machines(list []providers.Instance) []autoscaler.Machine {
+	out := make([]autoscaler.Machine, 0, len(list))
+	for _, i := range list {
+		out = append(out, autoscaler.Machine{
+			ID: i.ID, Name: i.Tags[providers.TagRequest], NodeType: i.Type, IP: i.IP, LaunchHash: i.Tags[providers.TagLaunchHash],
+		})
+	}
+	return out
+}
+
+// Terminate implements autoscaler.Provider.
+func (s *autoscaling) Terminate(ctx context.Context, ids []string) error {
+	return s.fleet.Terminate(ctx, ids)
+}
+
+// Install implements autoscaler.Installer.
+func (s *autoscaling) Install(ctx context.Context, inst autoscaler.Instance) error {
+	defer func() {
+		s.mu.Lock()
+		delete(s.unready, inst.CloudID)
+		s.mu.Unlock()
+	}()
+	return s.fleet.Install(ctx, inst.CloudID)
+}
+
+// progress keeps the last step of each set-up for the status, and the log.
+func (s *autoscaling) progress(e bootstrap.Event) {
+	switch e.Phase {
+	case bootstrap.Begun:
+		s.mu.Lock()
+		s.unready[e.Instance] = fmt.Sprintf("%s (%d of %d)", e.Step, e.Number, e.Of)
+		s.mu.Unlock()
+		s.h.log.Info("node set-up", "instance", e.Instance, "type", e.NodeType, "step", e.Step)
+	case bootstrap.Output, bootstrap.Command, bootstrap.Failed:
+		s.h.log.Info("node set-up", "instance", e.Instance, "step", e.Step, string(e.Phase), e.Text)
+	}
+}
+
+// View implements autoscaler.ClusterView.
+func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
+	h := s.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := autoscaler.View{Nodes: h.tables.Nodes(), Demands: h.demands(), Constraints: slices.Clone(h.tables.Constraints())}
+	for _, g := range h.tables.Groups() {
+		if g.Info.State == spec.PGPending || g.Info.State == spec.PGRescheduling {
+			v.Groups = append(v.Groups, g.Info)
+		}
+	}
+	return v, nil
+}
+
+// Drain implements autoscaler.Drainer.
+func (s *autoscaling) Drain(ctx context.Context, node spec.NodeID, reason string, deadline time.Time) error {
+	upstream := "DRAIN_NODE_REASON_IDLE_TERMINATION"
+	if reason != string(autoscaler.CauseIdle) {
+		upstream = "DRAIN_NODE_REASON_PREEMPTION"
+	}
+	reply, err := s.h.drain(ctx, node, wire.Drain{Reason: upstream, Message: reason, DeadlineMS: deadline.UnixMilli()})
+	if err == nil && !reply.Accepted {
+		err = errors.New("the node stays: " + reply.Message)
+	}
+	return err
+}
+
+// Load implements autoscaler.InstanceStore.
+func (s *autoscaling) Load(context.Context) ([]autoscaler.Instance, error) {
+	s.h.mu.Lock()
+	text := s.h.tables.Machines()
+	s.h.mu.Unlock()
+	var rows []autoscaler.Instance
+	if len(text) > 0 {
+		if err := json.Unmarshal(text, &rows); err != nil {
+			return nil, fmt.Errorf("the stored instance table cannot be read: %w", err)
+		}
+	}
+	for _, r := range rows {
+		s.rows[r.ID] = r
+	}
+	return rows, nil
+}
+
+// Save implements autoscaler.InstanceStore.
+func (s *autoscaling) Save(_ context.Context, changed []autoscaler.Instance, removed []string) error {
+	for _, r := range changed {
+		s.rows[r.ID] = r
+	}
+	for _, id := range removed {
+		delete(s.rows, id)
+	}
+	rows := make([]autoscaler.Instance, 0, len(s.rows))
+	for _, id := range slices.Sorted(maps.Keys(s.rows)) {
+		rows = append(rows, s.rows[id])
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	return s.h.change(func(t *gcs.Tables) (gcs.Change, error) { return t.SetMachines(text), nil })
+}
+
+// emit tells an event, and prints it at the drivers.
+func (s *autoscaling) emit(e spec.Event) {
+	s.h.mu.Lock()
+	s.h.addEvent(e)
+	s.h.mu.Unlock()
+	s.h.broadcast(wire.MethodLogLines, wire.LogLines{Kind: "autoscaler", Lines: []string{e.Message}})
+}
+
+func (s *autoscaling) wake() { s.loop.Wake() }
+
+func (s *autoscaling) close() { s.loop.Close() }
+
+// explain implements scaler.
+func (s *autoscaling) explain(d spec.Demand) (text string, served bool) {
+	return s.loop.Report().Explain(d)
+}
+
+func sameNeed(a, b spec.Demand) bool {
+	return a.Resources.Key() == b.Resources.Key() && maps.Equal(a.LabelSelector, b.LabelSelector)
+}
+
+// fill implements scaler.
+func (s *autoscaling) fill(st *spec.Status) {
+	report := s.loop.Report()
+	st.NodeTypes, st.Failures = report.NodeTypes, report.Failures
+	s.mu.Lock()
+	for _, p := range report.Pending {
+		if step := s.unready[p.ID]; step != "" {
+			p.Reason = step
+		}
+		st.Pending = append(st.Pending, p)
+	}
+	s.mu.Unlock()
+	for _, d := range report.Infeasible {
+		if !slices.ContainsFunc(st.Infeasible, func(o spec.Demand) bool { return sameNeed(o, d) }) {
+			st.Infeasible = append(st.Infeasible, d)
+		}
+	}
+}

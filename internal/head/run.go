@@ -83,7 +83,7 @@ func (h *Head) serve() error {
 			dash.Close()
 		}
 		_ = l.Close()
-		sessions.Close()
+		sessions.Drop() // nodes wait for the next head process
 	}()
 	h.start()
 	if err := h.startAutoscaler(a); err != nil {

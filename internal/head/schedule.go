@@ -302,9 +302,11 @@ func (h *Head) placeRow(c *scheduler.Cluster, from spec.NodeID, s *soft, row *wi
 	}
 }
 
+// meanOf is the measured run time of a row's class: the node names its rows as
+// its queues, behind one letter.
 func meanOf(b *wire.Heartbeat, key string) time.Duration {
 	for _, q := range b.Queue {
-		if q.Key == key {
+		if q.Key == key || len(key) > 1 && q.Key == key[1:] {
 			return time.Duration(q.MeanMicros) * time.Microsecond
 		}
 	}

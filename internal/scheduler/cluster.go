@@ -163,7 +163,7 @@ func text(r spec.Resources) string {
 	var parts []string
 	for _, k := range r.Names() {
 		if r[k] > 0 {
-			parts = append(parts, k+": "+amount(k, r[k]))
+			parts = append(parts, plain(k)+": "+amount(k, r[k]))
 		}
 	}
 	if len(parts) == 0 {
@@ -184,18 +184,25 @@ func amount(name string, v spec.Fixed) string {
 	return fmt.Sprintf("%.4g %s", size, []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
 }
 
+// groupMark is in the names of a placement group's resources.
+const groupMark = "_group_"
+
 // needOf is what a row takes from a node: inside a placement group, the
-// group's own resources of the bundle, or of any of its bundles.
+// group's own resources of the bundle, or of any of its bundles. Rows that
+// name those already are taken as they are.
 func needOf(r spec.Resources, s spec.Strategy) spec.Resources {
 	if s.Kind != spec.StrategyPlacementGroup {
 		return r
 	}
 	need := spec.Resources{}
 	for k, v := range r {
+		if strings.Contains(k, groupMark) {
+			return r
+		}
 		if v <= 0 {
 			continue
 		}
-		need[k+"_group_"+s.PlacementGroup.String()] = v
+		need[k+groupMark+s.PlacementGroup.String()] = v
 		if s.Bundle >= 0 {
 			need[fmt.Sprintf("%s_group_%d_%s", k, s.Bundle, s.PlacementGroup)] = v
 		}

@@ -94,7 +94,7 @@ func (p *placer) busyReason(feasible []*Node) string {
 
 // plain is a resource's name without a placement group's id.
 func plain(name string) string {
-	if at := strings.Index(name, "_group_"); at > 0 {
+	if at := strings.Index(name, groupMark); at > 0 {
 		return name[:at] + " of its bundle"
 	}
 	return name
