@@ -30,18 +30,11 @@ func (pl *planner) holdConstraints() {
 	p := newPacker(empty)
 	wants = pl.ordered(wants)
 	p.fill(wants)
-	if len(pl.reply.Infeasible) == 0 { // all of it or nothing new
+	whole := len(pl.reply.Infeasible) == 0
+	if whole { // all of it or nothing new
 		pl.launchEmpty(p, wants)
 	}
-	for _, w := range wants {
-		if w.count > 0 {
-			reason := "another part of the same request fits no node type"
-			if len(pl.reply.Infeasible) == 0 {
-				reason = pl.holdReason(w.shape)
-			}
-			pl.wait(KindConstraint, "", w.shape, w.count, reason)
-		}
-	}
+	pl.waitForConstraints(wants, whole)
 	for _, b := range empty {
 		if b.used && b.name != "" {
 			pl.protected[b.name] = true
@@ -51,6 +44,19 @@ func (pl *planner) holdConstraints() {
 		if s != nil {
 			s.next = 0 // other bins come next
 		}
+	}
+}
+
+func (pl *planner) waitForConstraints(wants []want, whole bool) {
+	for _, w := range wants {
+		if w.count == 0 {
+			continue
+		}
+		reason := "another part of the same request fits no node type"
+		if whole {
+			reason = pl.holdReason(w.shape)
+		}
+		pl.wait(KindConstraint, "", w.shape, w.count, reason)
 	}
 }
 

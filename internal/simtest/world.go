@@ -1,7 +1,6 @@
 package simtest
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -225,114 +224,6 @@ func (w *World) finish(t *task, id string) {
 	w.busySince[id] = w.now
 	w.tasks = slices.DeleteFunc(w.tasks, func(other *task) bool { return other == t })
 	w.Done++
-}
-
-// perform begins an action; its answer comes later, unless the head that asked
-// is gone by then.
-func (w *World) perform(a autoscaler.Action) {
-	life := w.life
-	answer := func(machines []autoscaler.Machine, err error) {
-		if life == w.life {
-			w.results = append(w.results, autoscaler.Result{Action: a, Machines: machines, Err: err})
-		}
-	}
-	switch a.Kind {
-	case autoscaler.ActLaunch:
-		var names []string
-		for _, i := range a.Instances {
-			names = append(names, i.ID)
-		}
-		w.after(w.wait(), func() {
-			machines, err := w.launch(w.now, a.NodeType, names)
-			w.after(w.wait(), func() { answer(machines, err) })
-		})
-	case autoscaler.ActInstall:
-		w.install(a.Instances[0], answer)
-	case autoscaler.ActDrain:
-		w.after(w.wait()/10, func() { answer(nil, w.drain(a.Instances[0].CloudID)) })
-	case autoscaler.ActTerminate:
-		w.after(w.wait(), func() {
-			if w.chance(w.faults.Terminate) {
-				answer(nil, errors.New("the cloud is unwell"))
-				return
-			}
-			for _, i := range a.Instances {
-				w.terminate(i.CloudID)
-			}
-			answer(nil, nil)
-		})
-	}
-}
-
-func (w *World) install(i autoscaler.Instance, answer func([]autoscaler.Machine, error)) {
-	w.after(w.wait()+time.Second, func() {
-		m := w.machines[i.CloudID]
-		switch {
-		case m == nil || m.gone:
-			answer(nil, errors.New("no such machine"))
-		case w.nodes[m.ID] != nil:
-			answer(nil, nil)
-		case w.chance(w.faults.Install):
-			answer(nil, errors.New("command 2 of 3 ended with status 1"))
-		case w.chance(w.faults.NeverJoins):
-			answer(nil, nil)
-		default:
-			w.join(m)
-			answer(nil, nil)
-		}
-	})
-}
-
-func (w *World) join(m *machine) {
-	for _, row := range w.rows {
-		if row.CloudID == m.ID && !row.State.Serving() {
-			return // its machine is being taken away; the head does not admit it
-		}
-	}
-	total := w.Config.NodeTypes[m.NodeType].Resources
-	n := &spec.Node{NodeInfo: spec.NodeInfo{Instance: m.ID, NodeType: m.NodeType, Total: total.Clone()}, State: spec.NodeAlive, Available: total.Clone()}
-	copy(n.ID[:], m.ID)
-	w.nodes[m.ID] = n
-	w.busySince[m.ID] = w.now
-}
-
-func (w *World) drain(id string) error {
-	n := w.nodes[id]
-	if n == nil || w.runs(id) {
-		return errors.New("it runs something")
-	}
-	n.State = spec.NodeDraining
-	w.after(time.Second, func() { w.nodeDies(id) })
-	return nil
-}
-
-func (w *World) terminate(id string) {
-	m := w.machines[id]
-	if m == nil || m.gone {
-		return
-	}
-	if w.runs(id) {
-		w.broken("terminated %s while it ran something", id)
-	}
-	w.machineDies(id)
-}
-
-func (w *World) machineDies(id string) {
-	w.machines[id].gone = true
-	w.nodeDies(id)
-}
-
-// nodeDies ends a node; its tasks wait again.
-func (w *World) nodeDies(id string) {
-	if w.nodes[id] == nil {
-		return
-	}
-	w.nodes[id].State = spec.NodeDead
-	for _, t := range w.tasks {
-		if t.node == id {
-			t.node = ""
-		}
-	}
 }
 
 // accidents are what happens by itself.
