@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,35 +68,60 @@ func acceleratorType(model string) string {
 // pythons lists the interpreters that may run workers, best first: the one
 // named, the one beside this program, the active environment's, those on PATH.
 func pythons(given string) []string {
-	var list []string
-	add := func(path string) {
-		path, err := exec.LookPath(path)
-		if err != nil {
-			return
-		}
-		if path, err = filepath.Abs(path); err == nil && !slices.Contains(list, path) {
-			list = append(list, path)
-		}
-	}
-	if given != "" {
-		add(given)
-	}
-	if p := os.Getenv("RAY_PYTHON"); p != "" {
-		add(p)
-	}
+	var l interpreters
+	l.add(given)
+	l.add(os.Getenv("RAY_PYTHON"))
 	if self, err := exec.LookPath(os.Args[0]); err == nil {
-		add(filepath.Join(filepath.Dir(self), "python3"))
+		l.add(filepath.Join(filepath.Dir(self), "python3"))
 	}
 	for _, variable := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
 		if dir := os.Getenv(variable); dir != "" {
-			add(filepath.Join(dir, "bin", "python3"))
+			l.add(filepath.Join(dir, "bin", "python3"))
 		}
 	}
-	add("python3")
+	l.add("python3")
 	for minor := 14; minor >= 9; minor-- {
-		add("python3." + strconv.Itoa(minor))
+		// A version manager's shim may stand for a version that is not
+		// there, and asking each takes longer than starting a daemon.
+		path, err := exec.LookPath("python3." + strconv.Itoa(minor))
+		if err == nil && filepath.Base(filepath.Dir(path)) != "shims" {
+			l.add(path)
+		}
 	}
-	return list
+	return l.paths
+}
+
+// interpreters is a list without repetitions. The same file reached through
+// two directories counts twice: the directory makes the virtual environment.
+type interpreters struct {
+	paths []string
+	seen  map[[2]string]bool
+}
+
+func (l *interpreters) add(name string) {
+	if name == "" {
+		return
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return
+	}
+	file, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return
+	}
+	key := [2]string{filepath.Dir(path), file}
+	if l.seen[key] {
+		return
+	}
+	if l.seen == nil {
+		l.seen = map[[2]string]bool{}
+	}
+	l.seen[key] = true
+	l.paths = append(l.paths, path)
 }
 
 // portHolder finds the process that listens on a TCP port: 0 where the system

@@ -165,16 +165,24 @@ func (d *daemon) end() {
 	}
 }
 
-// failure is an error that shows the end of the daemon's log.
+// failure is an error that shows why, as the logs of the daemon and, on a
+// head's machine, of the head tell it.
 func (d *daemon) failure(what string) error {
-	text, _ := os.ReadFile(d.log)
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	for _, line := range lines {
-		if reason, ok := strings.CutPrefix(line, "Error: "); ok {
-			return fmt.Errorf("%s: %s\n(its log: %s)", what, reason, d.log)
+	for _, log := range []string{d.log, filepath.Join(filepath.Dir(d.log), "gcs_server.err")} {
+		text, _ := os.ReadFile(log)
+		for line := range strings.Lines(string(text)) {
+			reason, ok := strings.CutPrefix(line, "Error: ")
+			if ok || strings.HasPrefix(line, "panic: ") {
+				if !ok {
+					reason = line
+				}
+				return fmt.Errorf("%s: %s\n(its log: %s)", what, strings.TrimSpace(reason), log)
+			}
 		}
 	}
 	const shown = 15
+	text, _ := os.ReadFile(d.log)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	if len(lines) > shown {
 		lines = lines[len(lines)-shown:]
 	}
