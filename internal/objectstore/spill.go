@@ -10,6 +10,9 @@ import (
 // fullTick is how often a full store looks again while requests wait.
 const fullTick = 20 * time.Millisecond
 
+// spillBatch bounds how much is written to disk beyond what a request needs.
+const spillBatch = 64 << 20
+
 // run serves requests that wait for room, and makes pages exist ahead.
 func (s *Store) run() {
 	defer close(s.done)
@@ -95,6 +98,8 @@ func (s *Store) spillFor(need uint64) (freed bool, err error) {
 	if s.cfg.SpillDir == "" {
 		return false, nil
 	}
+	// A little more at once: choosing looks at every object.
+	need = max(need, min(s.table.alloc.size/16, spillBatch))
 	s.mu.Lock()
 	victims := s.table.victims(true, need)
 	for _, e := range victims {
