@@ -142,7 +142,11 @@ func progressLines(out io.Writer, verbose bool) func(bootstrap.Event) {
 		case bootstrap.Failed:
 			_, _ = fmt.Fprintf(out, "%s: failed\n", at)
 		case bootstrap.Command:
-			_, _ = fmt.Fprintf(out, "    %s\n", e.Text)
+			first, _, more := strings.Cut(strings.TrimSpace(e.Text), "\n")
+			if more {
+				first += " …"
+			}
+			_, _ = fmt.Fprintf(out, "    %s\n", first)
 		case bootstrap.Output:
 			if verbose {
 				_, _ = fmt.Fprintf(out, "    | %s\n", e.Text)

@@ -233,8 +233,9 @@ func TestSetupFailsAndIsRepaired(t *testing.T) {
 	b := newBench(t, demo)
 	b.fail = "set it up"
 	err := b.cluster(t).Up(t.Context(), UpOptions{})
-	if err == nil || !strings.Contains(err.Error(), "set it up") || !strings.Contains(err.Error(), "1 machine(s)") || !strings.Contains(err.Error(), "ray down") {
-		t.Fatalf("got %v", err)
+	said := b.out.String()
+	if err == nil || !strings.Contains(err.Error(), "set it up") || !strings.Contains(said, "1 machine(s)") || !strings.Contains(said, "ray down") {
+		t.Fatalf("got %v\n%s", err, said)
 	}
 	b.fail = ""
 	b.up(t)

@@ -2,15 +2,13 @@ package launcher
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"ray/internal/bootstrap"
-	"ray/internal/spec"
+	"ray/internal/cluster"
 	"ray/internal/sshx"
 	"ray/providers"
 )
@@ -21,9 +19,6 @@ type UpOptions struct {
 	RestartOnly bool
 	Wait        bool // until min_workers have joined
 }
-
-// waitLimit bounds --wait.
-const waitLimit = 15 * time.Minute
 
 // errSame ends a list of steps early: nothing needs to be done.
 var errSame = errors.New("up to date")
@@ -100,8 +95,20 @@ func (u *up) prepare(context.Context) error {
 	if err := u.dir.keep(u.Config); err != nil {
 		return err
 	}
+	u.warn()
 	u.Record.Name, u.Record.Provider, u.Record.File = u.Config.Name, u.Config.Provider.Type, u.Config.Source
 	return u.dir.remember(u.Record)
+}
+
+// warn tells of start commands that will not do what was likely meant.
+func (u *up) warn() {
+	all := strings.Join(u.Config.HeadStart, "\n")
+	switch {
+	case !strings.Contains(all, "ray start"):
+		u.say("Warning: no command of head_start_ray_commands contains `ray start`.")
+	case !strings.Contains(all, "--autoscaling-config") && !u.Provider.Traits().Manual:
+		u.say("Warning: `ray start` in head_start_ray_commands lacks --autoscaling-config=%s: the head will start no workers.", cluster.BootstrapPath)
+	}
 }
 
 func (u *up) look(ctx context.Context) (err error) {
@@ -257,59 +264,12 @@ func (u *up) worker(ctx context.Context, inst providers.Instance) error {
 	return bootstrap.Start(ctx, u.node(inst, host), u.l.Progress)
 }
 
-// wait watches the cluster until its least number of workers has joined.
-func (u *up) wait(ctx context.Context) error {
-	want := u.Config.MinWorkers()
-	if u.host == nil || want == 0 {
-		return nil
-	}
-	said := -1
-	for deadline := time.Now().Add(waitLimit); ; {
-		st, err := u.status(ctx)
-		joined := 0
-		for _, n := range st.Nodes {
-			if n.State == spec.NodeAlive && !n.Head {
-				joined++
-			}
-		}
-		if joined >= want && err == nil {
-			u.say("All %d workers have joined.", want)
-			return nil
-		}
-		if joined != said {
-			said = joined
-			u.say("Waiting for workers: %d of %d have joined.", joined, want)
-		}
-		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("only %d of %d workers joined within %s; `ray status` says why", joined, want, waitLimit), err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(300 * time.Millisecond):
-		}
-	}
-}
-
-// status asks the head, by the program there, so that it works wherever the
-// head can be reached.
-func (u *up) status(ctx context.Context) (spec.Status, error) {
-	var st spec.Status
-	var out, errOut strings.Builder
-	err := u.host.Run(ctx, sshx.Command{
-		Line: "ray status --json", Env: u.environment(ctx, *u.head, u.host), Stdout: &out, Stderr: &errOut,
-	})
-	if err != nil {
-		return st, fmt.Errorf("ray status on the head: %w: %s", err, strings.TrimSpace(errOut.String()))
-	}
-	return st, json.Unmarshal([]byte(out.String()), &st)
-}
-
 // failed says what exists after a failure, and how to remove it.
 func (u *up) failed(err error) error {
 	if errors.Is(err, errDeclined) {
 		return err
 	}
+	// The failure may be a Ctrl-C: what exists is asked all the same.
 	head, workers, lerr := u.live(context.Background())
 	if lerr != nil || head == nil && len(workers) == 0 {
 		return errors.Join(err, lerr)
@@ -318,7 +278,10 @@ func (u *up) failed(err error) error {
 	if head != nil {
 		n++
 	}
-	return fmt.Errorf("%w\n%d machine(s) of %s exist now: look at them with `ray attach`, go on with `ray up`, or remove them with `ray down`", err, n, u.Config.Name)
+	if u.l.ErrOut != nil {
+		_, _ = fmt.Fprintf(u.l.ErrOut, "%d machine(s) of %s exist now: go on with `ray up`, or remove them with `ray down`.\n", n, u.Config.Name)
+	}
+	return err
 }
 
 func (u *up) summary() {
