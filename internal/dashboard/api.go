@@ -189,12 +189,7 @@ func listPayload(total, shown, filtered int, result any, missing int) map[string
 	}
 }
 
-func (s *Server) summarize(w http.ResponseWriter, r *http.Request) {
-	resource := r.PathValue("resource")
-	if resource != "tasks" && resource != "actors" && resource != "objects" {
-		http.NotFound(w, r)
-		return
-	}
+func (s *Server) summarize(w http.ResponseWriter, r *http.Request, resource string) {
 	q, err := parseQuery(r)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)

@@ -112,7 +112,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v0/logs/{media}", s.readLog)
 	mux.HandleFunc("GET /api/v0/tasks/timeline", s.limited(s.timeline))
 	mux.HandleFunc("GET /api/v0/{resource}", s.limited(s.list))
-	mux.HandleFunc("GET /api/v0/{resource}/summarize", s.limited(s.summarize))
+	for _, resource := range []string{"tasks", "actors", "objects"} {
+		mux.HandleFunc("GET /api/v0/"+resource+"/summarize", s.limited(func(w http.ResponseWriter, r *http.Request) { s.summarize(w, r, resource) }))
+	}
 	mux.HandleFunc("GET /metrics", s.metrics)
 	return s.guard(mux)
 }
