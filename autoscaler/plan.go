@@ -45,6 +45,7 @@ type planner struct {
 	ending map[string]bool
 	// protected are the bins that request_resources needs, by bin name.
 	protected map[string]bool
+	hopeless  map[string]int // index in reply.Infeasible
 	reply     Reply
 }
 
@@ -57,7 +58,7 @@ type host struct {
 func newPlanner(req *Request) *planner {
 	pl := &planner{
 		req: req, space: &space{index: map[string]int{}}, byName: map[string]*offer{},
-		shapes: map[string]*shape{}, ending: map[string]bool{}, protected: map[string]bool{},
+		shapes: map[string]*shape{}, ending: map[string]bool{}, protected: map[string]bool{}, hopeless: map[string]int{},
 	}
 	pl.collectResources()
 	for _, name := range req.Config.typeNames() {
@@ -227,7 +228,14 @@ func (pl *planner) wait(kind, group string, s *shape, count int, reason string) 
 	pl.reply.Waiting = append(pl.reply.Waiting, Waiting{Kind: kind, Demand: d, Group: group, Reason: reason})
 }
 
+// infeasible notes something that fits nowhere; equal demands are summed.
 func (pl *planner) infeasible(kind, group string, d spec.Demand) {
+	key := kind + "|" + group + "|" + demandKey(d)
+	if at, ok := pl.hopeless[key]; ok {
+		pl.reply.Infeasible[at].Demand.Count += d.Count
+		return
+	}
+	pl.hopeless[key] = len(pl.reply.Infeasible)
 	nearest, reason := pl.nearest(d, pl.space.vec(d.Resources), d.LabelSelector)
 	pl.reply.Infeasible = append(pl.reply.Infeasible, Infeasible{Kind: kind, Demand: d, Group: group, Nearest: nearest, Reason: reason})
 }

@@ -194,8 +194,11 @@ func (r *Reconciler) loop(ctx context.Context) {
 	ticker := time.NewTicker(r.o.Tick)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
+		begun := time.Now()
 		r.list(ctx)
 		r.round(ctx)
+		// Wake-ups that come all the time must not keep a processor busy.
+		rest := max(r.o.Debounce, time.Since(begun))
 		select {
 		case <-ctx.Done():
 			return
@@ -204,7 +207,7 @@ func (r *Reconciler) loop(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(r.o.Debounce):
+			case <-time.After(rest):
 			}
 		}
 	}

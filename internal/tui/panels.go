@@ -133,7 +133,7 @@ func waitLine(mark, text, reason string, style renderer, width int) []string {
 
 // workLines are running tasks summed by name, then actors.
 func (m Model) workLines(width int) []string {
-	type sum struct{ running, waiting, nodes int }
+	type sum struct{ running, waiting int }
 	sums := map[string]*sum{}
 	places := map[string]map[spec.NodeID]bool{}
 	for _, t := range m.status.Tasks {
