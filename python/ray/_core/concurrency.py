@@ -1,0 +1,294 @@
+"""Actors that run several calls at a time: threads, or one event loop.
+
+Each concurrency group (the default one is ``""``) has a limit of its own.
+"""
+
+import asyncio
+import inspect
+import queue
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Dict, List
+
+from ray._core import aio, frames, state
+from ray._core.state import TaskInfo
+
+if TYPE_CHECKING:
+    from ray._core.worker import Exec, Template, Worker
+
+
+def executor_for(worker: "Worker", options: Dict[str, Any]) -> Any:
+    """What runs the calls of an actor with these options; None for the main thread."""
+    groups = dict(options.get("groups") or {})
+    limit = options.get("max_concurrency") or 1
+    if options.get("async"):
+        return AsyncExecutor(worker, limit, groups)
+    if limit > 1 or groups:
+        return ThreadExecutor(worker, limit, groups)
+    return None
+
+
+def _begin(worker: "Worker", item: "Exec", template: "Template") -> TaskInfo:
+    info = worker.new_info(item, template)
+    state._task.set(info)
+    return info
+
+
+class ThreadExecutor:
+    """Calls on threads, one pool a group."""
+
+    def __init__(self, worker: "Worker", limit: int, groups: Dict[str, int]) -> None:
+        self._worker = worker
+        self._queues: Dict[str, Any] = {}
+        self._idle: Dict[str, int] = {}
+        self._threads: Dict[str, List[threading.Thread]] = {}
+        self._limits = dict(groups)
+        self._limits[""] = limit
+        self._lock = threading.Lock()
+        self._running: Dict[bytes, TaskInfo] = {}
+        for name in self._limits:
+            self._queues[name] = queue.SimpleQueue()
+            self._threads[name] = []
+            self._idle[name] = 0
+
+    def call(self, function: Any, *args: Any) -> Any:
+        """Runs the constructor: in the main thread, as for other actors."""
+        from ray._core.worker import _call_user
+
+        return _call_user(function, args, {})
+
+    def submit(self, item: "Exec", template: "Template") -> None:
+        """Queues a call in its group."""
+        name = template.group
+        if name not in self._queues:
+            self._refuse(item, template, name)
+            return
+        with self._lock:
+            self._queues[name].put((item, template))
+            threads = self._threads[name]
+            if self._idle[name] < self._queues[name].qsize() and len(threads) < self._limits[name]:
+                thread = threading.Thread(target=self._loop, args=(name,), name=f"ray-call-{name}", daemon=True)
+                threads.append(thread)
+                thread.start()
+
+    def _refuse(self, item: "Exec", template: "Template", name: str) -> None:
+        from ray._core import outcome
+
+        error = ValueError(
+            f"the actor has no concurrency group {name!r}; it has {sorted(n for n in self._limits if n)}"
+        )
+        status, values, items = outcome.failure(self._worker, item, template, error)
+        self._worker.report(item, template, status, values, items, 0)
+
+    def _loop(self, name: str) -> None:
+        calls = self._queues[name]
+        while True:
+            with self._lock:
+                self._idle[name] += 1
+            entry = calls.get()
+            with self._lock:
+                self._idle[name] -= 1
+            if entry is None:
+                return
+            import contextvars
+
+            contextvars.copy_context().run(self._run, *entry)
+
+    def _run(self, item: "Exec", template: "Template") -> None:
+        worker = self._worker
+        info = _begin(worker, item, template)
+        self._running[item.task_id] = info
+        started = time.perf_counter()
+        status, values, items = worker.perform(item, template, info)
+        self._running.pop(item.task_id, None)
+        item.guard = None
+        item.deps = ()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        worker.report(item, template, status, values, items, int((time.perf_counter() - started) * 1e6))
+        worker.client.flush()
+        if status == frames.ACTOR_EXIT:
+            worker._exit_order(True, "the actor exits")
+
+    def cancel(self, task_id: bytes) -> bool:
+        """Sets the flag of a running call."""
+        info = self._running.get(task_id)
+        if info is None:
+            return False
+        info.canceled = True
+        return True
+
+    def stop(self) -> None:
+        """Lets what runs end, for a moment."""
+        for name, threads in self._threads.items():
+            for _ in threads:
+                self._queues[name].put(None)
+        deadline = time.monotonic() + 30
+        for threads in self._threads.values():
+            for thread in threads:
+                if thread is not threading.current_thread():
+                    thread.join(max(0.0, deadline - time.monotonic()))
+
+
+class AsyncExecutor:
+    """Calls on an event loop of its own thread."""
+
+    def __init__(self, worker: "Worker", limit: int, groups: Dict[str, int]) -> None:
+        self._worker = worker
+        self._limits = dict(groups)
+        self._limits[""] = limit
+        self._loop = asyncio.new_event_loop()
+        self._semaphores: Dict[str, Any] = {}
+        self._tasks: Dict[bytes, Any] = {}
+        self._thread = threading.Thread(target=self._main, name="ray-asyncio", daemon=True)
+        self._started = threading.Event()
+        self._thread.start()
+        self._started.wait()
+        self._bridge = aio.bridge_to(self._loop)
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        for name, limit in self._limits.items():
+            self._semaphores[name] = asyncio.Semaphore(limit)
+        self._started.set()
+        self._loop.run_forever()
+
+    def call(self, function: Any, *args: Any) -> Any:
+        """Runs function(*args) in the loop and waits for it."""
+
+        async def run() -> Any:
+            state._task.set(state._process_task)
+            return _call_constructor(function, args)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def submit(self, item: "Exec", template: "Template") -> None:
+        """Starts a call in the loop."""
+        self._bridge.call(self._start, item, template)
+
+    def _start(self, item: "Exec", template: "Template") -> None:
+        self._tasks[item.task_id] = self._loop.create_task(self._run(item, template))
+
+    async def _run(self, item: "Exec", template: "Template") -> None:
+        from ray._core import outcome
+
+        worker = self._worker
+        started = time.perf_counter()
+        info = _begin(worker, item, template)
+        info.is_async = True
+        items = 0
+        try:
+            semaphore = self._semaphores.get(template.group)
+            if semaphore is None:
+                raise ValueError(f"the actor has no concurrency group {template.group!r}")
+            async with semaphore:
+                if worker.cancelled.pop(item.task_id, None) is not None:
+                    raise outcome.Cancelled()
+                result = await self._call(item, template)
+                if template.streaming:
+                    items = worker.consumed.pop(item.task_id, 0)
+                    from ray._core.worker import _NONE_VALUE
+
+                    status, values = frames.OK, [(1, _NONE_VALUE)]
+                else:
+                    status, values = frames.OK, outcome.returns(worker.client, item, template, result)
+                if template.method == "__ray_terminate__":
+                    status = frames.ACTOR_EXIT
+        except BaseException as error:
+            status, values, items = outcome.failure(worker, item, template, error)
+        finally:
+            self._tasks.pop(item.task_id, None)
+        item.guard = None
+        item.deps = ()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        worker.report(item, template, status, values, items, int((time.perf_counter() - started) * 1e6))
+        if not self._tasks:
+            worker.client.flush()
+        if status == frames.ACTOR_EXIT:
+            worker._exit_order(True, "the actor exits")
+
+    async def _call(self, item: "Exec", template: "Template") -> Any:
+        worker = self._worker
+        function = worker.callable_of(item, template)
+        if any(where == frames.ELSEWHERE for _, where, _ in item.deps):
+            await self._bring(item)
+        args, kwargs = worker.arguments(item)
+        if template.streaming:
+            return await self._stream(function, args, kwargs, item, template)
+        result = _call_async(function, args, kwargs)
+        if inspect.isawaitable(result):
+            result = await _await_user(result)
+        return result
+
+    async def _bring(self, item: "Exec") -> None:
+        """Waits for arguments that are elsewhere, without blocking the loop."""
+        client = self._worker.client
+        for ref, where, _ in item.deps:
+            if where == frames.ELSEWHERE:
+                await aio.future_of(client, client.adopt(ref[:28], ref[28:]), values=False)
+
+    async def _stream(
+        self, function: Any, args: tuple, kwargs: Dict[str, Any], item: "Exec", template: "Template"
+    ) -> None:
+        from ray._core.worker import StreamSink
+
+        sink = StreamSink(self._worker, item, template)
+        generator = _call_async(function, args, kwargs)
+        try:
+            if inspect.isasyncgen(generator):
+                async for value in _each_user(generator):
+                    await self._room(sink)
+                    sink.put(value)
+            else:
+                for value in generator:
+                    await self._room(sink)
+                    sink.put(value)
+        finally:
+            self._worker.consumed[item.task_id] = sink.count
+
+    async def _room(self, sink: Any) -> None:
+        if not sink.has_room():
+            self._worker.client.flush()
+        while not sink.has_room():
+            await asyncio.sleep(0.005)
+
+    def cancel(self, task_id: bytes) -> bool:
+        """Cancels a call that has begun."""
+        task = self._tasks.get(task_id)
+        if task is None:
+            return False
+        self._loop.call_soon_threadsafe(task.cancel)
+        return True
+
+    def stop(self) -> None:
+        """Lets what runs end, for a moment, and stops the loop."""
+        if threading.current_thread() is self._thread:
+            return
+        deadline = time.monotonic() + 30
+        while self._tasks and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+
+
+def _call_constructor(function: Any, args: tuple) -> Any:
+    return function(*args)
+
+
+def _call_async(function: Any, args: tuple, kwargs: Dict[str, Any]) -> Any:
+    return function(*args, **kwargs)
+
+
+async def _await_user(awaitable: Any) -> Any:
+    return await awaitable
+
+
+async def _each_user(generator: Any) -> Any:
+    async for value in generator:
+        yield value
+
+
+#: Code behind which a traceback is the user's.
+USER_CODES = frozenset({_call_constructor.__code__, _call_async.__code__, _await_user.__code__, _each_user.__code__})

@@ -1,0 +1,224 @@
+"""How a task ends: its results or its error, as DONE carries them."""
+
+import asyncio
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+
+from ray._core import frames, serialization, state
+from ray.exceptions import (
+    ActorDiedError,
+    AsyncioActorExit,
+    RayError,
+    RayTaskError,
+    TaskCancelledError,
+    UnserializableException,
+)
+
+if TYPE_CHECKING:
+    from ray._core.client import Client
+    from ray._core.worker import Exec, Template, Worker
+
+Values = List[Tuple[int, bytes]]
+
+#: Return index that stands for every return.
+ALL = 0
+
+
+class Cancelled(BaseException):
+    """The task was cancelled before it began."""
+
+
+class PackedTaskError:
+    """A RayTaskError whose cause is pickled apart, so that its text survives a cause that cannot be read."""
+
+    def __init__(self, fields: Dict[str, Any], cause: bytes) -> None:
+        self.fields = fields
+        self.cause = cause
+
+    def __reduce__(self) -> tuple:
+        return load_task_error, (self.fields, self.cause)
+
+
+def load_task_error(fields: Dict[str, Any], cause: bytes) -> BaseException:
+    """The inverse of packing."""
+    import pickle
+
+    try:
+        error = pickle.loads(cause)
+    except Exception:
+        return UnserializableException(fields["traceback_str"])
+    return RayTaskError(cause=error, **fields)
+
+
+def returns(client: "Client", item: "Exec", template: "Template", result: Any) -> Values:
+    """The results of a task as values."""
+    if template.dynamic:
+        result = _dynamic(client, result)
+    count = item.nreturns
+    if count == 1:
+        return [(1, _value(client, item.task_id, 1, result))]
+    if count == 0:
+        return []
+    if not hasattr(result, "__len__"):
+        try:
+            result = list(result)
+        except TypeError:
+            raise ValueError(f"Task returned a {type(result).__name__}, but num_returns={count}.") from None
+    if len(result) != count:
+        raise ValueError(f"Task returned {len(result)} objects, but num_returns={count}.")
+    return [(i + 1, _value(client, item.task_id, i + 1, value)) for i, value in enumerate(result)]
+
+
+def _value(client: "Client", task_id: bytes, index: int, result: Any) -> bytes:
+    blob, serialized = serialization.serialize_small(result)
+    if serialized is None:
+        if len(blob) <= client.inline_limit:
+            return frames.VALUE.pack(frames.INLINE, 0, 0, len(blob)) + blob
+        serialized = serialization.serialize(result)
+    return client.encode_value(task_id + frames.U32.pack(index), serialized)[0]
+
+
+def _dynamic(client: "Client", result: Any) -> Any:
+    from ray._core.generators import DynamicObjectRefGenerator
+
+    return DynamicObjectRefGenerator([client.put(value) for value in result])
+
+
+def failure(worker: "Worker", item: "Exec", template: "Template", error: BaseException) -> Tuple[int, Values, int]:
+    """Status, returns and items of a task that raised."""
+    from ray._core.worker import ActorExit, ArgumentFailed
+
+    items = worker.consumed.pop(item.task_id, 0) if template.streaming else 0
+    client = worker.client
+    if isinstance(error, (Cancelled, asyncio.CancelledError)) or (
+        isinstance(error, KeyboardInterrupt) and worker.delivered == item.task_id
+    ):
+        from ray._core.ids import TaskID
+
+        return frames.CANCELLED, _error(client, item, TaskCancelledError(TaskID(item.task_id))), items
+    if isinstance(error, ArgumentFailed):
+        status, values = _creation(
+            worker, item, frames.RAISED, _error(client, item, _undual(error.error)), str(error.error)
+        )
+        return status, values, items
+    if item.kind != frames.KIND_TASK and (
+        isinstance(error, (ActorExit, AsyncioActorExit)) or (isinstance(error, SystemExit) and error.code in (0, None))
+    ):
+        actor = state.actor
+        died = ActorDiedError(
+            actor.actor_id.hex() if actor else None,
+            "The actor died: it exited on purpose, with exit_actor() or sys.exit(0).",
+        )
+        return frames.ACTOR_EXIT, _error(client, item, died), items
+    if isinstance(error, SystemExit):
+        _crash(worker, error)
+    wrapped, packed = _task_error(worker, template, error)
+    if item.kind == frames.KIND_ACTOR_CREATE:
+        died = ActorDiedError(wrapped)
+        died._actor_id = item.task_id[8:].hex()
+        print(f"Exception raised in creation task: {died}", file=sys.stderr)
+        status, values = _creation(worker, item, frames.RAISED, _error(client, item, died), str(died))
+        return status, values, items
+    status = frames.RAISED_RETRY if template.retries(error) else frames.RAISED
+    return status, _error(client, item, packed, wrapped), items
+
+
+def _creation(worker: "Worker", item: "Exec", status: int, values: Values, text: str) -> Any:
+    if item.kind == frames.KIND_ACTOR_CREATE:
+        worker.note("actor.init_error", {"text": text})
+    return status, values
+
+
+def _crash(worker: "Worker", error: SystemExit) -> None:
+    """sys.exit() in a task ends the worker: the task counts as crashed."""
+    traceback.print_exception(type(error), error, error.__traceback__)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        worker.client.flush()
+    finally:
+        code = error.code
+        os._exit(code if isinstance(code, int) and code else 1)
+
+
+def _undual(error: BaseException) -> BaseException:
+    return getattr(error, "_plain", error)
+
+
+def _error(client: "Client", item: "Exec", error: Any, fallback: Any = None) -> Values:
+    try:
+        serialized = serialization.serialize_error(error)
+    except Exception as problem:
+        text = str(fallback if fallback is not None else error)
+        serialized = serialization.serialize_error(
+            RayTaskError("task", text, RayError(f"The exception of the task cannot be pickled ({problem}): {text}"))
+        )
+    if serialized.size > client.inline_limit and client.arena is not None:
+        encoded = client.encode_value(item.task_id + frames.U32.pack(1), serialized)[0]
+        return [(1, encoded)]
+    return [(ALL, frames.value_inline(serialized.to_bytes(), serialized.refs))]
+
+
+def _task_error(worker: "Worker", template: "Template", error: BaseException) -> Tuple[RayTaskError, Any]:
+    cause = error
+    if isinstance(error, RayTaskError):
+        # The error of a task further down, passed on: its own cause counts, not the wrapper.
+        cause = error.cause if error.cause is not None else error
+    actor = state.actor
+    fields = {
+        "function_name": template.name,
+        "traceback_str": _text(worker, template, error),
+        "proctitle": f"ray::{template.name}",
+        "pid": os.getpid(),
+        "ip": worker.client.node_ip,
+        "actor_repr": _actor_repr(),
+        "actor_id": actor.actor_id.hex() if actor is not None else None,
+    }
+    wrapped = RayTaskError(cause=cause, **fields)
+    try:
+        return wrapped, PackedTaskError(fields, serialization.dump_any(cause, None))
+    except Exception as problem:
+        text = fields["traceback_str"]
+        cause = RayError(f"The exception of the task cannot be pickled ({problem}). Its text is:\n{text}")
+        wrapped = RayTaskError(cause=cause, **fields)
+        return wrapped, PackedTaskError(fields, serialization.dump_any(cause, None))
+
+
+def _actor_repr() -> Any:
+    actor = state.actor
+    if actor is None or actor.instance is None:
+        return None
+    try:
+        return repr(actor.instance)
+    except Exception:
+        return None
+
+
+def _text(worker: "Worker", template: "Template", error: BaseException) -> str:
+    """The traceback as users see it: where it ran, then the frames of their code."""
+    where = f"pid={os.getpid()}, ip={worker.client.node_ip}"
+    actor = state.actor
+    if actor is not None:
+        where += f", actor_id={actor.actor_id.hex()}, repr={_actor_repr()}"
+    lines = "".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__)))
+    head = "Traceback (most recent call last):\n"
+    if lines.startswith(head):
+        lines = lines[len(head) :]
+    return f"ray::{template.name}() ({where})\n{lines}"
+
+
+def _user_part(tb: Any) -> Any:
+    """The traceback without this package's frames at its start."""
+    from ray._core import concurrency, worker
+
+    inner = tb
+    while inner is not None:
+        code = inner.tb_frame.f_code
+        inner = inner.tb_next
+        if code is worker._USER_CODE or code in concurrency.USER_CODES:
+            tb = inner
+    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code is worker._construct.__code__:
+        tb = tb.tb_next
+    return tb

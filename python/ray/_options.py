@@ -1,0 +1,449 @@
+"""Options of tasks and actors: which there are, what they may be, what they mean.
+
+``check_task``, ``check_actor`` and ``check_method`` raise ValueError or
+TypeError for what cannot be; ``template`` turns options into the JSON object
+that the cluster is sent (``spec.Template`` of docs/PROTOCOL.md).
+"""
+
+import base64
+from typing import Any, Dict, List, Optional, Tuple
+
+COMMON = (
+    "label_selector",
+    "fallback_strategy",
+    "accelerator_type",
+    "memory",
+    "name",
+    "num_cpus",
+    "num_gpus",
+    "object_store_memory",
+    "placement_group",
+    "placement_group_bundle_index",
+    "placement_group_capture_child_tasks",
+    "resources",
+    "runtime_env",
+    "scheduling_strategy",
+    "enable_task_events",
+    "_labels",
+)
+TASK = COMMON + (
+    "max_calls",
+    "max_retries",
+    "num_returns",
+    "retry_exceptions",
+    "_generator_backpressure_num_objects",
+    "_num_objects_per_yield",
+)
+ACTOR = COMMON + (
+    "concurrency_groups",
+    "enable_tensor_transport",
+    "get_if_exists",
+    "lifetime",
+    "max_concurrency",
+    "max_restarts",
+    "max_task_retries",
+    "max_pending_calls",
+    "namespace",
+    "allow_out_of_order_execution",
+    "_actor_generator_backpressure_num_objects",
+)
+METHOD = (
+    "num_returns",
+    "concurrency_group",
+    "max_task_retries",
+    "retry_exceptions",
+    "_generator_backpressure_num_objects",
+    "_num_objects_per_yield",
+    "enable_task_events",
+    "tensor_transport",
+)
+# Options of a call that decorators do not take.
+METHOD_CALL = METHOD + ("name",)
+
+#: Amounts finer than this are not told apart.
+PRECISION = 10000
+
+_STRING_STRATEGIES = ("DEFAULT", "SPREAD")
+
+
+def check_task(options: Dict[str, Any], in_options: bool = False) -> None:
+    """Checks the options of a remote function."""
+    _known(options, TASK, "remote functions")
+    if in_options and "max_calls" in options:
+        raise ValueError("Setting 'max_calls' is not supported in '.options()'.")
+    _common(options)
+    if options.get("object_store_memory") is not None:
+        raise NotImplementedError("Setting 'object_store_memory' is not implemented for tasks.")
+    _int(options, "max_calls", 0)
+    _int(options, "max_retries", -1)
+    _retry_exceptions(options)
+    _num_returns(options)
+    _generator(options)
+
+
+def check_actor(options: Dict[str, Any], in_options: bool = False) -> None:
+    """Checks the options of an actor class."""
+    _known(options, ACTOR, "actors")
+    if in_options and "concurrency_groups" in options:
+        raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'.")
+    _common(options)
+    _int(options, "max_concurrency", 1)
+    _int(options, "max_restarts", -1)
+    _int(options, "max_task_retries", -1)
+    _int(options, "max_pending_calls", -1)
+    lifetime = options.get("lifetime")
+    if lifetime not in (None, "detached", "non_detached"):
+        raise ValueError(
+            f"actor `lifetime` argument must be one of 'detached', 'non_detached' and None, got {lifetime!r}."
+        )
+    namespace = options.get("namespace")
+    if namespace is not None:
+        _text(namespace, "namespace")
+    name = options.get("name")
+    if name is not None:
+        _text(name, "name")
+    if options.get("get_if_exists") and name is None:
+        raise ValueError("The actor name must be specified to use `get_if_exists`.")
+    groups = options.get("concurrency_groups")
+    if groups is not None:
+        if not isinstance(groups, (dict, list)):
+            raise TypeError(f"concurrency_groups must be a dict of name to limit, got {type(groups)}.")
+        if isinstance(groups, dict):
+            for group, limit in groups.items():
+                if not isinstance(group, str) or not isinstance(limit, int) or limit < 1:
+                    raise ValueError(
+                        f"concurrency group {group!r}: the limit must be an integer of at least 1, got {limit!r}."
+                    )
+    if options.get("enable_tensor_transport"):
+        raise ValueError("not supported yet: enable_tensor_transport (moving tensors between devices)")
+    _backpressure(options.get("_actor_generator_backpressure_num_objects"), "_actor_generator_backpressure_num_objects")
+
+
+def check_method(options: Dict[str, Any], call: bool = False) -> None:
+    """Checks the options of ``ray.method`` or of a call."""
+    allowed = METHOD_CALL if call else METHOD
+    for key in options:
+        if key not in allowed:
+            raise ValueError(f"Invalid option keyword {key} for actor methods. Valid ones are {list(allowed)}.")
+    if options.get("tensor_transport") not in (None, "object_store", "OBJECT_STORE"):
+        raise ValueError("not supported yet: tensor_transport other than 'object_store'")
+    _int(options, "max_task_retries", -1)
+    _retry_exceptions(options)
+    _num_returns(options)
+    _generator(options)
+
+
+def _known(options: Dict[str, Any], allowed: Tuple[str, ...], what: str) -> None:
+    for key in options:
+        if key not in allowed:
+            raise ValueError(f"Invalid option keyword {key} for {what}. Valid ones are {list(allowed)}.")
+
+
+def _text(value: Any, what: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be None or a string, got: '{type(value)}'.")
+    if value == "":
+        raise ValueError(f'"" is not a valid {what}. Please specify a non-empty string or leave it out.')
+
+
+def _int(options: Dict[str, Any], name: str, least: int) -> None:
+    value = options.get(name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"The type of keyword '{name}' must be int or None, but received type {type(value)}")
+    if value < least:
+        raise ValueError(f"The keyword '{name}' only accepts None or an integer of at least {least}, got {value}")
+
+
+def _amount(options: Dict[str, Any], name: str) -> None:
+    value = options.get(name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"The type of keyword '{name}' must be (int, float) or None, but received type {type(value)}")
+    check_amount(name, value)
+
+
+def check_amount(name: str, value: float) -> None:
+    """Checks an amount of a resource."""
+    if value < 0:
+        raise ValueError(f"The quantity of resource {name} cannot be negative")
+    if 0 < value and round(value * PRECISION) == 0:
+        raise ValueError(f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001")
+    scaled = value * PRECISION
+    if abs(scaled - round(scaled)) > 1e-4 * max(1.0, abs(scaled) * 1e-9) and value < 1e6:
+        raise ValueError(f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001")
+
+
+def _common(options: Dict[str, Any]) -> None:
+    for name in ("num_cpus", "num_gpus", "memory", "object_store_memory"):
+        _amount(options, name)
+    gpus = options.get("num_gpus")
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"num_gpus above 1 must be whole, got {gpus}: a task cannot hold a part of one more device.")
+    resources = options.get("resources")
+    if resources is not None:
+        if not isinstance(resources, dict):
+            raise TypeError(
+                f"The type of keyword 'resources' must be dict or None, but received type {type(resources)}"
+            )
+        if "CPU" in resources or "GPU" in resources:
+            raise ValueError(
+                "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword"
+            )
+        for key, value in resources.items():
+            if not isinstance(value, (int, float)):
+                raise TypeError(f"The amount of resource {key!r} must be a number, got {type(value)}")
+            check_amount(key, value)
+    name = options.get("name")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"The type of keyword 'name' must be str or None, but received type {type(name)}")
+    accelerator = options.get("accelerator_type")
+    if accelerator is not None and not isinstance(accelerator, str):
+        raise TypeError("accelerator_type must be a string")
+    strategy = options.get("scheduling_strategy")
+    if strategy is not None:
+        if isinstance(strategy, str):
+            if strategy not in _STRING_STRATEGIES:
+                raise ValueError(
+                    f"scheduling_strategy must be 'DEFAULT', 'SPREAD' or a strategy object, got {strategy!r}."
+                )
+        elif not any(hasattr(strategy, field) for field in ("placement_group", "node_id", "hard")):
+            raise TypeError(
+                f"scheduling_strategy must be 'DEFAULT', 'SPREAD' or a strategy object, got {type(strategy)}."
+            )
+        if options.get("placement_group") not in (None, "default"):
+            raise ValueError(
+                "Placement groups should be specified via the scheduling_strategy option. "
+                "The placement_group option is deprecated."
+            )
+    selector = options.get("label_selector")
+    if selector:
+        _selector(selector)
+    fallback = options.get("fallback_strategy")
+    if fallback is not None:
+        if not isinstance(fallback, list):
+            raise TypeError(f"fallback_strategy must be a list of dicts, got {type(fallback)}.")
+        for item in fallback:
+            if not isinstance(item, dict) or set(item) - {"label_selector"}:
+                raise ValueError(f"Each fallback strategy is a dict with the key 'label_selector' alone, got {item!r}.")
+            _selector(item.get("label_selector") or {})
+    env = options.get("runtime_env")
+    if env is not None and not isinstance(env, dict):
+        raise TypeError(f"runtime_env must be dict or RuntimeEnv, but got: {type(env)}")
+
+
+def _selector(selector: Any) -> None:
+    from ray._private.label_utils import validate_label_selector
+
+    error = validate_label_selector(selector)
+    if error:
+        raise ValueError(error)
+
+
+def _retry_exceptions(options: Dict[str, Any]) -> None:
+    value = options.get("retry_exceptions")
+    if value is None or isinstance(value, bool):
+        return
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"retry_exceptions must be a boolean or a list of exceptions, got {type(value)}")
+    for cls in value:
+        if not (isinstance(cls, type) and issubclass(cls, Exception)):
+            raise TypeError(f"retry_exceptions must be a list of exception classes, got {cls!r} in it")
+
+
+def _num_returns(options: Dict[str, Any]) -> None:
+    value = options.get("num_returns")
+    if value is None or value in ("streaming", "dynamic"):
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(
+            "The keyword 'num_returns' only accepts None, a non-negative integer, \"streaming\" (for generators), or "
+            f'"dynamic", got {value!r}'
+        )
+
+
+def _generator(options: Dict[str, Any]) -> None:
+    _backpressure(options.get("_generator_backpressure_num_objects"), "_generator_backpressure_num_objects")
+    count = options.get("_num_objects_per_yield")
+    if count is not None and count != 1:
+        raise ValueError("not supported yet: _num_objects_per_yield other than 1")
+
+
+def _backpressure(value: Any, name: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value == 0 or value < -1:
+        raise ValueError(f"{name}=0 is not allowed: use a value of at least 1, or -1 for no limit. Got {value!r}.")
+
+
+# ------------------------------------------------------------------ meaning
+
+
+def resources_of(options: Dict[str, Any], default_cpus: Optional[float]) -> Dict[str, float]:
+    """The resources held, with num_cpus=default_cpus if it was not given (None: no CPU)."""
+    out: Dict[str, float] = {}
+    cpus = options.get("num_cpus")
+    if cpus is None:
+        cpus = default_cpus
+    if cpus:
+        out["CPU"] = float(cpus)
+    if options.get("num_gpus"):
+        out["GPU"] = float(options["num_gpus"])
+    if options.get("memory"):
+        out["memory"] = float(int(options["memory"]))
+    for key, value in (options.get("resources") or {}).items():
+        if value:
+            out[key] = float(value)
+    if options.get("accelerator_type"):
+        out[f"accelerator_type:{options['accelerator_type']}"] = 0.001
+    return out
+
+
+def actor_resources(options: Dict[str, Any]) -> Tuple[Dict[str, float], Optional[Dict[str, float]]]:
+    """What an actor holds, and what it needs to be placed if that differs."""
+    named = any(
+        options.get(name) is not None for name in ("num_cpus", "num_gpus", "memory", "resources", "accelerator_type")
+    )
+    if not named:
+        return {}, {"CPU": 1.0}
+    return resources_of(options, 1.0), None
+
+
+def strategy_of(options: Dict[str, Any]) -> Dict[str, Any]:
+    """The strategy as the cluster is sent it; the running task's group is inherited where it says so."""
+    given = options.get("scheduling_strategy")
+    group, bundle, capture = None, -1, None
+    if given is None and options.get("placement_group", "default") != "default":
+        group = options["placement_group"]
+        bundle = options.get("placement_group_bundle_index", -1)
+        capture = options.get("placement_group_capture_child_tasks")
+        if group is None:
+            return {"kind": "DEFAULT"}
+    elif isinstance(given, str):
+        return {"kind": given}
+    elif given is not None and hasattr(given, "placement_group"):
+        group = given.placement_group
+        bundle = given.placement_group_bundle_index
+        capture = given.placement_group_capture_child_tasks
+        if group is None:
+            return {"kind": "DEFAULT"}
+    elif given is not None and hasattr(given, "node_id"):
+        out = {"kind": "NODE_AFFINITY", "node_id": given.node_id, "soft": bool(given.soft)}
+        if getattr(given, "_spill_on_unavailable", False):
+            out["spill_on_unavailable"] = True
+        if getattr(given, "_fail_on_unavailable", False):
+            out["fail_on_unavailable"] = True
+        return out
+    elif given is not None:
+        hard, soft = given._selectors()
+        return {"kind": "NODE_LABEL", "hard_labels": hard, "soft_labels": soft}
+    if group is not None and not group.is_empty:
+        _check_bundle(group, bundle)
+        return {
+            "kind": "PLACEMENT_GROUP",
+            "placement_group": group.id.hex(),
+            "bundle": bundle,
+            "capture_children": bool(_inherited_capture() if capture is None else capture),
+        }
+    return inherited_strategy() or {"kind": "DEFAULT"}
+
+
+def _check_bundle(group: Any, bundle: int) -> None:
+    if not isinstance(bundle, int) or bundle < -1:
+        raise ValueError(f"placement group bundle index must be -1 or the number of a bundle, got {bundle!r}.")
+    if group.bundle_cache is not None and bundle >= len(group.bundle_cache):
+        raise ValueError(
+            f"placement group bundle index {bundle} is invalid. Valid placement group indexes: "
+            f"0-{len(group.bundle_cache) - 1}"
+        )
+
+
+def _inherited_capture() -> bool:
+    task = _holder()
+    return bool(task is not None and task.capture_children)
+
+
+def _holder() -> Any:
+    from ray._core import state
+
+    task = state.current_task()
+    if (
+        task is not None
+        and task.placement_group is None
+        and state.actor is not None
+        and state.actor.creation is not None
+    ):
+        return state.actor.creation
+    return task
+
+
+def inherited_strategy() -> Optional[Dict[str, Any]]:
+    """The group of the running task, if its children go there."""
+    task = _holder()
+    if task is None or not task.capture_children or task.placement_group is None:
+        return None
+    return {
+        "kind": "PLACEMENT_GROUP",
+        "placement_group": task.placement_group.hex(),
+        "bundle": -1,
+        "capture_children": True,
+    }
+
+
+def env_of(options: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """The runtime environment merged over the submitter's, None if it is the job's own."""
+    from ray._core import state
+
+    own = options.get("runtime_env")
+    task = _holder()
+    parent = (task.runtime_env if task is not None else None) or None
+    if not own:
+        return parent
+    from ray.runtime_env.normalize import merge, normalize_options
+
+    client = state._client
+    base = parent or (client.runtime_env if client is not None else {})
+    return merge(base, normalize_options(own))
+
+
+def add_common(template: Dict[str, Any], options: Dict[str, Any]) -> None:
+    """Puts strategy, labels and environment into a template."""
+    template["strategy"] = strategy_of(options)
+    if options.get("label_selector"):
+        template["label_selector"] = options["label_selector"]
+    if options.get("fallback_strategy"):
+        template["fallback"] = [item.get("label_selector") or {} for item in options["fallback_strategy"]]
+    env = env_of(options)
+    if env:
+        template["runtime_env"] = env
+    extra: Dict[str, Any] = {}
+    if options.get("enable_task_events") is False:
+        extra["events"] = False
+    if options.get("_labels"):
+        extra["labels"] = options["_labels"]
+    if extra:
+        template["extra"] = extra
+
+
+def add_retries(template: Dict[str, Any], value: Any) -> None:
+    """Puts retry_exceptions into a template; a list travels pickled, for the worker."""
+    template["retry_exceptions"] = bool(value)
+    if value and not isinstance(value, bool):
+        from ray import cloudpickle
+
+        text = base64.b64encode(cloudpickle.dumps(tuple(value))).decode()
+        template.setdefault("extra", {})["retry"] = text
+
+
+def merged(old: Dict[str, Any], new: Dict[str, Any]) -> Dict[str, Any]:
+    """Options with some replaced."""
+    out = dict(old)
+    out.update(new)
+    return out
+
+
+def names_of(items: Any) -> List[str]:
+    """Names, sorted, for messages."""
+    return sorted(str(item) for item in items)

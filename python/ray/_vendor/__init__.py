@@ -1,0 +1,1 @@
+"""Third-party packages that ship unmodified inside this one."""
