@@ -140,7 +140,9 @@ func (s *server) start() error {
 	s.cmd.Env = s.env
 	s.cmd.ExtraFiles = []*os.File{theirs}
 	s.cmd.Stderr = &stderrWriter{tail: &s.stderr, file: newRotating(s.m.cfg.LogDir + "/forkserver.err")}
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	// No parent-death signal: it would kill the server before it can kill its
+	// workers. The end of the socket tells it that the daemon is gone.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// A grandchild that holds stderr must not hold up Wait.
 	s.cmd.WaitDelay = time.Second
 	err = s.m.spawn.start(s.cmd)
