@@ -32,7 +32,7 @@ func TestDaemonToBeKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Printf("job %d\n", child.PID)
-	time.Sleep(time.Minute) // to be killed in
+	<-time.After(time.Minute) // to be killed in
 }
 
 func TestNothingOutlivesAKilledDaemon(t *testing.T) {
