@@ -189,11 +189,12 @@ func TestWrongPlatform(t *testing.T) {
 	}
 }
 
-// Nodes that share a machine get a small arena unless they ask for one.
-func TestSharedMachineArena(t *testing.T) {
+// Nodes that share a machine offer what they declare, and a small arena unless
+// they ask for another.
+func TestSharedMachineResources(t *testing.T) {
 	n := node(t, machine(t), providers.Head, "head")
 	n.Traits.SharedMachine = true
-	if got := Resources(&n); got != `{"CPU":2,"object_store_memory":268435456}` {
+	if got := Resources(&n); got != `{"CPU":2,"GPU":0,"memory":0,"object_store_memory":268435456}` {
 		t.Errorf("resources %s", got)
 	}
 }

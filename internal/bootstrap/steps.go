@@ -246,8 +246,15 @@ func Resources(n *Node) string {
 	if len(res) == 0 {
 		return ""
 	}
-	if _, given := res[spec.ObjectStoreMemory]; !given && n.Traits.SharedMachine {
-		res[spec.ObjectStoreMemory] = spec.ToFixed(defaultArena)
+	if n.Traits.SharedMachine {
+		// What the machine has is not this node's: it offers what is declared.
+		for name, amount := range map[string]spec.Fixed{
+			spec.CPU: 0, spec.GPU: 0, spec.Memory: 0, spec.ObjectStoreMemory: spec.ToFixed(defaultArena),
+		} {
+			if _, given := res[name]; !given {
+				res[name] = amount
+			}
+		}
 	}
 	data, err := json.Marshal(res)
 	if err != nil {
