@@ -14,6 +14,22 @@
 //   - [Reconciler] is the shell: it observes the cluster and the provider,
 //     calls Step, stores the table, performs the actions and wakes up again.
 //
+// An instance lives like this (the whole table is in state.go):
+//
+//	QUEUED → REQUESTED → ALLOCATED → RAY_INSTALLING → RAY_RUNNING
+//	   ↑         │ ╲                      │              │   ↑ refused
+//	   └─ lost ──┘  ALLOCATION_FAILED     │       RAY_STOP_REQUESTED
+//	                                      │              │
+//	                       RAY_INSTALL_FAILED       RAY_STOPPING
+//	                                      │              │
+//	                                      │         RAY_STOPPED ← its node died
+//	                                      └──────┬───────┘
+//	                        TERMINATION_FAILED ⇄ TERMINATING → TERMINATED
+//
+// Every step looks at states only, so a head that takes over continues where
+// the last one stopped: the table is stored before anything is done, a launch
+// carries the instance's ID to the provider, and every action may be repeated.
+//
 // The package may be imported by internal/head, internal/simtest and cmd/ray.
 // It imports internal/spec only: providers, the cluster state and the
 // installation of a node reach it through the interfaces in this package.
