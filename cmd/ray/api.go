@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -118,12 +119,18 @@ func dashboardOf(a session.Announcement) (base, tokenPath string, err error) {
 }
 
 // localHead is the cluster that is meant if none is named: the newest under
-// this RAY_TMPDIR, else the oldest head of this user.
+// this RAY_TMPDIR, else the oldest head of this user that no driver owns.
 func localHead() (session.Announcement, bool) {
-	if a, ok := session.Newest(session.TempDir()); ok {
-		return a, true
-	}
 	all, _ := session.List()
+	root := session.TempDir()
+	for _, a := range slices.Backward(all) {
+		if a.Head && a.TempDir == root {
+			return a, true
+		}
+	}
+	if a, ok := session.Newest(root); ok {
+		return a, true // a node here of a head elsewhere
+	}
 	for _, a := range all {
 		if a.Head && a.JobOwner == 0 {
 			return a, true

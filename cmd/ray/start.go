@@ -168,7 +168,7 @@ func (d *daemon) end() {
 // failure is an error that shows why, as the logs of the daemon and, on a
 // head's machine, of the head tell it.
 func (d *daemon) failure(what string) error {
-	for _, log := range []string{d.log, filepath.Join(filepath.Dir(d.log), "gcs_server.err")} {
+	for _, log := range []string{filepath.Join(filepath.Dir(d.log), "gcs_server.err"), d.log} {
 		text, _ := os.ReadFile(log)
 		for line := range strings.Lines(string(text)) {
 			reason, ok := strings.CutPrefix(line, "Error: ")

@@ -217,14 +217,8 @@ func (p *startPlan) headConfig(o *startOptions) error {
 func joinAddress(text string) (string, error) {
 	text = strings.TrimPrefix(text, "ray://")
 	if text == "auto" {
-		all, err := session.List()
-		if err != nil {
-			return "", err
-		}
-		for _, a := range all {
-			if a.Head {
-				return a.Address, nil
-			}
+		if a, ok := localHead(); ok {
+			return a.Address, nil
 		}
 		return "", errors.New("--address=auto found no head on this machine: start one with `ray start --head`, or give its host:port")
 	}

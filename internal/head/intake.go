@@ -122,8 +122,12 @@ func (h *Head) take(l *nodeLink, c *wire.Call) {
 }
 
 // openMethods may be called before registration, and by nodes that were
-// declared dead.
-var openMethods = []string{wire.MethodRegister, wire.MethodHeartbeat}
+// declared dead. All but the first two are for commands, which hold the token
+// and are no node.
+var openMethods = []string{
+	wire.MethodRegister, wire.MethodHeartbeat,
+	"nodes.list", "node.drain", "actor.get", wire.MethodActorKill,
+}
 
 // commit queues a change, which was just made under h.mu. first runs before
 // the change's effects, once it is as durable as it asked to be; it must not
