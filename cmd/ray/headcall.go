@@ -25,10 +25,10 @@ func callHead(ctx context.Context, address, method string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	dial, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	last := error(nil)
-	link, err := wire.DialSession(ctx, wire.DialOptions{
+	link, err := wire.DialSession(dial, wire.DialOptions{
 		Dialer: wire.Dialer{Auth: auth}, Address: func() string { return address }, Self: "ray-" + fmt.Sprint(os.Getpid()),
 		State: func(_ bool, err error) {
 			if err != nil {
@@ -46,7 +46,9 @@ func callHead(ctx context.Context, address, method string, in, out any) error {
 	peer := wire.NewPeer(link, wire.PeerOptions{})
 	peer.Start()
 	defer func() { _ = peer.Close() }()
-	_, err = peer.Call(ctx, method, in, out, nil)
+	call, cancelCall := context.WithTimeout(ctx, 15*time.Second)
+	defer cancelCall()
+	_, err = peer.Call(call, method, in, out, nil)
 	var info *spec.ErrorInfo
 	if errors.As(err, &info) {
 		return errors.New(info.Message)

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,13 +114,18 @@ func waitForCommand(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // nothingCommand is `nothing`: fails if a daemon of the script's session root
-// runs, or its announcement is left.
+// runs for another ten seconds.
 func nothingCommand(ts *testscript.TestScript, _ bool, _ []string) {
-	all, err := session.List()
-	ts.Check(err)
-	for _, a := range all {
-		if a.TempDir == ts.Getenv("RAY_TMPDIR") {
-			ts.Check(errors.New("still there: node " + a.NodeID + ", pid " + strconv.Itoa(a.PID)))
+	root := ts.Getenv("RAY_TMPDIR")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		all, err := session.List()
+		ts.Check(err)
+		i := slices.IndexFunc(all, func(a session.Announcement) bool { return a.TempDir == root })
+		if i < 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("still there: node %s, pid %d", all[i].NodeID, all[i].PID)
 		}
 	}
 }
