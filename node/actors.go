@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"ray/internal/spec"
 	"ray/internal/wire"
@@ -46,7 +47,7 @@ func (d *daemon) createActor(t *owner.Task) {
 		Placement: c.place, Strategy: t.Tmpl.Strategy, LabelSelector: t.Tmpl.LabelSelector, Fallback: t.Tmpl.Fallback,
 	}
 	if j := d.jobs[t.ID.JobID()]; j != nil {
-		req.Python = j.info.Python
+		req.Python = d.pythonOf(j.id)
 		if o.Detached && o.MaxRestarts != 0 {
 			req.Stored = d.storedSpec(j, t)
 		}
@@ -174,6 +175,7 @@ func (d *daemon) creationEnded(r *run, o *outcome) {
 	if o.status == owner.StatusOK || o.status == owner.StatusLastCall {
 		h.alive = true
 		d.head.notify(wire.MethodActorStarted, d.started(h))
+		d.beat()
 		if r.task != nil {
 			d.own.ActorStarted(h.id, d.self, h.inc)
 		}
@@ -194,7 +196,10 @@ func (d *daemon) creationEnded(r *run, o *outcome) {
 		if h.initText != "" {
 			text = h.initText
 		}
-		h.cause = d.actorDied(h, "The actor died because of an error raised in its creation task, "+text)
+		if !strings.HasPrefix(text, "The actor ") {
+			text = "The actor died because of an error raised in its creation task, " + text
+		}
+		h.cause = d.actorDied(h, text)
 	}
 	h.cause.Fields["init_failed"] = true
 	if h.worker == nil {
@@ -233,6 +238,7 @@ func (d *daemon) actorGone(h *hosted, info *spec.ErrorInfo) {
 		return
 	}
 	delete(d.hosted, h.id)
+	d.wakeTicker()
 	for _, r := range h.calls {
 		d.dropRun(r)
 	}
@@ -251,6 +257,7 @@ func (d *daemon) actorGone(h *hosted, info *spec.ErrorInfo) {
 	}
 	d.head.notify(wire.MethodActorEnded, wire.ActorEnded{ActorID: h.id, Incarnation: h.inc, Cause: cause,
 		Intended: h.intended, InitFailed: h.initFail})
+	d.beat()
 }
 
 // dropRun forgets a run without a report.

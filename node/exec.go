@@ -27,6 +27,7 @@ func (d *daemon) poolEffect(e *pool.Effect) {
 	case pool.EffLease:
 		d.sendLease(e.Worker, e.Epoch)
 	case pool.EffExec:
+		d.wakeTicker()
 		r := e.Task.Data.(*run)
 		w, _ := e.Worker.Data.(*worker)
 		if w == nil || w.client == nil {
@@ -205,7 +206,7 @@ func (d *daemon) endRun(r *run, o outcome) {
 		return
 	}
 	r.over = true
-	d.busy()
+	d.wakeTicker()
 	if d.runs[r.spec.ID] == r {
 		delete(d.runs, r.spec.ID)
 	}

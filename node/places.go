@@ -70,7 +70,7 @@ func (d *daemon) places() wire.Places {
 		t := row.tmpl
 		first := row.tasks[0]
 		rows = append(rows, wire.PlaceRow{Key: "a" + key, Resources: row.class.need, LabelSelector: t.LabelSelector, Fallback: t.Fallback,
-			Strategy: t.Strategy, Count: len(row.tasks), Name: t.Name, JobID: first.spec.ID.JobID(), Python: d.pythonOf(first), Inputs: d.inputs(first),
+			Strategy: t.Strategy, Count: len(row.tasks), Name: t.Name, JobID: first.spec.ID.JobID(), Python: d.pythonOf(first.spec.ID.JobID()), Inputs: d.inputs(first),
 			Infeasible: !d.pool.Feasible(row.class.pool)})
 	}
 	d.pool.Classes(func(c *pool.Class) {
@@ -88,13 +88,15 @@ func (d *daemon) places() wire.Places {
 			return // forwarded here: it stays
 		}
 		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
-			JobID: r.spec.ID.JobID(), Python: d.pythonOf(r), Inputs: d.inputs(r), LocalWaitMicros: max(1, d.pool.LocalWait(c))})
+			JobID: r.spec.ID.JobID(), Python: d.pythonOf(r.spec.ID.JobID()), Inputs: d.inputs(r), LocalWaitMicros: max(1, d.pool.LocalWait(c))})
 	})
 	return wire.Places{Rows: rows}
 }
 
-func (d *daemon) pythonOf(r *run) string {
-	if j := d.jobs[r.spec.ID.JobID()]; j != nil {
+// pythonOf is the version that a job needs. The cluster of one driver has its
+// Python everywhere.
+func (d *daemon) pythonOf(id spec.JobID) string {
+	if j := d.jobs[id]; j != nil && d.cfg.OwnerPID == 0 {
 		return j.info.Python
 	}
 	return ""

@@ -46,8 +46,6 @@ func (d *daemon) wakeTicker() {
 	}
 }
 
-func (d *daemon) busy() { d.lastBusy = time.Now() }
-
 // tick is the daemon's clock: recall of waiting tasks, rows for the head,
 // heartbeats, idle workers.
 func (d *daemon) tick() {
@@ -65,7 +63,7 @@ func (d *daemon) tick() {
 			d.locked(func() {
 				d.pool.Tick(d.now())
 				d.report(time.Now())
-				d.ticking = d.pool.Queued() > 0 || d.pool.Running() > 0 || len(d.away) > 0 || d.beatDue()
+				d.ticking = d.pool.Queued() > 0 || d.pool.Running() > 0 || len(d.away) > 0 || d.placesSent || d.beatDue()
 			})
 			if d.ticking {
 				fast.Reset(tickEvery)
@@ -105,20 +103,23 @@ func (d *daemon) report(now time.Time) {
 			}
 		}
 	}
-	if now.Sub(d.lastBeat) < heartbeatFloor {
+	since := now.Sub(d.lastBeat)
+	if since < heartbeatFloor {
+		d.beatChanged = true // look again when it may be sent
 		return
 	}
 	hb := d.heartbeat(now)
-	idle := hb.IdleMS
-	hb.IdleMS = 0
-	text, _ := json.Marshal(hb) // plain values
-	changed := !bytes.Equal(text, d.beatText)
+	// What the scheduler decides by is told at once, the rest now and then.
+	text, _ := json.Marshal([]any{hb.Total, hb.Available, len(hb.Activity), hb.Draining}) // plain values
 	d.beatChanged = false
-	if !changed && now.Sub(d.lastBeat) < heartbeatCeil-50*time.Millisecond {
+	wait := heartbeatCeil - 50*time.Millisecond
+	if len(hb.Queue) > 0 {
+		wait = 200 * time.Millisecond
+	}
+	if bytes.Equal(text, d.beatText) && since < wait {
 		return
 	}
 	d.beatText, d.lastBeat = text, now
-	hb.IdleMS = idle
 	d.head.async(wire.MethodHeartbeat, hb, nil, func(r wire.Reply, err error) {
 		if err != nil || r.Err() != nil {
 			return
@@ -128,6 +129,13 @@ func (d *daemon) report(now time.Time) {
 			d.stop(fmt.Errorf("the head has declared this node dead"))
 		}
 	})
+}
+
+// beat sends a heartbeat at once: the head counts what it has placed here as
+// taken until it hears of it.
+func (d *daemon) beat() {
+	d.beatText, d.lastBeat = nil, time.Time{}
+	d.report(time.Now())
 }
 
 func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
