@@ -296,7 +296,11 @@ func (b *bundler) why() string {
 			return s.real.Total.Fits(b.req.Bundles[i]) && (len(b.req.Labels) <= i || matches(s, b.req.Labels[i]))
 		})
 		if !ok {
-			return fmt.Sprintf("no node has %s, which bundle %d needs%s", text(b.req.Bundles[i]), i, fresh.near(i))
+			var labels map[string]string
+			if len(b.req.Labels) > i {
+				labels = b.req.Labels[i]
+			}
+			return fmt.Sprintf("no node has %s%s, which bundle %d needs%s", text(b.req.Bundles[i]), labelsText(labels), i, fresh.near(i))
 		}
 	}
 	switch b.req.Strategy {

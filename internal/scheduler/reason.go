@@ -103,13 +103,7 @@ func plain(name string) string {
 // infeasibleReason is for rows that no node could run even if it were free.
 func (p *placer) infeasibleReason() string {
 	what := text(p.row.Resources)
-	if len(p.row.LabelSelector) > 0 {
-		var parts []string
-		for _, k := range slices.Sorted(maps.Keys(p.row.LabelSelector)) {
-			parts = append(parts, k+"="+p.row.LabelSelector[k])
-		}
-		what += " and the labels " + strings.Join(parts, ", ")
-	}
+	what += labelsText(p.row.LabelSelector)
 	if p.row.Python != "" && !slices.ContainsFunc(p.c.Nodes, func(n Node) bool { return slices.Contains(n.Pythons, p.row.Python) }) {
 		what = "Python " + p.row.Python
 	}
@@ -117,7 +111,19 @@ func (p *placer) infeasibleReason() string {
 	if best == nil {
 		return "no node has " + what + "; the cluster has no node that takes work"
 	}
-	return fmt.Sprintf("no node has %s; nearest: %s, where %s", what, best, p.lack(best, p.row.LabelSelector))
+	return fmt.Sprintf("no node has %s; nearest: %s (%s)", what, best, p.lack(best, p.row.LabelSelector))
+}
+
+// labelsText prints a selector to go behind resources.
+func labelsText(selector map[string]string) string {
+	if len(selector) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(selector)) {
+		parts = append(parts, k+"="+selector[k])
+	}
+	return " and the labels " + strings.Join(parts, ", ")
 }
 
 // nearest is the node that misses least.
