@@ -6,6 +6,10 @@ func (m *Manager) plan(v View) {
 		Now: m.now, Config: m.config, Instances: m.table.All(), Nodes: v.Nodes, Demands: v.Demands,
 		Groups: v.Groups, Constraints: v.Constraints, Blocked: m.blocked(),
 	})
+	m.planned = make(map[string]bool, len(v.Demands))
+	for _, d := range v.Demands {
+		m.planned[demandKey(d)] = true
+	}
 	for _, l := range m.reply.Launches {
 		for range l.Count {
 			row := Instance{

@@ -73,7 +73,7 @@ func compareBool(a, b bool) int {
 
 // tryFill puts as much of the wants as possible on one empty node of the
 // type; ok is false if nothing fits.
-func tryFill(o *offer, wants []want, totals []float64) (f fill, ok bool) {
+func (pl *planner) tryFill(o *offer, wants []want, totals []float64) (f fill, ok bool) {
 	free := slices.Clone(o.total)
 	f = fill{offer: o, pattern: make([]int, len(wants)), score: score{gpuOK: !o.gpu, prio: o.typ.Priority}}
 	for i, w := range wants {
@@ -90,16 +90,18 @@ func tryFill(o *offer, wants []want, totals []float64) (f fill, ok bool) {
 		f.score.gpuOK = f.score.gpuOK || w.shape.gpu
 	}
 	if ok {
-		f.score.rate(o, free, totals)
+		f.score.rate(o, free, totals, pl.space.memory)
 	}
 	return f, ok
 }
 
 // rate computes the score's numbers from what is left free on the node.
-func (s *score) rate(o *offer, free vec, totals []float64) {
+// Memory counts only if something asks for it: which types have it noted
+// depends on the file and on what was launched before.
+func (s *score) rate(o *offer, free vec, totals []float64, memory []bool) {
 	resources, share := 0, 0.0
 	for i, total := range o.total {
-		if total <= 0 {
+		if total <= 0 || memory[i] && totals[i] == 0 {
 			continue
 		}
 		resources++
@@ -162,7 +164,7 @@ func (pl *planner) bestFill(wants []want, totals []float64) (best fill, ok bool)
 		if o.block != nil || pl.room(o) == 0 {
 			continue
 		}
-		f, fits := tryFill(o, wants, totals)
+		f, fits := pl.tryFill(o, wants, totals)
 		if fits && (!ok || f.score.compare(best.score) > 0) {
 			best, ok = f, true
 		}

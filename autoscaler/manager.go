@@ -125,6 +125,7 @@ type Manager struct {
 	backoff  map[string]*typeTrials // by node type
 	failures []spec.Failure
 	reply    Reply
+	planned  map[string]bool // demands of the last plan, by demandKey; never changed in place
 	events   []spec.Event
 	told     map[string]reminder // infeasible lines
 	size     string              // last "Resized to" text

@@ -14,8 +14,9 @@ type vec []int64
 
 // space numbers the resource names of one planning round.
 type space struct {
-	index map[string]int
-	names []string
+	index  map[string]int
+	names  []string
+	memory []bool // memory and object store memory
 }
 
 func (s *space) add(r spec.Resources) {
@@ -23,6 +24,7 @@ func (s *space) add(r spec.Resources) {
 		if _, ok := s.index[name]; !ok {
 			s.index[name] = len(s.names)
 			s.names = append(s.names, name)
+			s.memory = append(s.memory, name == spec.Memory || name == spec.ObjectStoreMemory)
 		}
 	}
 }

@@ -61,8 +61,9 @@ func newPlanner(req *Request) *planner {
 		shapes: map[string]*shape{}, ending: map[string]bool{}, protected: map[string]bool{}, hopeless: map[string]int{},
 	}
 	pl.collectResources()
+	learned := learnMemory(req)
 	for _, name := range req.Config.typeNames() {
-		pl.addOffer(name)
+		pl.addOffer(name, learned[name])
 	}
 	pl.addHosts()
 	pl.largest = make(vec, len(pl.space.names))
@@ -96,8 +97,32 @@ func (pl *planner) collectResources() {
 	}
 }
 
-func (pl *planner) addOffer(name string) {
+// learnMemory gives for each type the memory that its nodes turned out to
+// have. Cluster files mostly leave it to the nodes to find out.
+func learnMemory(req *Request) map[string]spec.Resources {
+	learned := map[string]spec.Resources{}
+	for _, n := range req.Nodes {
+		if n.State != spec.NodeAlive || learned[n.NodeType] != nil {
+			continue
+		}
+		found := spec.Resources{}
+		for _, name := range []string{spec.Memory, spec.ObjectStoreMemory} {
+			if _, declared := req.Config.NodeTypes[n.NodeType].Resources[name]; !declared && n.Total[name] > 0 {
+				found[name] = n.Total[name]
+			}
+		}
+		learned[n.NodeType] = found
+	}
+	return learned
+}
+
+func (pl *planner) addOffer(name string, learned spec.Resources) {
 	typ := pl.req.Config.NodeTypes[name]
+	if len(learned) > 0 {
+		all := learned.Clone()
+		all.Add(typ.Resources)
+		typ.Resources = all
+	}
 	labels := typeLabels(name, typ)
 	o := &offer{name: name, typ: typ, total: pl.space.vec(typ.Resources), labels: labels, gpu: typ.Resources[spec.GPU] > 0}
 	if block, ok := pl.req.Blocked[name]; ok && block.Until.After(pl.req.Now) {

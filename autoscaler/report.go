@@ -18,13 +18,14 @@ type Report struct {
 	Kept       []Kept
 	Stopping   []spec.PendingInstance // instances on their way out, with the reason
 
-	config Config
+	config  Config
+	planned map[string]bool // demands of the last round, by demandKey
 }
 
 // Report describes the state after the last step.
 func (m *Manager) Report() Report {
 	r := Report{
-		Failures: append([]spec.Failure(nil), m.failures...), Waiting: m.reply.Waiting, Kept: m.reply.Kept, config: m.config,
+		Failures: append([]spec.Failure(nil), m.failures...), Waiting: m.reply.Waiting, Kept: m.reply.Kept, config: m.config, planned: m.planned,
 	}
 	for _, name := range m.config.typeNames() {
 		t := m.config.NodeTypes[name]
@@ -64,6 +65,7 @@ func (r Report) Explain(d spec.Demand) (text string, served bool) {
 			return w.Reason, true
 		}
 	}
+	served = r.planned[key] // and neither hopeless nor held back
 	fitting := map[string]bool{}
 	for name, t := range r.config.NodeTypes {
 		fitting[name] = t.Max > 0 && t.Resources.Fits(d.Resources) && matchAny(typeLabels(name, t), d)
