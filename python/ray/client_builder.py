@@ -88,7 +88,7 @@ class ClientBuilder:
         return ClientContext(
             dashboard_url=getattr(context, "dashboard_url", None),
             python_version=getattr(context, "python_version", ""),
-            ray_version=getattr(context, "ray_version", ray.__version__),
+            ray_version=getattr(context, "ray_version", ""),
             ray_commit=getattr(context, "ray_commit", ""),
         )
 

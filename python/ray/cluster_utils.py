@@ -422,14 +422,15 @@ class Cluster:
         Raises:
             TimeoutError: it does not in time.
         """
-        import ray
+        from ray._core import state
 
         deadline = time.monotonic() + timeout
         wanted = {node.node_id for node in self.list_all_nodes()}
         while True:
             known = wanted
-            if ray.is_initialized() and ray.get_runtime_context().gcs_address == self.address:
-                known = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+            if state.is_connected() and state.connected().gcs_address == self.address:
+                rows, _ = state.connected().call("nodes.list")
+                known = {row["node_id"] for row in rows if row["state"] != "DEAD"}
             dead = [node for node in self.list_all_nodes() if not node.remaining_processes_alive()]
             if wanted <= known and not dead:
                 return

@@ -183,8 +183,8 @@ class RuntimeContext:
         Raises:
             AssertionError: called in a driver.
         """
-        assert self.worker_mode, (
-            "This method is only available when the process is a worker. Current mode: " + str(state.mode())
+        assert self.worker_mode, "This method is only available when the process is a worker. Current mode: " + str(
+            state.mode()
         )
         resources = self._holder_field("resources") or {}
         return {_plain_name(name): float(amount) for name, amount in resources.items() if amount and _shown(name)}

@@ -2,7 +2,7 @@
 
 import asyncio
 import queue
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Type
 
 
 class Empty(queue.Empty):
@@ -154,7 +154,7 @@ class Queue:
         self.actor = None
 
 
-def _rebuild(cls: type, maxsize: int, actor: Any) -> Queue:
+def _rebuild(cls: "Type[Queue]", maxsize: int, actor: Any) -> Queue:
     found = cls.__new__(cls)
     found.maxsize, found.actor = maxsize, actor
     return found

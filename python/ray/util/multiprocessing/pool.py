@@ -9,7 +9,6 @@ from multiprocessing import TimeoutError
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 Callback = Optional[Callable[[Any], None]]
-Call = Tuple[Any, Tuple[Any, ...], Dict[str, Any]]
 
 
 class PoolTaskError(Exception):
@@ -234,7 +233,6 @@ class Pool:
         self._initargs = tuple(initargs or ())
         self._max_tasks = maxtasksperchild or -1
         self._options = dict(ray_remote_args or {})
-        self._registry: List[Any] = []
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._size = self._connect(processes, ray_address)
@@ -357,8 +355,7 @@ class Pool:
 
     def starmap(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: Optional[int] = None) -> List[Any]:
         """``[func(*x) for x in iterable]``, spread over the processes."""
-        calls = [(tuple(item), {}) for item in iterable]
-        return self._start(func, calls, chunksize, None, None).get()
+        return self._start(func, [(tuple(item), {}) for item in iterable], chunksize, None, None).get()
 
     def starmap_async(
         self,

@@ -83,11 +83,12 @@ class StateApiClient:
             ("limit", str(options.limit)),
             ("timeout", str(options.timeout)),
             ("detail", "1" if options.detail else "0"),
-            ("exclude_driver", "1" if options.exclude_driver else "0"),
         ]
+        if name == "tasks":
+            query.append(("exclude_driver", "1" if options.exclude_driver else "0"))
         query += _filter_query(options.filters)
         payload = self._ask(f"/api/v0/{name}", query, options.timeout)
-        _check_complete(payload, name, raise_on_missing_output)
+        _check_complete(payload, raise_on_missing_output)
         if _explain:
             print(f"{payload.get('num_after_truncation')} of {payload.get('total')} {name} from the server")
         return to_rows(name, payload["result"])
@@ -118,7 +119,7 @@ class StateApiClient:
         if options.summary_by:
             query.append(("summary_by", options.summary_by))
         payload = self._ask(f"/api/v0/{name}/summarize", query, options.timeout)
-        _check_complete(payload, name, raise_on_missing_output)
+        _check_complete(payload, raise_on_missing_output)
         return payload["result"]["node_id_to_summary"]
 
     def logs(self, query: List[Tuple[str, str]], timeout: float) -> Dict[str, List[str]]:
@@ -153,13 +154,10 @@ def _filter_query(filters: Optional[Filters]) -> List[Tuple[str, str]]:
     return query
 
 
-def _check_complete(payload: Dict[str, Any], name: str, strict: bool) -> None:
+def _check_complete(payload: Dict[str, Any], strict: bool) -> None:
     """What the server could not gather is an error, or with strict=False a warning."""
     problems = [payload["partial_failure_warning"]] if payload.get("partial_failure_warning") else []
     problems += payload.get("warnings") or []
-    total, kept = payload.get("total") or 0, payload.get("num_after_truncation")
-    if kept is not None and kept < total:
-        problems.append(f"the server has {total} {name} and told of {kept}")
     if problems and strict:
         raise RayStateApiException(
             f"The answer is not complete: {'; '.join(problems)}. Use raise_on_missing_output=False to take it as it is."

@@ -1,0 +1,88 @@
+"""Facts about this process, as old programs and libraries read them."""
+
+from typing import Any, Optional
+
+from ray._core import state
+
+SCRIPT_MODE = 0
+WORKER_MODE = 1
+LOCAL_MODE = 2
+SPILL_WORKER_MODE = 3
+RESTORE_WORKER_MODE = 4
+
+
+class Worker:
+    """A view of this process's connection; it holds nothing itself."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether this process is connected."""
+        return state.is_connected()
+
+    def check_connected(self) -> None:
+        """Raises RaySystemError unless this process is connected."""
+        state.connected()
+
+    @property
+    def mode(self) -> Optional[int]:
+        """SCRIPT_MODE in a driver, WORKER_MODE in a worker, None when not connected."""
+        if not state.is_connected():
+            return None
+        return WORKER_MODE if state.mode() == state.WORKER else SCRIPT_MODE
+
+    @property
+    def current_job_id(self) -> Any:
+        """JobID of the job."""
+        from ray._core.ids import JobID
+
+        return JobID(state.connected().job_id)
+
+    @property
+    def current_node_id(self) -> Any:
+        """NodeID of the node."""
+        from ray._core.ids import NodeID
+
+        return NodeID(state.connected().node_id)
+
+    @property
+    def current_task_id(self) -> Any:
+        """TaskID of the running task."""
+        from ray._core.ids import TaskID
+
+        task = state.current_task()
+        return TaskID(task.task_id) if task else TaskID.nil()
+
+    @property
+    def actor_id(self) -> Any:
+        """ActorID of the actor of this process, nil if there is none."""
+        from ray._core.ids import ActorID
+
+        return ActorID(state.actor.actor_id) if state.actor else ActorID.nil()
+
+    @property
+    def worker_id(self) -> bytes:
+        """Id of this process, as bytes."""
+        return state.connected().worker_id
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the job."""
+        return state.connected().namespace
+
+    @property
+    def runtime_env(self) -> dict:
+        """Environment of the job."""
+        return dict(state.connected().runtime_env)
+
+
+global_worker = Worker()
+
+
+def is_initialized() -> bool:
+    """Whether this process is connected."""
+    return state.is_connected()
+
+
+def get_global_worker() -> Worker:
+    """The view of this process."""
+    return global_worker
