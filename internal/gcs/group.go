@@ -99,7 +99,6 @@ func (t *Tables) putGroup(c *Change, g *Group) {
 	g.settleState()
 	t.groups[g.Info.ID] = g
 	c.putJSON(tableGroups, g.Info.ID.String(), g)
-	c.Sync = c.Sync || g.Info.Detached
 	c.effect(GroupChanged{g.Info})
 }
 
@@ -120,6 +119,9 @@ func (t *Tables) CreateGroup(pg spec.PlacementGroup, now int64) (c Change, err e
 	pg.State, pg.Nodes, pg.Attempts, pg.CreatedMS = spec.PGPending, nil, 0, now
 	g := &Group{Info: pg, Bundles: make([]Reservation, len(pg.Bundles))}
 	t.putGroup(&c, g)
+	// Nobody tells a group again after a restart of the head: only its bundles
+	// are, by the nodes that hold them.
+	c.Sync = true
 	c.effect(Replan{})
 	return c, nil
 }

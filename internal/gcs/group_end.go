@@ -23,6 +23,7 @@ func (t *Tables) RemoveGroup(id spec.PlacementGroupID, now int64) (c Change) {
 	g.Info.State, g.Info.Reason = spec.PGRemoved, ""
 	g.Info.Nodes = nil
 	t.putGroup(&c, g)
+	c.Sync = true
 	t.endActorsOfGroup(&c, id, now)
 	if old, full := t.endedGroups.add(id, keptGroups); full {
 		delete(t.groups, old)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	mrand "math/rand/v2"
 	"path/filepath"
@@ -104,6 +105,7 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 	}
 	if h.lost > 0 {
 		h.recovering = now.Add(h.lease + graceAfterLease)
+		h.event("WARNING", "gcs", fmt.Sprintf("The head has started again; it waits for %d nodes to come back.", h.lost))
 	}
 	h.jobs = jobs.New(cluster{h}, h.log)
 	h.committer = gcs.NewCommitter(store, term, h.storeFailed)

@@ -100,6 +100,9 @@ func (h *Head) nodeRegister(r *request) (any, gcs.Change, error) {
 }
 
 func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
+	if r.from.IsZero() { // a head that has just started: the node registers next
+		return nil, gcs.Change{}, &spec.ErrorInfo{Type: "RaySystemError", Message: "heartbeat: this node has not registered with this head process yet"}
+	}
 	n, ok := h.tables.Node(r.from)
 	s := h.soft[r.from]
 	if !ok || s == nil || n.State == spec.NodeDead || h.links[r.from] != r.link {

@@ -203,7 +203,8 @@ func (h *Head) waitsForReturn(owner spec.NodeID) bool {
 func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
 	for _, g := range h.tables.Groups() {
 		id := g.Info.ID
-		if !g.Waiting() || h.heldBack(id, now) || !h.recovering.IsZero() && g.WasCreated {
+		// A group of before the restart may still be where it was.
+		if !g.Waiting() || h.heldBack(id, now) || !h.recovering.IsZero() && g.Info.Attempts > 0 {
 			continue
 		}
 		fixed := make([]spec.NodeID, len(g.Bundles))
