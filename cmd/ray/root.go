@@ -113,8 +113,6 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 var unsupported = []struct {
 	name, group, short string
 }{
-	{"memory", groupObservability, "Show the objects of the cluster and who holds them."},
-	{"timeline", groupObservability, "Write a trace of the cluster's tasks."},
 	{"stack", groupObservability, "Show the Python stacks of this machine's workers."},
 	{"rsync-up", "", ""}, {"rsync-down", "", ""}, {"get-worker-ips", "", ""}, {"monitor", "", ""},
 	{"dashboard", "", ""}, {"kill-random-node", "", ""}, {"cluster-dump", "", ""}, {"local-dump", "", ""},

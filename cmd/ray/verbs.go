@@ -14,7 +14,7 @@ func lifecycleCmds() []*cobra.Command {
 
 // observabilityCmds only look.
 func observabilityCmds() []*cobra.Command {
-	return []*cobra.Command{listCmd(), getCmd(), summaryCmd(), logsCmd()}
+	return []*cobra.Command{listCmd(), getCmd(), summaryCmd(), logsCmd(), memoryCmd(), timelineCmd()}
 }
 
 // hiddenCmds are run by this program itself or by scripts.
