@@ -157,6 +157,9 @@ type run struct {
 	force   bool
 	adopted bool     // the owners of its references know this node
 	result  *outcome // waits for adopted
+	row     *awayRow // the slot that it was sent to
+	slot    *slot
+	sent    time.Time
 }
 
 // worker is a worker process, from its start to its end.

@@ -496,6 +496,9 @@ func (d *daemon) peerResult(from spec.NodeID, r *reader) error {
 		refs = append(refs, o.results[i].Value.Refs...)
 	}
 	t := d.own.Task(id)
+	if t != nil && t.Attempt == attempt {
+		d.slotDone(t, o.lost != nil && !o.charge)
+	}
 	switch {
 	case t == nil:
 		for i := range o.results {
@@ -610,7 +613,13 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 	for k := range p.transit {
 		d.arrived(id, k)
 	}
+	for _, row := range d.away {
+		row.slots = slices.DeleteFunc(row.slots, func(s *slot) bool { return s.node == id })
+	}
 	for _, t := range d.own.NodeDead(id) {
+		if r, _ := t.Run.(*run); r != nil {
+			r.row, r.slot = nil, nil
+		}
 		if t.Kind == owner.KindTask {
 			d.own.Failed(t, t.Attempt, nodeDied(id), true)
 		}

@@ -63,7 +63,7 @@ func (d *daemon) tick() {
 			d.locked(func() {
 				d.pool.Tick(d.now())
 				d.report(time.Now())
-				d.ticking = d.pool.Queued() > 0 || d.pool.Running() > 0 || len(d.away) > 0 || d.placesSent || d.beatDue()
+				d.ticking = d.pool.Queued() > 0 || d.pool.Running() > 0 || d.waitsAway() || d.placesSent || d.beatDue()
 			})
 			if d.ticking {
 				fast.Reset(tickEvery)
@@ -81,6 +81,15 @@ func (d *daemon) tick() {
 			d.store.Trim()
 		}
 	}
+}
+
+func (d *daemon) waitsAway() bool {
+	for _, row := range d.away {
+		if len(row.tasks) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *daemon) beatDue() bool { return d.beatChanged }
