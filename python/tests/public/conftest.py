@@ -5,7 +5,6 @@ import json
 import threading
 
 import pytest
-
 from ray._core import state
 
 

@@ -5,7 +5,6 @@ import json
 import struct
 
 import pytest
-
 from ray.job_submission import DriverInfo, JobDetails, JobInfo, JobStatus, JobSubmissionClient, JobType
 
 VERSION = {"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "session_name": "s"}

@@ -4,7 +4,6 @@ import json
 import pickle
 
 import pytest
-
 from ray._core import frames
 from ray.util import metrics
 from ray.util.metrics import Counter, Gauge, Histogram

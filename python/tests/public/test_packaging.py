@@ -5,7 +5,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from ray.runtime_env import packaging
 from ray.runtime_env.ignore import PatternList
 

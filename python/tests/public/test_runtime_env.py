@@ -3,7 +3,6 @@
 import pickle
 
 import pytest
-
 from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig
 from ray.runtime_env.normalize import merge, normalize, normalize_options
 

@@ -1,7 +1,6 @@
 """Strategies, placement groups and label selectors, before they reach a cluster."""
 
 import pytest
-
 from ray._private.label_utils import validate_label_selector
 from ray.autoscaler import sdk
 from ray.util.placement_group import (

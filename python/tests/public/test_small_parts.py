@@ -5,7 +5,6 @@ import io
 import threading
 
 import pytest
-
 from ray._private.ray_logging.logging_config import LoggingConfig
 from ray.dag import ClassMethodNode, ClassNode, FunctionNode, InputNode
 from ray.experimental import internal_kv

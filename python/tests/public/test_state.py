@@ -1,7 +1,6 @@
 """The state API: rows, queries, answers that are not complete."""
 
 import pytest
-
 from ray.util.state import (
     get_actor,
     get_job,

@@ -4,7 +4,6 @@ import os
 import time
 
 import pytest
-
 import ray
 from ray._common.test_utils import SignalActor, wait_for_condition
 from ray.experimental.internal_kv import (

@@ -3,6 +3,7 @@
 from typing import Any, Dict, Optional
 
 from joblib._parallel_backends import MultiprocessingBackend
+
 from ray.util.multiprocessing.pool import Pool
 
 
