@@ -126,15 +126,16 @@ func (d *daemon) admit(conn net.Conn, h *wire.Hello, remote bool) (*client, erro
 		ok.Arena = &wire.ArenaInfo{Size: int64(d.store.FileSize()), Slot: int64(d.store.SlotOffset(c.slot))}
 	}
 	ok.ClientID = c.id
+	d.byID[c.id] = c // before the answer: the control connection follows at once
 	d.mu.Unlock()
 	if err := d.writeHello(conn, ok, !remote); err != nil {
+		d.locked(func() { delete(d.byID, c.id) })
 		d.freeSlot(c)
 		return nil, err
 	}
 	c.out = wire.NewOut(conn)
 	d.locked(func() {
 		d.clients[c.num] = c
-		d.byID[c.id] = c
 		if c.worker != nil {
 			d.workerConnected(c)
 		} else {
