@@ -55,14 +55,18 @@ type Head struct {
 
 // soft is what a node tells again and again, and what was promised to it.
 type soft struct {
-	beat     wire.Heartbeat
-	seen     time.Time // last word from it
-	joined   bool      // it has registered with this head process
-	probing  bool
-	rows     []wire.PlaceRow
-	reasons  map[string]wire.Reason // last sent, by row key
-	rowSince map[string]int64
-	promised []promise
+	beat    wire.Heartbeat
+	seen    time.Time // last word from it
+	joined  bool      // it has registered with this head process
+	probing bool
+	// Of a draining node: when it must be gone, why, and that it was told to end.
+	drainUntil time.Time
+	drainWhy   string
+	ending     bool
+	rows       []wire.PlaceRow
+	reasons    map[string]wire.Reason // last sent, by row key
+	rowSince   map[string]int64
+	promised   []promise
 }
 
 // promise is a grant that the node's heartbeats may not show yet.

@@ -51,7 +51,7 @@ func (h *Head) checkLeases(now time.Time) {
 	}
 	for id, s := range h.soft {
 		quiet := now.Sub(s.seen)
-		if quiet > silence {
+		if quiet > silence || h.cutOff(id) {
 			h.probe(id)
 		}
 		if quiet <= h.lease+graceAfterLease {
@@ -63,6 +63,16 @@ func (h *Head) checkLeases(now time.Time) {
 		}
 		h.declareDead(id, "no word from it for "+quiet.Round(100*time.Millisecond).String(), false)
 	}
+}
+
+// cutOff tells that no connection carries the node's session. Needs h.mu.
+func (h *Head) cutOff(id spec.NodeID) bool {
+	l := h.links[id]
+	if l == nil {
+		return false
+	}
+	s, ok := l.Link.(interface{ Up() bool })
+	return ok && !s.Up()
 }
 
 // declareDead is the verdict; every node is told. Needs h.mu.

@@ -123,11 +123,34 @@ func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 	if h.somethingWaits() {
 		h.kick()
 	}
+	if beat.Draining {
+		h.endDrained(n, s)
+	}
 	return wire.HeartbeatReply{}, change, nil
 }
 
+// endDrained ends a draining node once it has nothing to do any more, or its
+// deadline is over. Needs h.mu.
+func (h *Head) endDrained(n spec.Node, s *soft) {
+	late := !s.drainUntil.IsZero() && time.Now().After(s.drainUntil)
+	if s.ending || n.Head || s.beat.IdleMS <= 0 && !late {
+		return
+	}
+	s.ending = true
+	if err := h.links[n.ID].peer.Notify(wire.MethodShutdown, struct{}{}, nil); err != nil {
+		s.ending = false // its session is gone: the next one is told
+	}
+}
+
 func (h *Head) nodeUnregister(r *request) (any, gcs.Change, error) {
-	h.declareDead(r.from, "it was stopped", true)
+	reason := "it was stopped"
+	if s := h.soft[r.from]; s != nil && s.ending {
+		reason = "it was drained"
+		if s.drainWhy != "" {
+			reason += " (" + s.drainWhy + ")"
+		}
+	}
+	h.declareDead(r.from, reason, true)
 	return nil, gcs.Change{}, nil
 }
 
@@ -244,6 +267,12 @@ func (h *Head) drain(ctx context.Context, id spec.NodeID, d wire.Drain) (reply w
 	}
 	if reply.Accepted {
 		h.mu.Lock()
+		if s := h.soft[id]; s != nil {
+			s.drainWhy = d.Message
+			if d.DeadlineMS > 0 {
+				s.drainUntil = time.UnixMilli(d.DeadlineMS)
+			}
+		}
 		h.commit(h.tables.NodeDraining(id), nil)
 		h.mu.Unlock()
 	}

@@ -162,8 +162,9 @@ func (n *Node) String() string {
 func text(r spec.Resources) string {
 	var parts []string
 	for _, k := range r.Names() {
-		if r[k] > 0 {
-			parts = append(parts, plain(k)+": "+amount(k, r[k]))
+		part := plain(k) + ": " + amount(k, r[k])
+		if r[k] > 0 && !strings.HasPrefix(k, "bundle"+groupMark) && !slices.Contains(parts, part) {
+			parts = append(parts, part)
 		}
 	}
 	if len(parts) == 0 {

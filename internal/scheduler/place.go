@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"ray/internal/spec"
@@ -57,11 +58,33 @@ func (p *placer) feasible(selector map[string]string) []*Node {
 	var out []*Node
 	for i := range p.c.Nodes {
 		n := &p.c.Nodes[i]
-		if p.wrong(n, selector) == "" && n.Total.Fits(p.need) {
+		if p.wrong(n, selector) == "" && (n.Total.Fits(p.need) || p.bundleFits(n)) {
 			out = append(out, n)
 		}
 	}
 	return out
+}
+
+// bundleFits tells whether the bundles of the row's group on n are large
+// enough: the node may not have told of the group's resources yet.
+func (p *placer) bundleFits(n *Node) bool {
+	s := p.row.Strategy
+	if s.Kind != spec.StrategyPlacementGroup {
+		return false
+	}
+	g := p.c.Groups[s.PlacementGroup]
+	held := spec.Resources{}
+	for i, id := range g.Nodes {
+		if id == n.ID && (s.Bundle < 0 || s.Bundle == i) {
+			held.Add(g.Bundles[i])
+		}
+	}
+	for name, v := range p.row.Resources {
+		if base, _, _ := strings.Cut(name, groupMark); base != "bundle" && held[base] < v {
+			return false
+		}
+	}
+	return true
 }
 
 // wrong says why a node is no choice whatever its size, or "".

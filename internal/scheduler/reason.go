@@ -80,7 +80,7 @@ func (p *placer) busyReason(feasible []*Node) string {
 	}
 	var parts []string
 	for _, k := range best.Available.Lacks(p.need) {
-		parts = append(parts, fmt.Sprintf("%s of %s %s", amount(k, max(0, best.Available[k])), amount(k, best.Total[k]), plain(k)))
+		parts = addOnce(parts, fmt.Sprintf("%s of %s %s", amount(k, max(0, best.Available[k])), amount(k, best.Total[k]), plain(k)))
 	}
 	if len(parts) == 0 {
 		return fmt.Sprintf("waits for its turn on node %s", best)
@@ -90,6 +90,14 @@ func (p *placer) busyReason(feasible []*Node) string {
 		where = "the only node that could run it is busy"
 	}
 	return fmt.Sprintf("%s; nearest: %s has %s free", where, best, strings.Join(parts, " and "))
+}
+
+// addOnce keeps what a group's two names of one resource say from being said twice.
+func addOnce(parts []string, part string) []string {
+	if slices.Contains(parts, part) {
+		return parts
+	}
+	return append(parts, part)
 }
 
 // plain is a resource's name without a placement group's id.
@@ -155,10 +163,12 @@ func (p *placer) lack(n *Node, selector map[string]string) string {
 	}
 	var parts []string
 	for _, k := range n.Total.Lacks(p.need) {
-		if n.Total[k] <= 0 {
-			parts = append(parts, "there is no "+plain(k))
-		} else {
-			parts = append(parts, plain(k)+" is "+amount(k, n.Total[k]))
+		switch {
+		case strings.HasPrefix(k, "bundle"+groupMark):
+		case n.Total[k] <= 0:
+			parts = addOnce(parts, "there is no "+plain(k))
+		default:
+			parts = addOnce(parts, plain(k)+" is "+amount(k, n.Total[k]))
 		}
 	}
 	if len(parts) == 0 {
