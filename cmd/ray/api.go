@@ -61,15 +61,7 @@ func (f *apiFlags) open() (*api, error) {
 	if a.base, tokenPath, err = apiAddress(f.address); err != nil {
 		return nil, err
 	}
-	if session.AuthDisabled() {
-		return a, nil
-	}
-	if a.token, _, err = session.Token(); errors.Is(err, session.ErrNoToken) && tokenPath != "" {
-		a.token, err = session.ReadToken(tokenPath)
-	}
-	if errors.Is(err, session.ErrNoToken) {
-		err = nil // the cluster may want none; if it does, its answer says so
-	}
+	a.token, err = tokenFor(tokenPath)
 	return a, err
 }
 

@@ -17,6 +17,7 @@ import (
 	"ray/internal/head"
 	"ray/internal/session"
 	"ray/internal/spec"
+	"ray/internal/wire"
 	"ray/node"
 	"ray/python"
 )
@@ -111,10 +112,11 @@ func completeNode(c *node.Config) error {
 	}
 	var err error
 	if c.TokenPath != "" {
-		c.Token, err = session.ReadToken(c.TokenPath)
-	} else {
-		c.Token, c.TokenPath, err = session.Token()
+		c.Token, err = readToken(c.TokenPath)
+		return err
 	}
+	auth, err := wire.LoadToken()
+	c.Token, c.TokenPath = auth.Token, auth.Path
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 	"ray/internal/head"
 	"ray/internal/session"
 	"ray/internal/spec"
+	"ray/internal/wire"
 	"ray/node"
 )
 
@@ -37,12 +38,23 @@ func planStart(o *startOptions) (*startPlan, error) {
 	}
 	p := &startPlan{}
 	c := &p.node
-	c.Head, c.AuthDisabled = o.head, session.AuthDisabled()
+	c.Head = o.head
+	auth, err := wire.LoadToken()
+	missing := noToken(err)
+	// Only a head may make a token: a joining node with one of its own could
+	// never be right.
+	if err != nil && (!missing || !o.head) {
+		return nil, err
+	}
+	c.AuthDisabled, c.TokenPath = auth.Disabled, auth.Path
 	if err := p.places(o); err != nil {
 		return nil, err
 	}
-	if err := p.token(o); err != nil {
-		return nil, err
+	if missing {
+		if auth, err = ensureToken(); err != nil {
+			return nil, err
+		}
+		c.TokenPath, p.tokenMade = auth.Path, auth.Path
 	}
 	p.offer(o)
 	c.Pythons = pythons(o.python)
@@ -106,25 +118,6 @@ func (p *startPlan) clientServer(o *startOptions) error {
 		p.notes = append(p.notes, fmt.Sprintf("Port %d is in use: ray:// drivers connect to this node's own port instead.", usual))
 	}
 	return nil
-}
-
-// token finds the cluster's token. Only a head may make a new one: a joining
-// node with a token of its own could never be right.
-func (p *startPlan) token(o *startOptions) error {
-	if p.node.AuthDisabled {
-		return nil
-	}
-	if !o.head {
-		_, path, err := session.Token()
-		p.node.TokenPath = path
-		return err
-	}
-	_, path, made, err := session.EnsureToken()
-	p.node.TokenPath = path
-	if made {
-		p.tokenMade = path
-	}
-	return err
 }
 
 // offer fills in resources and labels; what is left out is found by the daemon.

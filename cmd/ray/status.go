@@ -16,6 +16,7 @@ import (
 	"ray/internal/session"
 	"ray/internal/statustext"
 	"ray/internal/tui"
+	"ray/internal/wire"
 )
 
 // clusterTarget finds the dashboard of a launched cluster: file is a cluster
@@ -196,14 +197,15 @@ func addresses(found []session.Announcement) string {
 
 // withToken adds the token of the file, or the user's.
 func withToken(t statusTarget, path string) (statusTarget, error) {
-	if session.AuthDisabled() {
-		return t, nil
+	if path == "" {
+		var err error
+		t.token, err = tokenFor("")
+		return t, err
 	}
-	var err error
-	if path != "" {
-		t.token, err = session.ReadToken(path)
-	} else {
-		t.token, _, err = session.Token()
+	auth, err := wire.LoadToken()
+	if err != nil || !auth.Disabled {
+		auth.Token, err = readToken(path)
 	}
+	t.token = auth.Token
 	return t, err
 }

@@ -102,7 +102,7 @@ func TestLogsTakeTheFirstFileWithLines(t *testing.T) {
 }
 
 func TestStatusTargets(t *testing.T) {
-	t.Setenv("RAY_AUTH_TOKEN", "secret")
+	t.Setenv("RAY_AUTH_TOKEN", strings.Repeat("0f", 32))
 	t.Setenv("RAY_ADDRESS", "")
 	t.Setenv("RAY_TMPDIR", t.TempDir())
 	old := clusterTarget
