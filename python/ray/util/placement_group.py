@@ -263,6 +263,28 @@ def check_placement_group_index(placement_group: PlacementGroup, bundle_index: i
         )
 
 
+def check_request_fits(placement_group: PlacementGroup, bundle_index: int, resources: Dict[str, float]) -> None:
+    """Checks that a task or actor could ever run in a group.
+
+    Args:
+        placement_group: the group.
+        bundle_index: the bundle, -1 for any.
+        resources: what the task or actor asks for.
+
+    Raises:
+        ValueError: no bundle (or not that one) is as large.
+    """
+    bundles = placement_group.bundle_specs
+    candidates = bundles if bundle_index == -1 else bundles[bundle_index : bundle_index + 1]
+    if not any(
+        all(bundle.get(name, 0) >= amount for name, amount in resources.items()) for bundle in candidates
+    ):
+        raise ValueError(
+            f"Cannot schedule a task or actor that needs {resources} in this placement group: "
+            f"no bundle of {candidates} is as large."
+        )
+
+
 def validate_placement_group(
     bundles: List[Bundle],
     strategy: Optional[str] = None,

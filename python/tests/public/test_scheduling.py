@@ -6,6 +6,7 @@ from ray.autoscaler import sdk
 from ray.util.placement_group import (
     PlacementGroup,
     check_placement_group_index,
+    check_request_fits,
     get_placement_group,
     placement_group,
     placement_group_table,
@@ -172,3 +173,13 @@ def test_request_resources(client):
         sdk.request_resources(bundle_label_selectors=[{"a": "b"}])
     with pytest.raises(ValueError):
         sdk.request_resources(bundles=[{"CPU": 1}], bundle_label_selectors=[])
+
+
+def test_a_request_must_fit_a_bundle(client):
+    group = placement_group([{"CPU": 1}, {"CPU": 2, "GPU": 1}])
+    check_request_fits(group, -1, {"CPU": 2})
+    check_request_fits(group, 0, {"CPU": 1})
+    check_request_fits(group, -1, {})
+    for index, request in ((-1, {"CPU": 3}), (0, {"CPU": 2}), (-1, {"memory": 1})):
+        with pytest.raises(ValueError, match="no bundle"):
+            check_request_fits(group, index, request)
