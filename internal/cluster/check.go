@@ -54,7 +54,7 @@ func join(path, key string) string {
 
 // mapping visits the pairs of a mapping, reporting keys given twice.
 func (c *checker) mapping(n *yaml.Node, path string, visit func(key, value *yaml.Node, path string)) {
-	pairs, err := flatten(n, 0)
+	pairs, err := flatten(n, new(int))
 	if err != nil {
 		c.add(place(n), path, "%v", err)
 		return

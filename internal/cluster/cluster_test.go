@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,6 +185,23 @@ func TestNearest(t *testing.T) {
 	for in, out := range map[string]string{"proces": "process", "asw": "aws", "locall": "local", "gpc": "gcp", "zzzzzz": ""} {
 		if got, _ := Nearest(in, ProviderTypes()); got != out {
 			t.Errorf("nearest to %q is %q, want %q", in, got, out)
+		}
+	}
+}
+
+// Files made to exhaust memory end in an error, soon.
+func TestBombs(t *testing.T) {
+	laughs, merges := "a0: &a0 [x]\n", "m0: &m0 {k: v}\n"
+	for i := 1; i < 60; i++ {
+		laughs += fmt.Sprintf("a%d: &a%d [*a%d, *a%d]\n", i, i, i-1, i-1)
+		merges += fmt.Sprintf("m%d: &m%d {<<: [*m%d, *m%d]}\n", i, i, i-1, i-1)
+	}
+	for name, text := range map[string]string{
+		"laughs": laughs, "merges": merges, "self": "a: &a [*a]", "self merge": "a: &a {<<: *a}", "deep": strings.Repeat("[", 20000),
+	} {
+		begun := time.Now()
+		if _, err := Parse(name, []byte(text)); err == nil || time.Since(begun) > 10*time.Second {
+			t.Errorf("%s: %v after %s", name, err, time.Since(begun))
 		}
 	}
 }

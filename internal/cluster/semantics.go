@@ -52,7 +52,7 @@ func (c *checker) provider(root *yaml.Node, doc map[string]any) {
 
 // child finds the value of a key of a mapping node.
 func child(n *yaml.Node, key string) *yaml.Node {
-	pairs, err := flatten(n, 0)
+	pairs, err := flatten(n, new(int))
 	if err != nil {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // maxNodes bounds what aliases may expand to.
-const maxNodes = 1 << 20
+const maxNodes = 1 << 18
 
 // Plain scalars mean what YAML 1.1 says: `yes` is true, 0o17 is text, 017 is
 // fifteen, 1:30 is ninety. The yaml package follows 1.2 in most of these, so
@@ -86,7 +86,7 @@ func (c *converter) value(n *yaml.Node) (any, error) {
 }
 
 func (c *converter) mapping(n *yaml.Node) (any, error) {
-	pairs, err := flatten(n, 0)
+	pairs, err := flatten(n, &c.nodes)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +105,11 @@ func (c *converter) mapping(n *yaml.Node) (any, error) {
 type pair struct{ key, value *yaml.Node }
 
 // flatten lists the pairs of a mapping with its merge keys (<<) expanded; own
-// keys win over merged ones.
-func flatten(n *yaml.Node, depth int) ([]pair, error) {
-	if depth > 100 {
-		return nil, fmt.Errorf("line %d: merge keys nest too deeply", n.Line)
+// keys win over merged ones. visited counts mappings, so that merges of merges
+// cannot grow without bound.
+func flatten(n *yaml.Node, visited *int) ([]pair, error) {
+	if *visited++; *visited > maxNodes {
+		return nil, fmt.Errorf("line %d: merge keys expand to more than %d values", n.Line, maxNodes)
 	}
 	var own, merged []pair
 	seen := map[string]bool{}
@@ -127,7 +128,7 @@ func flatten(n *yaml.Node, depth int) ([]pair, error) {
 			if s = resolve(s); s.Kind != yaml.MappingNode {
 				return nil, fmt.Errorf("line %d: only mappings can be merged with <<", s.Line)
 			}
-			more, err := flatten(s, depth+1)
+			more, err := flatten(s, visited)
 			if err != nil {
 				return nil, err
 			}
