@@ -29,13 +29,15 @@ def actors(
 ) -> Dict[str, Any]:
     """Actors by id, or the one with actor_id; names of keys as in the table of old."""
     from ray.util.state import list_actors
+    from ray.util.state.common import Filters
 
-    filters = [("actor_id", "=", actor_id)] if actor_id else []
+    filters: Filters = [("actor_id", "=", actor_id)] if actor_id else []
     if job_id is not None:
         filters.append(("job_id", "=", job_id.hex()))
     if actor_state_name:
         filters.append(("state", "=", actor_state_name))
-    rows = {row.actor_id: _entry(row) for row in list_actors(filters=filters, limit=10000, detail=True)}
+    listed = list_actors(filters=filters, limit=10000, detail=True)
+    rows: Dict[str, Any] = {str(row.actor_id): _entry(row) for row in listed}
     return rows.get(actor_id, {}) if actor_id else rows
 
 

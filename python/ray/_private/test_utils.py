@@ -189,7 +189,7 @@ def placement_group_assert_no_leak(pgs_created: List[Any]) -> None:
     wait_for_condition(clean)
 
 
-def object_memory_usage() -> bool:
+def object_memory_usage() -> float:
     """Bytes of shared memory that objects take in the cluster."""
     total = ray.cluster_resources().get("object_store_memory", 0)
     return total - ray.available_resources().get("object_store_memory", 0)

@@ -63,7 +63,21 @@ class WebSocket:
         status = head.split(b"\r\n", 1)[0].split(b" ")
         if len(status) < 2 or status[1] != b"101":
             code = status[1].decode("latin-1") if len(status) > 1 else "?"
-            raise RuntimeError(f"status {code}: {self._buffer.decode('utf-8', 'replace')}")
+            raise RuntimeError(f"status {code}: {self._rest(head).decode('utf-8', 'replace').strip()}")
+
+    def _rest(self, head: bytes) -> bytes:
+        """The body of an answer that is no upgrade; at most 64 KiB of it."""
+        length = 65536
+        for line in head.lower().split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name == b"content-length" and value.strip().isdigit():
+                length = min(int(value), length)
+        try:
+            while len(self._buffer) < length:
+                self._receive()
+        except (WebSocketClosed, OSError):
+            pass  # what came is all there is
+        return self._buffer[:length]
 
     def _receive(self) -> None:
         chunk = self._socket.recv(65536)

@@ -89,13 +89,13 @@ class _UnboundMethod:
 
     def bind(self, *args: Any, **kwargs: Any) -> "ClassMethodNode":
         """A node for the call."""
-        return ClassMethodNode(self._name, args, kwargs, self._options, self._actor)
+        return ClassMethodNode(self._actor, self._name, args, kwargs, self._options)
 
 
 class ClassMethodNode(DAGNode):
-    """A call of an actor's method."""
+    """A call of an actor's method; the actor is a handle or a :class:`ClassNode`."""
 
-    def __init__(self, method_name: str, args: Any, kwargs: Any, options: Any = None, actor: Any = None) -> None:
+    def __init__(self, actor: Any, method_name: str, args: Any, kwargs: Any, options: Any = None) -> None:
         super().__init__(args, kwargs, options)
         self._method_name = method_name
         self._actor = actor

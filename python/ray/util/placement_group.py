@@ -276,9 +276,7 @@ def check_request_fits(placement_group: PlacementGroup, bundle_index: int, resou
     """
     bundles = placement_group.bundle_specs
     candidates = bundles if bundle_index == -1 else bundles[bundle_index : bundle_index + 1]
-    if not any(
-        all(bundle.get(name, 0) >= amount for name, amount in resources.items()) for bundle in candidates
-    ):
+    if not any(all(bundle.get(name, 0) >= amount for name, amount in resources.items()) for bundle in candidates):
         raise ValueError(
             f"Cannot schedule a task or actor that needs {resources} in this placement group: "
             f"no bundle of {candidates} is as large."
