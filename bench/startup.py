@@ -120,8 +120,16 @@ def one_round() -> "dict[str, float]":
     env.pop("RAY_ADDRESS", None)
     figures: "dict[str, float]" = {}
     ray = ray_program()
-    command = [ray, "start", "--head", "--port=0", "--num-cpus=2", "--node-ip-address=127.0.0.1",
-               "--include-dashboard=false", "--object-store-memory=268435456"]
+    command = [
+        ray,
+        "start",
+        "--head",
+        "--port=0",
+        "--num-cpus=2",
+        "--node-ip-address=127.0.0.1",
+        "--include-dashboard=false",
+        "--object-store-memory=268435456",
+    ]
     try:
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env, timeout=120)

@@ -32,8 +32,14 @@ def key_value(text: str) -> "tuple[str, str]":
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", nargs="*", help="packages whose versions to print")
-    parser.add_argument("--kwargs", nargs="*", type=key_value, default=[], metavar="NAME=VALUE",
-                        help="iterations (5): how often to count; megabytes (200): size of the shared array")
+    parser.add_argument(
+        "--kwargs",
+        nargs="*",
+        type=key_value,
+        default=[],
+        metavar="NAME=VALUE",
+        help="iterations (5): how often to count; megabytes (200): size of the shared array",
+    )
     parser.add_argument("--only", help=f"parts to run, separated by commas: {','.join(PARTS)}")
     arguments = parser.parse_args()
     arguments.kwargs = dict(arguments.kwargs)

@@ -223,4 +223,3 @@ def fetch_prometheus(prom_addresses: List[str], timeout: Optional[float] = None)
                 samples.append((found.group(1), labels, float(found.group(3))))
                 names.setdefault(address, set()).add(found.group(1))
     return names, {}, samples
-

@@ -55,7 +55,7 @@ def validate_label_selector(selector: Optional[Dict[str, str]]) -> Optional[str]
         for value in values:
             if validate_label_value(value):
                 return (
-                    f"Invalid label selector value `{text}` of {key!r}: write \"v\", \"!v\", \"in(a, b)\" or "
+                    f'Invalid label selector value `{text}` of {key!r}: write "v", "!v", "in(a, b)" or '
                     f'"!in(a, b)"; {validate_label_value(value)}'
                 )
     return None

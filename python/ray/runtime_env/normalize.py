@@ -82,9 +82,7 @@ def upload_local(env: RuntimeEnv, exists: Exists, upload: Upload) -> Dict[str, A
     if "working_dir" in result:
         result["working_dir"] = _upload_one(result["working_dir"], excludes, False, exists, upload)
     if "py_modules" in result:
-        result["py_modules"] = [
-            _upload_one(item, excludes, True, exists, upload) for item in result["py_modules"]
-        ]
+        result["py_modules"] = [_upload_one(item, excludes, True, exists, upload) for item in result["py_modules"]]
     return result
 
 

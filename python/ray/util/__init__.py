@@ -126,9 +126,7 @@ def connect(
 
     if ray.is_initialized():
         raise RuntimeError("ray.util.connect() may not be called twice: this process is connected already.")
-    context = ray.init(
-        f"ray://{conn_str}", namespace=namespace, job_config=job_config, **(ray_init_kwargs or {})
-    )
+    context = ray.init(f"ray://{conn_str}", namespace=namespace, job_config=job_config, **(ray_init_kwargs or {}))
     return {
         "num_clients": 1,
         "python_version": getattr(context, "python_version", None),

@@ -48,9 +48,7 @@ def Deprecated(*args: Any, message: Optional[str] = None, warning: bool = False)
 
         @functools.wraps(thing)
         def warned(*inner: Any, **options: Any) -> Any:
-            warnings.warn(
-                message or f"{thing.__name__} is deprecated.", RayDeprecationWarning, stacklevel=2
-            )
+            warnings.warn(message or f"{thing.__name__} is deprecated.", RayDeprecationWarning, stacklevel=2)
             return thing(*inner, **options)
 
         return _annotate(warned, "deprecated")

@@ -201,9 +201,7 @@ class _QueueActor:
 
     def put_nowait_batch(self, items: List[Any]) -> None:
         if self.maxsize > 0 and len(items) + self.qsize() > self.maxsize:
-            raise Full(
-                f"Cannot add {len(items)} items to queue of size {self.qsize()} and maxsize {self.maxsize}."
-            )
+            raise Full(f"Cannot add {len(items)} items to queue of size {self.qsize()} and maxsize {self.maxsize}.")
         for item in items:
             self.queue.put_nowait(item)
 

@@ -148,9 +148,7 @@ class NodeLabelSchedulingStrategy:
         self.hard = _expressions(hard, "hard")
         self.soft = _expressions(soft, "soft")
         if not self.hard and not self.soft:
-            raise ValueError(
-                "The `hard` and `soft` parameter of NodeLabelSchedulingStrategy cannot both be empty."
-            )
+            raise ValueError("The `hard` and `soft` parameter of NodeLabelSchedulingStrategy cannot both be empty.")
 
     def _selectors(self) -> "tuple[Dict[str, str], Dict[str, str]]":
         """(hard, soft) as label to selector text."""

@@ -3,9 +3,7 @@
 from typing import Any, Callable
 
 
-def register_serializer(
-    cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]
-) -> None:
+def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
     """Uses these functions for instances of cls, in this process and where its objects are read.
 
     Args:

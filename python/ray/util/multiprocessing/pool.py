@@ -414,4 +414,3 @@ class Pool:
             if self._outstanding:
                 ray.wait(self._outstanding, num_returns=len(self._outstanding))
             self.terminate()
-
