@@ -157,7 +157,7 @@ func (d *daemon) places() wire.Places {
 		first := row.tasks[0]
 		rows = append(rows, wire.PlaceRow{Key: "a" + key, Resources: row.class.need, LabelSelector: t.LabelSelector, Fallback: t.Fallback,
 			Strategy: t.Strategy, Count: len(row.tasks), Name: t.Name, JobID: first.spec.ID.JobID(), Python: d.pythonOf(first.spec.ID.JobID()), Inputs: d.inputs(first),
-			Infeasible: !d.pool.Feasible(row.class.pool)})
+			Infeasible: row.class.foreign || !d.pool.Feasible(row.class.pool)})
 	}
 	d.pool.Classes(func(c *pool.Class) {
 		n := c.Queued()
@@ -170,10 +170,10 @@ func (d *daemon) places() wire.Places {
 		}
 		t := c.First()
 		r := t.Data.(*run)
-		if r.task == nil && d.drain == nil {
-			return // forwarded here: it stays
+		if !spillable(t) {
+			return
 		}
-		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
+		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, LabelSelector: r.spec.Tmpl.LabelSelector, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
 			JobID: r.spec.ID.JobID(), Python: d.pythonOf(r.spec.ID.JobID()), Inputs: d.inputs(r), LocalWaitMicros: max(1, d.pool.LocalWait(c))})
 	})
 	return wire.Places{Rows: rows}
@@ -236,6 +236,14 @@ func (d *daemon) grants(g wire.Grants) {
 	d.placesDue = true
 }
 
+// spillable tells whether a queued task may run elsewhere: it is owned here,
+// and nothing binds it to this node.
+func spillable(t *pool.Task) bool {
+	r := t.Data.(*run)
+	c := r.spec.Tmpl.Class.(*class)
+	return r.task != nil && !c.noSpill && len(r.spec.Tmpl.LabelSelector) == 0
+}
+
 // granted takes the tasks that a grant is for out of their queue.
 func (d *daemon) granted(g wire.Grant) (out []*run) {
 	if len(g.Key) < 2 {
@@ -259,7 +267,7 @@ func (d *daemon) granted(g wire.Grant) (out []*run) {
 		if c.Name() != g.Key[1:] {
 			return
 		}
-		for _, t := range d.pool.TakeBack(c, g.Count, func(t *pool.Task) bool { return t.Data.(*run).task != nil }) {
+		for _, t := range d.pool.TakeBack(c, g.Count, spillable) {
 			r := t.Data.(*run)
 			for _, id := range r.held {
 				d.store.Unpin(0, id, 1)
@@ -294,7 +302,7 @@ func (d *daemon) reason(why wire.Reason) {
 	}
 	if why.Infeasible && !row.warned && len(row.tasks) > 0 {
 		row.warned = true
-		text := "The task " + row.tmpl.Name + " needs " + row.class.need.String() + " and no node can run it"
+		text := "The task " + row.tasks[0].spec.Tmpl.Name + " needs " + row.class.need.String() + " and no node can run it"
 		if why.Text != "" {
 			text += ": " + why.Text
 		}

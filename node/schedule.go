@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/json"
 
+	"ray/internal/scheduler"
 	"ray/internal/spec"
 	"ray/node/owner"
 	"ray/node/pool"
@@ -19,6 +20,7 @@ type class struct {
 	row     string         // key of its row, if it must ask
 	lease   leaseInfo
 	noSpill bool
+	foreign bool // this node's labels do not match
 }
 
 type leaseInfo struct {
@@ -47,7 +49,8 @@ func (d *daemon) classify(j *job, t *owner.Template) *class {
 		c.local = st.NodeID == d.self
 		c.noSpill = c.local && !st.Soft
 	case "", spec.StrategyDefault:
-		c.local = len(t.LabelSelector) == 0
+		_, c.local = scheduler.MatchLabels(d.cfg.Labels, t.LabelSelector)
+		c.foreign = !c.local
 	}
 	if t.Kind != spec.KindActorCall {
 		c.pool = d.pool.Class(d.workerKey(j, t), c.need, t.Kind == spec.KindActorCreate)

@@ -211,7 +211,7 @@ func (d *daemon) warnUnserved() {
 			continue
 		}
 		row.warned = true
-		d.warn(row.tasks[0].spec.ID.JobID(), "The task "+row.tmpl.Name+" waits for "+row.class.need.String()+": "+row.reason)
+		d.warn(row.tasks[0].spec.ID.JobID(), "The task "+row.tasks[0].spec.Tmpl.Name+" waits for "+row.class.need.String()+": "+row.reason)
 	}
 }
 
