@@ -352,9 +352,13 @@ type scaler interface {
 	close()
 }
 
+// wakeAutoscaler must not be called under h.mu.
 func (h *Head) wakeAutoscaler() {
-	if h.scaler != nil {
-		h.scaler.wake()
+	h.mu.Lock()
+	s := h.scaler
+	h.mu.Unlock()
+	if s != nil {
+		s.wake()
 	}
 }
 

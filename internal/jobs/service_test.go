@@ -181,7 +181,8 @@ func TestJobLife(t *testing.T) {
 		t.Errorf("id %s", id)
 	}
 	status(t, f, id, spec.JobRunning)
-	run := f.runs[0]
+	var run wire.DriverRun
+	f.do(func() { run = f.runs[0] })
 	if run.Env["RAY_ADDRESS"] != "127.0.0.1:6379" || !strings.Contains(run.Env["RAY_JOB_CONFIG_JSON_ENV_VAR"], `"job_submission_id":"`+id) {
 		t.Errorf("environment %v", run.Env)
 	}
@@ -303,7 +304,8 @@ func TestStop(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	f, _, url := setup(t)
 	submit(t, url, `{"entrypoint": "x", "submission_id": "taken"}`)
-	id, _ := f.tables.StartJob(spec.Job{}, 1)
+	var id spec.JobID
+	f.do(func() { id, _ = f.tables.StartJob(spec.Job{}, 1) })
 	for _, c := range []struct {
 		method, path, body string
 		code               int
