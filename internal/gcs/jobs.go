@@ -110,7 +110,7 @@ func (t *Tables) FinishJob(id spec.JobID, reason string, failed bool, now int64)
 // Submit adds a submission; the id must be new.
 func (t *Tables) Submit(j spec.Job) (c Change, err error) {
 	if t.jobs[j.SubmissionID] != nil {
-		return c, fmt.Errorf("Job with submission_id %s already exists. Please use a different submission_id.", j.SubmissionID) //nolint:staticcheck // shown to users as it is
+		return c, fmt.Errorf("a job with submission_id %s already exists: please use a different submission_id", j.SubmissionID)
 	}
 	j.Type, j.Status, j.Message = JobSubmission, spec.JobPending, JobPendingMessage
 	t.putJob(&c, &j)

@@ -200,7 +200,7 @@ func TestJobEnd(t *testing.T) {
 		t.Errorf("the job's group is %s", g.Info.State)
 	}
 	// The detached actor lives on, and starts again from its stored spec.
-	c = s.keep(s.ActorEnded(wire.ActorEnded{ActorID: detached, Incarnation: 1}, node, 6))
+	s.keep(s.ActorEnded(wire.ActorEnded{ActorID: detached, Incarnation: 1}, node, 6))
 	s = s.reload(t)
 	c = s.keep(s.PlaceActor(detached, node))
 	start := effects[StartActor](c)

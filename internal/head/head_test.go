@@ -86,6 +86,12 @@ func join(t *testing.T, h *Head, name string, total spec.Resources) *fakeNode {
 	return n
 }
 
+func (n *fakeNode) refuse(method string, deny bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deny[method] = deny
+}
+
 func (n *fakeNode) register(req wire.RegisterRequest) wire.RegisterReply {
 	n.t.Helper()
 	var reply wire.RegisterReply
@@ -221,13 +227,11 @@ func TestActorLife(t *testing.T) {
 func TestPlacementGroupOverTwoNodes(t *testing.T) {
 	h := startHead(t, gcs.NewMemory(), Config{})
 	a, b := join(t, h, "one", cpus(1)), join(t, h, "two", cpus(1))
-	b.deny[wire.MethodBundlePrepare] = true
+	b.refuse(wire.MethodBundlePrepare, true)
 	pg := spec.PlacementGroup{ID: spec.PlacementGroupID{1}, Strategy: spec.StrictSpread, Bundles: []spec.Resources{cpus(1), cpus(1)}}
 	a.call("pg.create", pg, nil)
 	await[wire.Bundle](a, wire.MethodBundleReturn, 0) // what a had reserved goes back
-	b.mu.Lock()
-	b.deny[wire.MethodBundlePrepare] = false
-	b.mu.Unlock()
+	b.refuse(wire.MethodBundlePrepare, false)
 	var ready struct{ Ready bool }
 	a.call("pg.wait", map[string]any{"id": pg.ID, "timeout_s": 10}, &ready)
 	if !ready.Ready {

@@ -159,7 +159,7 @@ func TestRefusedPort(t *testing.T) {
 func TestDrain(t *testing.T) {
 	h := startHead(t, gcs.NewMemory(), Config{})
 	a, b := join(t, h, "one", cpus(1)), join(t, h, "two", cpus(1))
-	b.deny[wire.MethodDrain] = true
+	b.refuse(wire.MethodDrain, true)
 	drain := map[string]any{"node_id": b.id, "reason": "DRAIN_NODE_REASON_PREEMPTION", "message": "spot"}
 	if err := a.try("node.drain", drain, nil); err == nil {
 		t.Error("a refusal was not passed on")

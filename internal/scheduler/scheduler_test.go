@@ -76,10 +76,6 @@ func list(d *datadriven.TestData, key string) string {
 	return ""
 }
 
-func has(d *datadriven.TestData, key string) bool {
-	return slices.ContainsFunc(d.CmdArgs, func(a datadriven.CmdArg) bool { return a.Key == key })
-}
-
 // rowJSON is a row in the script: the wire's names.
 type rowJSON struct {
 	Resources map[string]float64  `json:"resources"`
