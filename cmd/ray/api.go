@@ -27,6 +27,7 @@ type api struct {
 	token   string // "" if authentication is off
 	headers map[string]string
 	client  *http.Client
+	close   func() // ends what was opened to reach the cluster
 }
 
 // apiFlags are the options that every verb that speaks HTTP has.
@@ -48,38 +49,50 @@ func (f *apiFlags) bind(flags *pflag.FlagSet) {
 	_ = flags.MarkHidden("verbose")
 }
 
-// open finds the cluster's HTTP address and this user's token for it.
-func (f *apiFlags) open() (*api, error) {
-	a := &api{headers: f.headers, client: &http.Client{}}
+// open finds the cluster's HTTP address and this user's token for it. The
+// caller calls close of the result.
+func (f *apiFlags) open(ctx context.Context) (*api, error) {
+	a := &api{headers: f.headers, client: &http.Client{}, close: func() {}}
 	if text := os.Getenv("RAY_JOB_HEADERS"); a.headers == nil && text != "" {
 		if err := json.Unmarshal([]byte(text), &a.headers); err != nil {
 			return nil, usagef("RAY_JOB_HEADERS is not a JSON object of strings: %s", err)
 		}
 	}
-	tokenPath := ""
-	var err error
-	if a.base, tokenPath, err = apiAddress(f.address); err != nil {
-		return nil, err
-	}
-	a.token, err = tokenFor(tokenPath)
-	return a, err
+	return a, a.find(ctx, f.address)
 }
 
-// apiAddress finds the HTTP address: the one given, RAY_API_SERVER_ADDRESS,
-// RAY_ADDRESS, a cluster on this machine, else the usual port here. The token
-// file of a local cluster comes with it.
-func apiAddress(given string) (base, tokenPath string, err error) {
+// find chooses the cluster: the one given, RAY_API_SERVER_ADDRESS,
+// RAY_ADDRESS, the current cluster, one on this machine, else the usual port
+// here.
+func (a *api) find(ctx context.Context, given string) (err error) {
 	for _, text := range []string{given, os.Getenv("RAY_API_SERVER_ADDRESS"), os.Getenv("RAY_ADDRESS")} {
 		if text == "" || text == "auto" || text == "local" {
 			continue
 		}
-		return resolveAPI(text)
+		return a.take(resolveAPI(text))
 	}
-	a, ok := localHead()
-	if !ok {
-		return "http://127.0.0.1:8265", "", nil
+	if clusterTarget != nil && given == "" {
+		target, done, ok, err := clusterTarget(ctx, "")
+		if ok || err != nil {
+			a.base, a.token, a.close = target.url, target.token, orNothing(done)
+			return err
+		}
 	}
-	return dashboardOf(a)
+	if local, ok := localHead(); ok {
+		return a.take(dashboardOf(local))
+	}
+	return a.take("http://127.0.0.1:8265", "", nil)
+}
+
+// take keeps an address and finds the token for it: the user's, or that of
+// the token file of a cluster on this machine.
+func (a *api) take(base, tokenPath string, err error) error {
+	if err != nil {
+		return err
+	}
+	a.base = base
+	a.token, err = tokenFor(tokenPath)
+	return err
 }
 
 func resolveAPI(text string) (base, tokenPath string, err error) {

@@ -41,8 +41,8 @@ func (j jobDetails) ended() bool {
 // jobAPI adds the job calls to the cluster's HTTP interface.
 type jobAPI struct{ *api }
 
-func openJobs(f *apiFlags, out io.Writer) (jobAPI, error) {
-	a, err := f.open()
+func openJobs(ctx context.Context, f *apiFlags, out io.Writer) (jobAPI, error) {
+	a, err := f.open(ctx)
 	if err != nil {
 		return jobAPI{}, err
 	}
@@ -138,10 +138,11 @@ func jobStatusCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status JOB_ID", Short: "Show the status of a job.", Args: exactArgs("job-id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(&f, cmd.ErrOrStderr())
+			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
+			defer j.close()
 			ctx, cancel := f.within(cmd.Context())
 			defer cancel()
 			d, err := j.details(ctx, args[0])
@@ -175,10 +176,11 @@ func jobLogsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logs JOB_ID", Short: "Print the output of a job.", Args: exactArgs("job-id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(&f, cmd.ErrOrStderr())
+			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
+			defer j.close()
 			if !follow {
 				ctx, cancel := f.within(cmd.Context())
 				defer cancel()
@@ -207,10 +209,11 @@ func jobListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List all jobs of the cluster.", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			j, err := openJobs(&f, cmd.ErrOrStderr())
+			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
+			defer j.close()
 			ctx, cancel := f.within(cmd.Context())
 			defer cancel()
 			var reply listReply
@@ -233,10 +236,11 @@ func jobStopCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop JOB_ID", Short: "Stop a job.", Args: exactArgs("job-id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(&f, cmd.ErrOrStderr())
+			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
+			defer j.close()
 			return stopJob(cmd.Context(), j, &f, args[0], noWait, cmd.OutOrStdout())
 		},
 	}
@@ -279,10 +283,11 @@ func jobDeleteCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete JOB_ID", Short: "Forget a job that has ended.", Args: exactArgs("job-id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(&f, cmd.ErrOrStderr())
+			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
+			defer j.close()
 			ctx, cancel := f.within(cmd.Context())
 			defer cancel()
 			var reply struct {

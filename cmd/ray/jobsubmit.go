@@ -67,10 +67,11 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	j, err := openJobs(&o.api, cmd.ErrOrStderr())
+	j, err := openJobs(cmd.Context(), &o.api, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
+	defer j.close()
 	ctx := cmd.Context()
 	if err := uploadWorkingDir(ctx, j.api, env); err != nil {
 		return err

@@ -99,10 +99,11 @@ func (o *listOptions) run(cmd *cobra.Command, kind string) error {
 	if err != nil {
 		return err
 	}
-	api, err := o.api.open()
+	api, err := o.api.open(cmd.Context())
 	if err != nil {
 		return err
 	}
+	defer api.close()
 	ctx, cancel := o.api.within(cmd.Context())
 	defer cancel()
 	data, err := api.state(ctx, strings.ReplaceAll(name, "-", "_"), query)

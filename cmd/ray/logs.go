@@ -118,10 +118,11 @@ func (o *logOptions) files(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		glob = args[0]
 	}
-	api, err := o.api.open()
+	api, err := o.api.open(cmd.Context())
 	if err != nil {
 		return err
 	}
+	defer api.close()
 	ctx, cancel := o.api.within(cmd.Context())
 	defer cancel()
 	q := o.node()
@@ -181,10 +182,11 @@ func (o *logOptions) node() url.Values {
 }
 
 func (o *logOptions) print(cmd *cobra.Command, q url.Values) error {
-	api, err := o.api.open()
+	api, err := o.api.open(cmd.Context())
 	if err != nil {
 		return err
 	}
+	defer api.close()
 	for k, v := range o.node() {
 		q[k] = v
 	}

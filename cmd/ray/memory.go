@@ -76,10 +76,11 @@ func (o *memoryOptions) run(cmd *cobra.Command) error {
 	if units[o.units] == 0 {
 		return usagef("Invalid value for '--units': '%s' is not one of 'B', 'KB', 'MB', 'GB'.", o.units)
 	}
-	api, err := o.api.open()
+	api, err := o.api.open(cmd.Context())
 	if err != nil {
 		return err
 	}
+	defer api.close()
 	ctx, cancel := o.api.within(cmd.Context())
 	defer cancel()
 	data, err := api.state(ctx, "objects", url.Values{"limit": {"10000"}, "detail": {"1"}, "timeout": {strconv.Itoa(o.api.timeout)}})

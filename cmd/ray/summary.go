@@ -22,10 +22,11 @@ func summaryOf(kind, title string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: kind, Short: "Sum up " + kind + ".", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := flags.open()
+			api, err := flags.open(cmd.Context())
 			if err != nil {
 				return err
 			}
+			defer api.close()
 			ctx, cancel := flags.within(cmd.Context())
 			defer cancel()
 			data, err := api.state(ctx, kind+"/summarize", url.Values{"timeout": {strconv.Itoa(flags.timeout)}})

@@ -18,10 +18,11 @@ func timelineCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "timeline", Short: "Write a trace of the cluster's tasks, for chrome://tracing or Perfetto.", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := f.open()
+			api, err := f.open(cmd.Context())
 			if err != nil {
 				return err
 			}
+			defer api.close()
 			ctx, cancel := f.within(cmd.Context())
 			defer cancel()
 			r, err := api.request(ctx, http.MethodGet, "/api/v0/tasks/timeline", url.Values{"download": {"1"}}, nil)
