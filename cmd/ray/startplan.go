@@ -93,10 +93,19 @@ func (p *startPlan) places(o *startOptions) error {
 		if port, err = freePort(c.NodeIP); err != nil {
 			return err
 		}
-	} else if err := checkPort(c.NodeIP, port); err != nil {
+	} else if err := checkPort(c.NodeIP, port, "--port"); err != nil {
 		return err
 	}
 	c.HeadAddress = net.JoinHostPort(c.NodeIP, strconv.Itoa(port))
+	if o.dashboardPort != nil && *o.dashboardPort > 0 && (o.includeDashboard == nil || *o.includeDashboard) {
+		host := o.dashboardHost
+		if host == "localhost" {
+			host = "127.0.0.1"
+		}
+		if err := checkPort(host, *o.dashboardPort, "--dashboard-port"); err != nil {
+			return err
+		}
+	}
 	return p.clientServer(o)
 }
 
@@ -106,13 +115,13 @@ func (p *startPlan) clientServer(o *startOptions) error {
 	c := &p.node
 	switch {
 	case o.clientPort != nil && *o.clientPort > 0:
-		if err := checkPort(c.NodeIP, *o.clientPort); err != nil {
+		if err := checkPort(c.NodeIP, *o.clientPort, "--ray-client-server-port"); err != nil {
 			return err
 		}
 		c.ClientServerPort, c.ClientServerHost = *o.clientPort, c.NodeIP
 	case o.clientPort != nil || !o.head || o.local:
 		// none wanted
-	case checkPort("127.0.0.1", usual) == nil:
+	case checkPort("127.0.0.1", usual, "") == nil:
 		c.ClientServerPort = usual
 	default:
 		p.notes = append(p.notes, fmt.Sprintf("Port %d is in use: ray:// drivers connect to this node's own port instead.", usual))
@@ -264,8 +273,8 @@ func freePort(host string) (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// checkPort says who holds a port that is taken.
-func checkPort(host string, port int) error {
+// checkPort says who holds a port that is taken, and the option that chooses another.
+func checkPort(host string, port int, flag string) error {
 	address := net.JoinHostPort(host, strconv.Itoa(port))
 	l, err := net.Listen("tcp", address)
 	if err == nil {
@@ -274,7 +283,7 @@ func checkPort(host string, port int) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("cannot listen on %s: %w", address, err)
 	}
-	return fmt.Errorf("port %d is in use%s. Choose another one with --port (0 takes any free one), or end what holds it", port, holder(address, port))
+	return fmt.Errorf("port %d is in use%s. Choose another one with %s (0 takes any free one), or end what holds it", port, holder(address, port), flag)
 }
 
 // holder describes what listens on a port, as far as it can be found out.
