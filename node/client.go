@@ -155,7 +155,8 @@ func (d *daemon) freeSlot(c *client) {
 	}
 }
 
-// writeHello answers HELLO; the arena's descriptor goes with it.
+// writeHello answers HELLO; the descriptors of the arena and of what follows
+// it on disk go with it.
 func (d *daemon) writeHello(conn net.Conn, ok *wire.HelloOK, arena bool) error {
 	b := wire.AppendJSON(nil, wire.THelloOK, ok)
 	uc, unix := conn.(*net.UnixConn)
@@ -163,7 +164,11 @@ func (d *daemon) writeHello(conn net.Conn, ok *wire.HelloOK, arena bool) error {
 		_, err := conn.Write(b)
 		return err
 	}
-	rights := syscall.UnixRights(int(d.store.File().Fd()))
+	files := []int{int(d.store.File().Fd())}
+	if o := d.store.Overflow(); o != nil {
+		files = append(files, int(o.Fd()))
+	}
+	rights := syscall.UnixRights(files...)
 	n, _, err := uc.WriteMsgUnix(b, rights, nil)
 	if err == nil && n < len(b) {
 		_, err = conn.Write(b[n:])

@@ -42,7 +42,7 @@ type Config struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	// ObjectStoreBytes is the arena's size; 0 means 30 % of memory.
 	ObjectStoreBytes int64  `json:"object_store_bytes,omitempty"`
-	SpillDir         string `json:"spill_dir,omitempty"` // empty: under SessionDir
+	SpillDir         string `json:"spill_dir,omitempty"` // objects go to a directory below it; empty: SessionDir
 	Instance         string `json:"instance,omitempty"`  // cloud instance id
 	NodeType         string `json:"node_type,omitempty"` // node type of the cluster YAML
 	AutoscalingFile  string `json:"autoscaling_file,omitempty"`

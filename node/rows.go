@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"time"
 
 	"ray/internal/spec"
@@ -80,9 +81,19 @@ func taskType(id spec.TaskID, kind string) string {
 	return "NORMAL_TASK"
 }
 
+// shortName is the function's or method's name without its module.
+func shortName(t *owner.Template) string {
+	parts := strings.Split(t.Function, ".")
+	keep := 1
+	if t.Kind != spec.KindTask {
+		keep = 2
+	}
+	return strings.Join(parts[max(0, len(parts)-keep):], ".")
+}
+
 func (d *daemon) taskRow(id, parent spec.TaskID, t *owner.Template, attempt int, state string) map[string]any {
 	row := map[string]any{
-		"task_id": id, "attempt_number": attempt, "name": t.Name, "func_or_class_name": t.Function, "state": state,
+		"task_id": id, "attempt_number": attempt, "name": t.Name, "func_or_class_name": shortName(t), "state": state,
 		"job_id": id.JobID(), "type": taskType(id, t.Kind), "parent_task_id": parent, "node_id": nil, "worker_id": nil, "worker_pid": nil,
 		"actor_id": nil, "error_type": nil, "error_message": nil, "required_resources": t.Resources.Floats(), "language": "PYTHON",
 		"label_selector": t.LabelSelector,
@@ -202,9 +213,16 @@ func (d *daemon) objectRows(add func(map[string]any)) {
 		if t := o.Creator(); t != nil && t.State != owner.TaskDone {
 			status = "PENDING_NODE_ASSIGNMENT"
 		}
+		typ, pid := "DRIVER", d.pid
+		if c := d.clients[o.Holder()]; c != nil {
+			pid = c.hello.PID
+			if c.worker != nil {
+				typ = "WORKER"
+			}
+		}
 		add(map[string]any{
 			"object_id": o.ID, "object_size": o.Size, "task_status": status, "attempt_number": 0, "reference_type": kind, "call_site": "disabled",
-			"type": "DRIVER", "pid": d.pid, "ip": d.cfg.NodeIP, "node_id": d.self,
+			"type": typ, "pid": pid, "ip": d.cfg.NodeIP, "node_id": d.self,
 			"local": local, "pins": pins, "borrowers": borrowers, "in_store": o.Where == owner.Arena,
 		})
 		return true

@@ -82,9 +82,6 @@ func (c *Config) complete() error {
 	if c.Head {
 		c.Resources[spec.HeadResource] = spec.FixedScale
 	}
-	if c.SpillDir == "" {
-		c.SpillDir = filepath.Join(c.SessionDir, "spill-"+spec.NewNodeID().String()[:8])
-	}
 	return os.MkdirAll(filepath.Join(c.SessionDir, "logs"), 0o700)
 }
 
@@ -97,8 +94,11 @@ func (d *daemon) serve() (err error) {
 		d.cfg.Labels = map[string]string{}
 	}
 	d.cfg.Labels["ray.io/node-id"] = d.self.String()
-	d.store, err = objectstore.New(objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), SpillDir: d.cfg.SpillDir, OnEvict: d.onEvict, Log: d.log})
+	stored, err := d.storeConfig()
 	if err != nil {
+		return err
+	}
+	if d.store, err = objectstore.New(stored); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}
 	for i := d.store.Slots() - 1; i > 0; i-- {

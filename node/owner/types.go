@@ -87,6 +87,17 @@ func (o *Object) Pinned() (local, pins, borrowers int) {
 	return n, int(o.pins), len(o.borrow)
 }
 
+// Holder is a client that has been given the object, or 0.
+func (o *Object) Holder() Client {
+	if o.first != 0 {
+		return o.first
+	}
+	for c := range o.more {
+		return c
+	}
+	return 0
+}
+
 // Creator is the unfinished or kept task that makes the object, or nil.
 func (o *Object) Creator() *Task { return o.task }
 
