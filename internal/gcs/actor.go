@@ -62,12 +62,22 @@ func (t *Tables) edit(id spec.ActorID) *Actor {
 }
 
 func (t *Tables) putActor(c *Change, a *Actor) {
-	t.actors[a.Info.ID] = a
+	t.setActor(a)
 	row := *a
 	row.Create.Stored = nil
 	c.putJSON(tableActors, a.Info.ID.String(), row)
 	c.Sync = c.Sync || a.Info.Options.Detached || a.Info.Options.Name != "" && a.Info.State != spec.ActorAlive
 	c.effect(ActorChanged{t.watchers(a), a.Info})
+}
+
+// setActor puts a row in place and keeps the index of those that want a place.
+func (t *Tables) setActor(a *Actor) {
+	t.actors[a.Info.ID] = a
+	if a.waiting() {
+		t.wanting[a.Info.ID] = true
+	} else {
+		delete(t.wanting, a.Info.ID)
+	}
 }
 
 // watchers are the nodes that asked, and the owner.
@@ -149,10 +159,8 @@ func (t *Tables) storeSpec(c *Change, a *Actor) {
 // WaitingActors are those that want a place, oldest first.
 func (t *Tables) WaitingActors() []Actor {
 	var out []Actor
-	for _, a := range t.actors {
-		if a.waiting() {
-			out = append(out, *a)
-		}
+	for id := range t.wanting {
+		out = append(out, *t.actors[id])
 	}
 	slices.SortFunc(out, func(a, b Actor) int {
 		if a.CreatedMS != b.CreatedMS {
@@ -160,6 +168,24 @@ func (t *Tables) WaitingActors() []Actor {
 		}
 		return slices.Compare(a.Info.ID[:], b.Info.ID[:])
 	})
+	return out
+}
+
+// ActorsWait tells whether any actor wants a place.
+func (t *Tables) ActorsWait() bool { return len(t.wanting) > 0 }
+
+// StartingActors sums, for each node, what the actors need that are placed
+// there and whose constructor has not returned.
+func (t *Tables) StartingActors() map[spec.NodeID]spec.Resources {
+	out := map[spec.NodeID]spec.Resources{}
+	for _, a := range t.actors {
+		if a.placed() && a.Info.State != spec.ActorAlive {
+			if out[a.Info.NodeID] == nil {
+				out[a.Info.NodeID] = spec.Resources{}
+			}
+			out[a.Info.NodeID].Add(a.Create.Placement)
+		}
+	}
 	return out
 }
 

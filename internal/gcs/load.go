@@ -68,7 +68,7 @@ func (t *Tables) fill(jobs []*spec.Job, actors []*Actor, groups []*Group, nodes 
 	}
 	slices.SortFunc(actors, func(a, b *Actor) int { return cmp.Compare(a.EndMS, b.EndMS) })
 	for _, a := range actors {
-		t.actors[a.Info.ID] = a
+		t.setActor(a)
 		if a.Info.State == spec.ActorDead {
 			t.endedActors.add(a.Info.ID, keptActors)
 		} else if a.Info.Options.Name != "" {

@@ -35,6 +35,7 @@ type Tables struct {
 	kv       map[string]map[string][]byte // namespace → key → value
 	jobs     map[string]*spec.Job         // by submission id, or job id of a driver
 	actors   map[spec.ActorID]*Actor
+	wanting  map[spec.ActorID]bool // those of actors that wait for a place
 	names    map[nameKey]spec.ActorID
 	groups   map[spec.PlacementGroupID]*Group
 	nodes    map[spec.NodeID]*spec.Node
@@ -98,6 +99,7 @@ func New() *Tables {
 		kv:       map[string]map[string][]byte{},
 		jobs:     map[string]*spec.Job{},
 		actors:   map[spec.ActorID]*Actor{},
+		wanting:  map[spec.ActorID]bool{},
 		names:    map[nameKey]spec.ActorID{},
 		groups:   map[spec.PlacementGroupID]*Group{},
 		nodes:    map[spec.NodeID]*spec.Node{},

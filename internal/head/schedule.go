@@ -70,7 +70,7 @@ func (h *Head) somethingWaits() bool {
 			return true
 		}
 	}
-	return len(h.tables.WaitingActors()) > 0 || slices.ContainsFunc(h.tables.Groups(), func(g gcs.Group) bool { return g.Waiting() })
+	return h.tables.ActorsWait() || slices.ContainsFunc(h.tables.Groups(), func(g gcs.Group) bool { return g.Waiting() })
 }
 
 func (h *Head) scheduleLoop() {
@@ -168,15 +168,25 @@ func backlog(b *wire.Heartbeat) time.Duration {
 
 // placeActors starts waiting actors. Needs h.mu.
 func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
+	var busy *scheduler.Cluster // made when needed
 	for _, a := range h.tables.WaitingActors() {
 		id := a.Info.ID
 		if h.heldBack(id, now) || h.waitsForReturn(a.Info.Owner) {
 			continue
 		}
-		answer := c.Place(scheduler.Row{
+		row := scheduler.Row{
 			Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector, Fallback: a.Create.Fallback,
 			Strategy: a.Create.Strategy, Count: 1, Actor: true, Python: a.Create.Python, Inputs: inputs(a.Create.Inputs),
-		}, h.random)
+		}
+		answer := c.Place(row, h.random)
+		if len(answer.Grants) == 0 && answer.Error == nil && !answer.Infeasible && h.mayQueue(a, now) {
+			if busy == nil {
+				busy = h.withTurnover(c)
+			}
+			if behind := busy.Place(row, h.random); len(behind.Grants) > 0 {
+				answer = behind
+			}
+		}
 		switch {
 		case answer.Error != nil:
 			change.Merge(h.tables.FailActor(id, answer.Error, h.now()))
@@ -190,6 +200,44 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 		}
 	}
 	return change
+}
+
+// How long an actor waits for a node with room before it may queue on one
+// whose tasks will make some: tasks that follow each other without a gap must
+// not starve it. A cluster that can grow is given more time to.
+const (
+	queueAfter         = 50 * time.Millisecond
+	queueAfterGrowable = 10 * time.Second
+)
+
+// mayQueue needs h.mu.
+func (h *Head) mayQueue(a gcs.Actor, now time.Time) bool {
+	wait := queueAfter
+	if h.scaler != nil {
+		if _, served := h.scaler.explain(spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector}); served {
+			wait = queueAfterGrowable
+		}
+	}
+	return a.Info.State == spec.ActorRestarting || now.Sub(time.UnixMilli(a.CreatedMS)) >= wait
+}
+
+// withTurnover is the snapshot with what running tasks hold counted as free,
+// less what actors that are being started will take. Needs h.mu.
+func (h *Head) withTurnover(c *scheduler.Cluster) *scheduler.Cluster {
+	out := *c
+	out.Nodes = slices.Clone(c.Nodes)
+	starting := h.tables.StartingActors()
+	for i := range out.Nodes {
+		n := &out.Nodes[i]
+		n.Available = n.Available.Clone()
+		for _, q := range h.soft[n.ID].beat.Queue {
+			for k, v := range q.Resources {
+				n.Available[k] += v * spec.Fixed(q.Running)
+			}
+		}
+		n.Available.Sub(starting[n.ID])
+	}
+	return &out
 }
 
 // waitsForReturn tells that after a restart the owner of an actor, who knows
