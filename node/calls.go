@@ -36,6 +36,8 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 		d.actorWord(c, method, m)
 	case "stack":
 		d.stackText(c, m)
+	case "metrics.record":
+		err = d.recordMetrics(m.JSON)
 	case "driver.finish":
 	default:
 		d.passOn(c, m, out)

@@ -12,6 +12,7 @@ import (
 	"ray/internal/objectstore"
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/node/metrics"
 	"ray/node/owner"
 	"ray/node/pool"
 	"ray/node/proc"
@@ -39,10 +40,13 @@ type daemon struct {
 	clientPort *wire.Listener
 	sessions   *wire.Sessions
 	address    string
-	hostname   string
-	pid        int
-	pythons    []string
-	wake       chan struct{}
+	// metricsAddress is the host:port of /metrics, recorded what programs measured.
+	metricsAddress string
+	recorded       metrics.Registry
+	hostname       string
+	pid            int
+	pythons        []string
+	wake           chan struct{}
 
 	connMu      sync.Mutex
 	conns       map[net.Conn]struct{}

@@ -130,6 +130,9 @@ func (d *daemon) listen() error {
 		return err
 	}
 	d.address = net.JoinHostPort(d.cfg.NodeIP, port)
+	if err := d.serveMetrics(); err != nil {
+		return err
+	}
 	if d.cfg.ClientServerPort != 0 {
 		host := d.cfg.ClientServerHost
 		if host == "" {
@@ -173,11 +176,12 @@ func (d *daemon) work() error {
 	}
 	d.goes(func() { d.acceptLocal(d.unix) })
 	d.goes(d.tick)
+	d.goes(d.watchMemory)
 	d.watchOwner()
 	if d.cfg.Announce != nil {
 		a := Announcement{ClusterID: d.cluster.ClusterID, ClusterName: d.cluster.ClusterName, NodeID: d.self, NodeIP: d.cfg.NodeIP, Head: d.cfg.Head,
 			Address: d.cfg.HeadAddress, NodeAddress: d.address, Socket: d.cfg.Socket, SessionDir: d.cfg.SessionDir, SessionName: d.cfg.SessionName,
-			TmpDir: d.cfg.TmpDir, Dashboard: d.cluster.Dashboard, TokenPath: d.cfg.TokenPath, JobOwner: d.cfg.OwnerPID}
+			TmpDir: d.cfg.TmpDir, Dashboard: d.cluster.Dashboard, MetricsAddress: d.metricsAddress, TokenPath: d.cfg.TokenPath, JobOwner: d.cfg.OwnerPID}
 		if err := d.cfg.Announce(a); err != nil {
 			return err
 		}

@@ -224,7 +224,7 @@ func (d *daemon) warn(id spec.JobID, text string) {
 func (d *daemon) info() spec.NodeInfo {
 	return spec.NodeInfo{ID: d.self, Name: d.cfg.NodeName, IP: d.cfg.NodeIP, Hostname: d.hostname, Address: d.address, Instance: d.cfg.Instance,
 		NodeType: d.cfg.NodeType, Head: d.cfg.Head, PID: d.pid, Total: d.pool.Total(), Labels: d.cfg.Labels, Pythons: d.pythons,
-		SessionDir: d.cfg.SessionDir, StartMS: d.start.UnixMilli(), Version: version}
+		SessionDir: d.cfg.SessionDir, MetricsAddress: d.metricsAddress, StartMS: d.start.UnixMilli(), Version: version}
 }
 
 // ownedActors adds the actors whose creation is owned here.
