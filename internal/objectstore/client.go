@@ -36,6 +36,7 @@ func (s *Store) Unpin(client uint32, id spec.ObjectID, n int) {
 			}
 		}
 	}
+	s.stuck = false
 	pending := len(s.waiting) > 0
 	s.mu.Unlock()
 	if pending {
@@ -52,6 +53,7 @@ func (s *Store) Delete(ids ...spec.ObjectID) {
 			s.removeFile(s.table.remove(e))
 		}
 	}
+	s.stuck = false
 	pending := len(s.waiting) > 0
 	s.mu.Unlock()
 	if pending {
@@ -63,6 +65,7 @@ func (s *Store) Delete(ids ...spec.ObjectID) {
 func (s *Store) ReleaseClient(client uint32) {
 	s.mu.Lock()
 	s.table.releaseClient(client)
+	s.stuck = false
 	kept := s.waiting[:0]
 	var dropped []*request
 	for _, r := range s.waiting {

@@ -10,10 +10,19 @@ import (
 // Stats are totals since the start, and what is held now, in bytes and objects.
 type Stats struct {
 	Capacity, Used, Spilled         uint64
+	Overflow                        uint64 // bytes of objects in memory that is backed by a file
 	Objects                         int
 	SpilledTotal, RestoredTotal     uint64
 	SpilledObjects, RestoredObjects int
 	Evicted                         int
+}
+
+// InMemory tells whether the object is sealed here and View needs no disk.
+func (s *Store) InMemory(id spec.ObjectID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.table.objects[id]
+	return e != nil && e.sealed && e.inArena
 }
 
 // Has tells whether the object is sealed here, in memory or spilled.
@@ -66,7 +75,7 @@ func (s *Store) View(id spec.ObjectID) (data []byte, release func(), err error) 
 	}
 	if e.inArena {
 		s.table.pin(Daemon, e)
-		data = s.arena.bytes(e.off, e.size)
+		data = s.data(e)
 		s.mu.Unlock()
 		return data, func() { s.Unpin(Daemon, id, 1) }, nil
 	}
@@ -91,27 +100,17 @@ func (s *Store) Range(id spec.ObjectID, off, n uint64) (data []byte, size uint64
 	n = min(n, size-off)
 	if e.inArena {
 		s.table.pin(Daemon, e)
-		data = s.arena.bytes(e.off, size)[off : off+n]
+		data = s.data(e)[off : off+n]
 		s.mu.Unlock()
 		return data, size, func() { s.Unpin(Daemon, id, 1) }, nil
 	}
 	file := e.file
 	s.mu.Unlock()
-	f, _, err := openSpill(file, id, size)
+	data, err = readSpillRange(file, id, size, off, n)
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	defer f.Close()
-	data = make([]byte, n)
-	if _, err := f.ReadAt(data, int64(spillHeader+off)); err != nil {
-		return nil, 0, nil, fmt.Errorf("read %s: %w: %w", id, ErrDamaged, err)
-	}
 	return data, size, func() {}, nil
-}
-
-// Bytes is the memory at a file offset that Create gave, for the daemon's own writing.
-func (s *Store) Bytes(offset, size uint64) []byte {
-	return s.arena.bytes(offset-headerSize, size)
 }
 
 // Holding describes one object for people and for FullError.
@@ -147,5 +146,8 @@ func (s *Store) Stats() Stats {
 	st := s.stats
 	st.Capacity, st.Used = s.table.alloc.size, s.table.alloc.used
 	st.Spilled, st.Objects = s.table.spilled, len(s.table.objects)
+	if s.over != nil {
+		st.Overflow = s.over.alloc.used
+	}
 	return st
 }

@@ -3,14 +3,13 @@ package objectstore
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // startRestore asks the store's goroutine to bring e back. Those who wait for
 // objects hold memory that those who create need, so they go first. Lock held.
 func (s *Store) startRestore(e *entry) {
 	e.busy = true
-	r := &request{id: e.id, size: e.size, deadline: time.Now().Add(s.cfg.FullGrace), restore: e}
+	r := &request{id: e.id, size: e.size, restore: e}
 	i := slices.IndexFunc(s.waiting, func(o *request) bool { return o.restore == nil })
 	if i < 0 {
 		i = len(s.waiting)
@@ -23,14 +22,14 @@ func (s *Store) restore(e *entry) {
 	s.mu.Lock()
 	path := e.file
 	s.mu.Unlock()
-	err := readSpill(path, e.id, s.arena.bytes(e.off, e.size))
+	err := readSpill(path, e.id, s.data(e))
 	s.mu.Lock()
 	if err == nil && !e.gone {
 		e.inArena = true
 		s.stats.RestoredTotal += e.size
 		s.stats.RestoredObjects++
 	} else {
-		s.table.alloc.release(e.off, e.size, e.creator)
+		s.table.giveBack(e)
 	}
 	s.endRestore(e, err)
 }

@@ -36,7 +36,7 @@ func spilled(t *testing.T, s *Store, size int) []byte {
 }
 
 func TestConcurrentGetsShareOneRestore(t *testing.T) {
-	s := open(t, Config{Capacity: 8 << 20, SpillDir: filepath.Join(t.TempDir(), "spill")})
+	s := open(t, Config{Capacity: 8 << 20, SpillDirs: []string{filepath.Join(t.TempDir(), "spill")}})
 	data := spilled(t, s, 6<<20)
 	var wg sync.WaitGroup
 	for c := range uint32(8) {
@@ -68,7 +68,7 @@ func TestConcurrentGetsShareOneRestore(t *testing.T) {
 
 func TestDeleteDuringRestore(t *testing.T) {
 	for range 20 {
-		s := open(t, Config{Capacity: 8 << 20, SpillDir: filepath.Join(t.TempDir(), "spill")})
+		s := open(t, Config{Capacity: 8 << 20, SpillDirs: []string{filepath.Join(t.TempDir(), "spill")}})
 		spilled(t, s, 6<<20)
 		got := make(chan error, 1)
 		s.Get(3, id(1), func(_, _ uint64, err error) { got <- err })
@@ -89,7 +89,7 @@ func TestDeleteDuringRestore(t *testing.T) {
 }
 
 func TestClientThatDiesDuringARestoreHoldsNothing(t *testing.T) {
-	s := open(t, Config{Capacity: 8 << 20, SpillDir: filepath.Join(t.TempDir(), "spill"), FullGrace: time.Minute})
+	s := open(t, Config{Capacity: 8 << 20, SpillDirs: []string{filepath.Join(t.TempDir(), "spill")}, FullGrace: time.Minute})
 	spilled(t, s, 6<<20)
 	s.Get(9, id(2), func(_, _ uint64, err error) { // holds the memory that 1 needs
 		if err != nil {
@@ -108,7 +108,7 @@ func TestClientThatDiesDuringARestoreHoldsNothing(t *testing.T) {
 }
 
 func TestRangeReadsSpilledObjectsInPlace(t *testing.T) {
-	s := open(t, Config{Capacity: 8 << 20, SpillDir: filepath.Join(t.TempDir(), "spill")})
+	s := open(t, Config{Capacity: 8 << 20, SpillDirs: []string{filepath.Join(t.TempDir(), "spill")}})
 	data := spilled(t, s, 6<<20)
 	for _, c := range [][2]uint64{{0, 10}, {1 << 20, 2 << 20}, {6<<20 - 5, 100}, {7 << 20, 1}} {
 		got, size, release, err := s.Range(id(1), c[0], c[1])
@@ -136,7 +136,7 @@ func TestRangeReadsSpilledObjectsInPlace(t *testing.T) {
 func TestStoreAgainstModel(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		s, err := New(Config{Capacity: 1 << 20, SpillDir: filepath.Join(dir, "spill"), FullGrace: time.Millisecond})
+		s, err := New(Config{Capacity: 1 << 20, SpillDirs: []string{filepath.Join(dir, "spill")}, FullGrace: time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,10 +5,15 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"ray/internal/spec"
 )
 
 // fullTick is how often a full store looks again while requests wait.
 const fullTick = 20 * time.Millisecond
+
+// spillPause is how long a disk that took nothing is left alone.
+const spillPause = 500 * time.Millisecond
 
 // spillBatch bounds how much is written to disk beyond what a request needs.
 const spillBatch = 64 << 20
@@ -64,15 +69,53 @@ func (s *Store) serve() (more bool) {
 			r.done(e, warm, nil)
 			continue
 		}
-		freed, err := s.spillFor(r.size)
-		if freed && err == nil {
-			continue
-		}
-		if err == nil && roundUp(r.size, align) <= s.table.alloc.size && time.Now().Before(r.deadline) {
+		if s.wait(r) {
 			return true
 		}
-		s.giveUp(r, err)
 	}
+}
+
+// wait makes room for r, or tells that it has to wait for others to let go.
+// One that has waited long enough, or can never fit, gets memory on disk.
+func (s *Store) wait(r *request) (wait bool) {
+	var err error
+	if roundUp(r.size, align) <= s.table.alloc.size {
+		var freed bool
+		if freed, err = s.spillFor(r.size); freed {
+			return false
+		}
+		if s.patient(r, time.Now()) {
+			return true
+		}
+	}
+	e, overErr := s.fromOverflow(r)
+	switch {
+	case overErr != nil:
+		if err == nil && !errors.Is(overErr, ErrFull) {
+			err = overErr
+		}
+		s.giveUp(r, err)
+	case e == nil:
+	case r.restore != nil:
+		s.restore(e)
+	default:
+		r.done(e, false, nil)
+	}
+	return false
+}
+
+// patient tells whether r may still wait for others to let go.
+func (s *Store) patient(r *request, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.deadline.IsZero() {
+		r.deadline = now.Add(s.cfg.FullGrace)
+	}
+	if !s.stuck && now.Before(r.deadline) {
+		return true
+	}
+	s.stuck = true
+	return false
 }
 
 // giveUp answers a request that gets no room.
@@ -93,10 +136,11 @@ func (s *Store) giveUp(r *request, cause error) {
 	r.done(nil, false, err)
 }
 
-// spillFor writes primary copies to disk until about need bytes are free.
+// spillFor writes primary copies to disk until about need bytes are free. It
+// fails only if nothing could be written.
 func (s *Store) spillFor(need uint64) (freed bool, err error) {
-	if s.cfg.SpillDir == "" {
-		return false, nil
+	if len(s.disks) == 0 || s.cfg.NoSpill || time.Now().Before(s.spillAgain) {
+		return false, s.spillErr
 	}
 	// A little more at once: choosing looks at every object.
 	need = max(need, min(s.table.alloc.size/16, spillBatch))
@@ -114,7 +158,25 @@ func (s *Store) spillFor(need uint64) (freed bool, err error) {
 	if freed {
 		err = nil
 	}
+	if s.spillErr = err; err != nil {
+		s.spillAgain = time.Now().Add(spillPause)
+		s.cfg.Log.Warn("object store: objects could not be spilled", "error", err)
+	}
 	return freed, err
+}
+
+// write puts an object on the next of the disks that takes it.
+func (s *Store) write(id spec.ObjectID, data []byte) (path string, err error) {
+	for range s.disks {
+		d := s.disks[s.nextDisk%len(s.disks)]
+		s.nextDisk++
+		path, writeErr := writeSpill(d, id, data)
+		if writeErr == nil {
+			return path, nil
+		}
+		err = errors.Join(err, writeErr)
+	}
+	return "", err
 }
 
 // spillOne writes one object and frees its memory. e is busy: nobody moves it.
@@ -122,7 +184,7 @@ func (s *Store) spillOne(e *entry) (bool, error) {
 	path := e.file
 	var err error
 	if path == "" {
-		path, err = writeSpill(s.cfg.SpillDir, e.id, s.arena.bytes(e.off, e.size))
+		path, err = s.write(e.id, s.arena.bytes(e.off, e.size))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

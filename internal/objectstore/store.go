@@ -27,8 +27,17 @@ var (
 // Config of a Store.
 type Config struct {
 	Capacity uint64 // bytes of objects
-	SpillDir string // made when it is first needed, removed by Close
-	// FullGrace is how long a Create waits for pins to go before ErrFull; 0 means 5 s.
+	// SpillDirs take objects in turn. They belong to this store alone: New makes
+	// them and Close removes them. The first one also holds the file for what
+	// does not fit into memory.
+	SpillDirs []string
+	// NoSpill keeps objects in memory; only the overflow goes to disk.
+	NoSpill bool
+	// DiskThreshold is the used fraction of a disk above which nothing more is
+	// written to it; 0 means 0.95.
+	DiskThreshold float64
+	// FullGrace is how long a Create waits for others to let go before it gets
+	// file-backed memory; 0 means 2 s.
 	FullGrace time.Duration
 	// OnEvict tells that secondary copies were dropped to make room. It runs on
 	// whichever goroutine made the room, without locks held.
@@ -55,6 +64,15 @@ type Store struct {
 	done    chan struct{}
 	ahead   uint64 // fresh bytes to make exist
 	stats   Stats
+
+	disks []disk
+	locks []*os.File
+	over  *overflow // nil without a disk
+	stuck bool      // a request has waited in vain, and nobody has let go of anything since
+	// Only the store's goroutine uses these.
+	nextDisk   int
+	spillErr   error     // of the last try
+	spillAgain time.Time // when to try again
 }
 
 // request is a Create or restore that waits for room.
@@ -62,7 +80,7 @@ type request struct {
 	client   uint32
 	id       spec.ObjectID
 	size     uint64
-	deadline time.Time
+	deadline time.Time // zero until it is the first in the line
 	done     func(*entry, bool, error)
 	restore  *entry // the spilled object that the room is for; nil for a Create
 }
@@ -70,7 +88,7 @@ type request struct {
 // New makes a store with its arena.
 func New(cfg Config) (*Store, error) {
 	if cfg.FullGrace == 0 {
-		cfg.FullGrace = 5 * time.Second
+		cfg.FullGrace = 2 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -82,8 +100,33 @@ func New(cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, arena: arena, table: newTable(capacity),
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s.openDisks()
+	s.table.freeOver = func(r *region) { s.over.free(r) }
 	go s.run()
 	return s, nil
+}
+
+// openDisks makes the spill directories. One that cannot be made is left out:
+// a node whose disk fails can still work.
+func (s *Store) openDisks() {
+	threshold := s.cfg.DiskThreshold
+	if threshold == 0 {
+		threshold = 0.95
+	}
+	for _, dir := range s.cfg.SpillDirs {
+		d := disk{dir: dir, threshold: threshold}
+		lock, err := d.own()
+		if err != nil {
+			s.cfg.Log.Warn("object store: a spill directory cannot be used", "error", err)
+			continue
+		}
+		s.disks, s.locks = append(s.disks, d), append(s.locks, lock)
+		if s.over == nil {
+			if s.over, err = openOverflow(dir, d, s.FileSize()); err != nil {
+				s.cfg.Log.Warn("object store: objects larger than it will fail", "error", err)
+			}
+		}
+	}
 }
 
 // File is the arena, to be handed to clients; the Store keeps it.
@@ -93,11 +136,10 @@ func (s *Store) File() *os.File { return s.arena.file }
 func (s *Store) FileSize() uint64 { return uint64(len(s.arena.mem)) }
 
 // Slots is the number of slots in the header; SlotOffset where slot i lies.
-func (s *Store) Slots() int                 { return slotCount }
-func (s *Store) SlotOffset(i int) uint64    { return uint64(i) * slotSize }
-func (s *Store) ReadSlot(i int) uint64      { return s.arena.slot(i) }
-func (s *Store) ClearSlot(i int)            { s.arena.clearSlot(i) }
-func (s *Store) fileOffset(e *entry) uint64 { return headerSize + e.off }
+func (s *Store) Slots() int              { return slotCount }
+func (s *Store) SlotOffset(i int) uint64 { return uint64(i) * slotSize }
+func (s *Store) ReadSlot(i int) uint64   { return s.arena.slot(i) }
+func (s *Store) ClearSlot(i int)         { s.arena.clearSlot(i) }
 
 // Create finds room for an object of a client. done is called once: before
 // Create returns if there is room, else later from the store's goroutine.
@@ -134,8 +176,7 @@ func (s *Store) reserve(client uint32, id spec.ObjectID, size uint64, done func(
 		}
 		defer s.evicted(evicted)
 	}
-	s.waiting = append(s.waiting, &request{client: client, id: id, size: size,
-		deadline: time.Now().Add(s.cfg.FullGrace), done: done})
+	s.waiting = append(s.waiting, &request{client: client, id: id, size: size, done: done})
 	s.mu.Unlock()
 	s.poke()
 }
@@ -231,8 +272,14 @@ func (s *Store) Close() error {
 		}
 	}
 	err := s.arena.close()
-	if s.cfg.SpillDir != "" {
-		err = errors.Join(err, os.RemoveAll(s.cfg.SpillDir))
+	if s.over != nil {
+		err = errors.Join(err, s.over.close())
+	}
+	for _, d := range s.disks {
+		err = errors.Join(err, os.RemoveAll(d.dir))
+	}
+	for _, lock := range s.locks {
+		err = errors.Join(err, lock.Close())
 	}
 	return err
 }

@@ -116,7 +116,7 @@ func TestDeadClientGivesEverythingBack(t *testing.T) {
 func TestSecondaryCopiesGoBeforePrimariesAreSpilled(t *testing.T) {
 	var evicted []spec.ObjectID
 	dir := filepath.Join(t.TempDir(), "spill")
-	s := open(t, Config{Capacity: 40 << 10, SpillDir: dir, OnEvict: func(ids []spec.ObjectID) { evicted = append(evicted, ids...) }})
+	s := open(t, Config{Capacity: 40 << 10, SpillDirs: []string{dir}, OnEvict: func(ids []spec.ObjectID) { evicted = append(evicted, ids...) }})
 	put(t, s, 1, id(1), make([]byte, 16<<10), true)
 	put(t, s, 1, id(2), make([]byte, 16<<10), false)
 	put(t, s, 1, id(3), make([]byte, 16<<10), true)
@@ -130,7 +130,7 @@ func TestSecondaryCopiesGoBeforePrimariesAreSpilled(t *testing.T) {
 
 func TestSpillAndRestore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spill")
-	s := open(t, Config{Capacity: 64 << 10, SpillDir: dir})
+	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{dir}})
 	want := map[byte][]byte{}
 	for n := byte(1); n <= 10; n++ {
 		want[n] = bytes.Repeat([]byte{n}, 20<<10)
@@ -149,8 +149,8 @@ func TestSpillAndRestore(t *testing.T) {
 	for n := byte(1); n <= 10; n++ {
 		s.Delete(id(n))
 	}
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("%d spill files are left", len(left))
+	if left := spillFiles(t, dir); len(left) != 0 {
+		t.Errorf("spill files are left: %v", left)
 	}
 	if st := s.Stats(); st.Used != 0 || st.Spilled != 0 {
 		t.Errorf("left: %+v", st)
@@ -159,7 +159,7 @@ func TestSpillAndRestore(t *testing.T) {
 
 func TestDamagedSpillFileIsAnErrorNotAWrongAnswer(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spill")
-	s := open(t, Config{Capacity: 64 << 10, SpillDir: dir})
+	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{dir}})
 	put(t, s, 1, id(1), bytes.Repeat([]byte{1}, 40<<10), true)
 	put(t, s, 1, id(2), bytes.Repeat([]byte{2}, 40<<10), true)
 	path := filepath.Join(dir, id(1).String())
@@ -182,7 +182,7 @@ func TestDamagedSpillFileIsAnErrorNotAWrongAnswer(t *testing.T) {
 }
 
 func TestFullStoreNamesTheHolders(t *testing.T) {
-	s := open(t, Config{Capacity: 64 << 10, SpillDir: filepath.Join(t.TempDir(), "spill"), FullGrace: 50 * time.Millisecond})
+	s := open(t, Config{Capacity: 64 << 10, FullGrace: 50 * time.Millisecond})
 	put(t, s, 1, id(1), make([]byte, 50<<10), true)
 	get(s, 2, id(1))
 	r := create(s, 1, id(2), 30<<10)
@@ -199,7 +199,7 @@ func TestFullStoreNamesTheHolders(t *testing.T) {
 }
 
 func TestCreateWaitsForAPinToGo(t *testing.T) {
-	s := open(t, Config{Capacity: 64 << 10, SpillDir: filepath.Join(t.TempDir(), "spill"), FullGrace: 20 * time.Second})
+	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{filepath.Join(t.TempDir(), "spill")}, FullGrace: 20 * time.Second})
 	put(t, s, 1, id(1), make([]byte, 50<<10), true)
 	get(s, 2, id(1))
 	got := make(chan error, 1)

@@ -14,12 +14,13 @@ type entry struct {
 	size    uint64
 	creator uint32
 	sealed  bool
-	primary bool   // must not be dropped, only spilled
-	gone    bool   // deleted; bytes stay until the last pin goes
-	file    string // spill file; "" if never spilled
-	inArena bool
+	primary bool     // must not be dropped, only spilled
+	gone    bool     // deleted; bytes stay until the last pin goes
+	file    string   // spill file; "" if never spilled
+	inArena bool     // it has memory: in the arena, or at over
 	busy    bool     // being spilled or restored
 	waiters []waiter // while it is restored
+	over    *region  // its place if it is not in the arena
 	pins    map[uint32]int
 	used    uint64 // table clock of the last use, for eviction
 }
@@ -40,6 +41,8 @@ type table struct {
 	clients map[uint32]map[*entry]bool
 	clock   uint64
 	spilled uint64 // bytes on disk
+	// freeOver gives the place of an object outside the arena back.
+	freeOver func(*region)
 }
 
 func newTable(size uint64) *table {
@@ -70,10 +73,31 @@ func (t *table) create(client uint32, id spec.ObjectID, size uint64) (e *entry, 
 		return nil, false, false
 	}
 	e = &entry{id: id, off: off, size: size, creator: client, inArena: true}
-	t.objects[id] = e
-	t.note(client, e)
-	t.touch(e)
+	t.add(e)
 	return e, warm, true
+}
+
+// createAt makes an object outside the arena.
+func (t *table) createAt(client uint32, id spec.ObjectID, size uint64, at *region) *entry {
+	e := &entry{id: id, size: size, creator: client, inArena: true, over: at}
+	t.add(e)
+	return e
+}
+
+func (t *table) add(e *entry) {
+	t.objects[e.id] = e
+	t.note(e.creator, e)
+	t.touch(e)
+}
+
+// giveBack frees the memory of e.
+func (t *table) giveBack(e *entry) {
+	if e.over == nil {
+		t.alloc.release(e.off, e.size, e.creator)
+		return
+	}
+	t.freeOver(e.over)
+	e.over = nil
 }
 
 // makeRoom gives a spilled object memory again, without its bytes.
@@ -116,7 +140,7 @@ func (t *table) unpin(client uint32, e *entry, n int) {
 // drop frees the bytes of e in the arena and forgets it if it is gone.
 func (t *table) drop(e *entry) {
 	if e.inArena {
-		t.alloc.release(e.off, e.size, e.creator)
+		t.giveBack(e)
 		e.inArena = false
 	}
 	if e.gone {
@@ -174,7 +198,7 @@ func (t *table) releaseClient(client uint32) (aborted []spec.ObjectID) {
 func (t *table) victims(primary bool, need uint64) []*entry {
 	var all []*entry
 	for _, e := range t.objects {
-		if e.sealed && e.inArena && !e.pinned() && !e.busy && e.primary == primary {
+		if e.sealed && e.inArena && e.over == nil && !e.pinned() && !e.busy && e.primary == primary {
 			all = append(all, e)
 		}
 	}

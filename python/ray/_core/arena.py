@@ -5,7 +5,7 @@ import mmap
 import os
 import sys
 import weakref
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 # Smaller copies are not worth a look for numpy.
 _NUMPY_COPY = 1 << 20
@@ -21,14 +21,16 @@ class Arena:
     """One mapping of the node's shared memory.
 
     Args:
-        descriptor: file descriptor, owned by the arena from now on.
-        size: bytes to map.
+        descriptors: of the memory file and, if there is one, of the file on disk that holds what does not fit
+            into it; owned by the arena from now on. Offsets from size on lie in the second.
+        size: bytes of the memory file.
         on_unused: called with an object id, from anywhere, when the last view of it is gone.
     """
 
-    def __init__(self, descriptor: int, size: int, on_unused: Callable[[bytes], None]) -> None:
-        self._descriptor = descriptor
-        self._map = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    def __init__(self, descriptors: List[int], size: int, on_unused: Callable[[bytes], None]) -> None:
+        self._descriptors = descriptors
+        self._descriptor = descriptors[0]
+        self._map = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._bytes = memoryview(self._map)
         self._words = self._bytes[: size // 8 * 8].cast("Q")
         self._on_unused = on_unused
@@ -44,11 +46,22 @@ class Arena:
 
         The object counts as used until the exporter and all that was made from the view are gone.
         """
-        exporter = (ctypes.c_char * size).from_buffer(self._map, offset)
+        if offset < self.size:
+            exporter = (ctypes.c_char * size).from_buffer(self._map, offset)
+        else:
+            piece = mmap.mmap(
+                self._disk_file(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset - self.size
+            )
+            exporter = (ctypes.c_char * size).from_buffer(piece)
         watch = _Watch(exporter, self._unused)
         watch.object_id = object_id
         self._watches[id(watch)] = watch
         return exporter, memoryview(exporter).cast("B").toreadonly()
+
+    def _disk_file(self) -> int:
+        if len(self._descriptors) < 2:
+            raise RuntimeError("the node daemon named an object on disk, but did not hand the file over")
+        return self._descriptors[1]
 
     def _unused(self, watch: _Watch) -> None:
         if self._watches.pop(id(watch), None) is not None:
@@ -57,12 +70,15 @@ class Arena:
     def write(self, offset: int, size: int, serialized: Any, warm: bool) -> None:
         """Lays a blob out at offset: by copying where the pages are mapped here, else through the file."""
         position = offset
+        on_disk = offset >= self.size
         for part in serialized.parts():
             length = len(part) if isinstance(part, bytes) else part.nbytes
-            if warm or length < 4096:
+            if on_disk:
+                self._pwrite(self._disk_file(), position - self.size, part)
+            elif warm or length < 4096:
                 self._copy(position, part, length)
             else:
-                self._pwrite(position, part)
+                self._pwrite(self._descriptor, position, part)
             position += length
         if position != offset + size:
             raise RuntimeError(f"a blob of {size} bytes was written as {position - offset}")
@@ -76,11 +92,11 @@ class Arena:
         else:
             self._bytes[position : position + length] = part
 
-    def _pwrite(self, position: int, part: Any) -> None:
+    def _pwrite(self, descriptor: int, position: int, part: Any) -> None:
         view = memoryview(part).cast("B") if not isinstance(part, memoryview) else part
         done = 0
         while done < view.nbytes:
-            done += os.pwrite(self._descriptor, view[done:], position + done)
+            done += os.pwrite(descriptor, view[done:], position + done)
 
     def close(self) -> None:
         """Forgets the mapping; views that are left keep their memory."""
@@ -91,7 +107,8 @@ class Arena:
             self._map.close()
         except BufferError:
             pass
-        try:
-            os.close(self._descriptor)
-        except OSError:
-            pass
+        for descriptor in self._descriptors:
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass

@@ -55,7 +55,7 @@ _FLUSH_BYTES = 64 * 1024
 class Client(Reader):
     """One process's connection to the cluster."""
 
-    def __init__(self, sock: Any, hello: Dict[str, Any], descriptor: Optional[int], mode: str) -> None:
+    def __init__(self, sock: Any, hello: Dict[str, Any], descriptors: List[int], mode: str) -> None:
         super().__init__(sock)
         self.hello = hello
         self.mode = mode
@@ -84,8 +84,8 @@ class Client(Reader):
         self._for_good: List[Any] = []
         arena = hello.get("arena") or {}
         self.slot: Optional[int] = None
-        if descriptor is not None and arena.get("size"):
-            self.arena = Arena(descriptor, arena["size"], self._unpinned.append)
+        if descriptors and arena.get("size"):
+            self.arena = Arena(descriptors, arena["size"], self._unpinned.append)
             self.slot = arena.get("slot")
         self._flusher_parked = threading.Lock()
         self._flusher_parked.acquire()

@@ -4,7 +4,8 @@ import json
 import os
 import socket
 import struct
-from typing import Any, Dict, List, Optional, Tuple
+import time
+from typing import Any, Callable, Dict, List, Tuple
 
 from ray._core import frames
 
@@ -26,11 +27,11 @@ def dial_unix(path: str, timeout: float) -> socket.socket:
     return sock
 
 
-def greet(sock: Any, hello: Dict[str, Any]) -> Tuple[Dict[str, Any], Optional[int]]:
+def greet(sock: Any, hello: Dict[str, Any]) -> Tuple[Dict[str, Any], List[int]]:
     """Sends HELLO and waits for HELLO_OK.
 
     Returns:
-        The daemon's greeting and the arena's descriptor, None if none came.
+        The daemon's greeting and the descriptors of the arena and of its part on disk, as far as they came.
     """
     sock.sendall(frames.json_frame(frames.HELLO, hello))
     head, descriptors = _receive_exactly(sock, frames.HEADER.size)
@@ -48,7 +49,30 @@ def greet(sock: Any, hello: Dict[str, Any]) -> Tuple[Dict[str, Any], Optional[in
     if kind != frames.HELLO_OK:
         _close_all(descriptors)
         raise ConnectionError(f"the daemon answered the greeting with a frame of type {kind:#x}")
-    return json.loads(body), descriptors[0] if descriptors else None
+    return json.loads(body), descriptors
+
+
+def greet_control(dial: Callable[[], Any], hello: Dict[str, Any]) -> Any:
+    """The second connection of a client, ready for use.
+
+    The daemon may be an instant behind with what the first one said.
+    """
+    deadline = time.monotonic() + 2.0
+    while True:
+        sock = dial()
+        try:
+            sock.settimeout(HELLO_TIMEOUT_S)
+            greet(sock, dict(hello, conn="control"))
+            sock.settimeout(None)
+            return sock
+        except ConnectionError:
+            sock.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        except BaseException:
+            sock.close()
+            raise
 
 
 def _close_all(descriptors: List[int]) -> None:
