@@ -242,6 +242,10 @@ func TestPlacementGroupOverTwoNodes(t *testing.T) {
 	if len(table) != 1 || table[0].State != spec.PGCreated || table[0].Nodes[0] == table[0].Nodes[1] {
 		t.Fatalf("table %+v", table)
 	}
+	a.call(wire.MethodHeartbeat, wire.Heartbeat{Total: cpus(1), IdleMS: 9, GroupReserved: cpus(1)}, nil)
+	if n, _ := h.tables.Node(a.id); n.IdleMS != 0 || len(n.Activity) != 1 {
+		t.Errorf("a node with a reservation is idle: %+v", n)
+	}
 	a.call("pg.remove", map[string]any{"id": pg.ID}, nil)
 	await[wire.Bundle](b, wire.MethodBundleReturn, 0)
 }

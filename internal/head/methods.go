@@ -118,6 +118,11 @@ func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 	if beat.Available == nil {
 		beat.Available = spec.Resources{}
 	}
+	if !beat.GroupReserved.IsEmpty() && beat.IdleMS > 0 {
+		// A reservation is work, whether or not anything runs inside.
+		beat.IdleMS = 0
+		beat.Activity = append(beat.Activity, "it holds bundles of placement groups")
+	}
 	s.beat, s.seen = beat, time.Now()
 	change := h.tables.SetNode(r.from, beat.Total, beat.Available, beat.IdleMS, beat.Activity, beat.Draining)
 	if h.somethingWaits() {

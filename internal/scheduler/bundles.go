@@ -340,5 +340,9 @@ func (b *bundler) near(i int) string {
 	if best == nil {
 		return ""
 	}
-	return fmt.Sprintf("; nearest: %s has %s", best.real, text(best.real.Total))
+	has := spec.Resources{}
+	for k := range b.req.Bundles[i] {
+		has[k] = best.real.Total[k]
+	}
+	return fmt.Sprintf("; nearest: %s has %s", best.real, text(has))
 }
