@@ -243,7 +243,8 @@ func TestPlacementGroupOverTwoNodes(t *testing.T) {
 		t.Fatalf("table %+v", table)
 	}
 	a.call(wire.MethodHeartbeat, wire.Heartbeat{Total: cpus(1), IdleMS: 9, GroupReserved: cpus(1)}, nil)
-	if n, _ := h.tables.Node(a.id); n.IdleMS != 0 || len(n.Activity) != 1 {
+	nodes := cluster{h}.Nodes()
+	if n := nodes[0]; n.ID == a.id && (n.IdleMS != 0 || len(n.Activity) != 1) {
 		t.Errorf("a node with a reservation is idle: %+v", n)
 	}
 	a.call("pg.remove", map[string]any{"id": pg.ID}, nil)

@@ -1,0 +1,136 @@
+package head
+
+import (
+	"slices"
+	"time"
+
+	"ray/internal/gcs"
+	"ray/internal/scheduler"
+	"ray/internal/spec"
+)
+
+// placeActors starts waiting actors. Needs h.mu.
+func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
+	var busy *scheduler.Cluster // made when needed
+	for _, a := range h.tables.WaitingActors() {
+		id := a.Info.ID
+		if h.heldBack(id, now) || h.waitsForReturn(a.Info.Owner) {
+			continue
+		}
+		row := scheduler.Row{
+			Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector, Fallback: a.Create.Fallback,
+			Strategy: a.Create.Strategy, Count: 1, Actor: true, Python: a.Create.Python, Inputs: inputs(a.Create.Inputs),
+		}
+		answer := c.Place(row, h.random)
+		if len(answer.Grants) == 0 && answer.Error == nil && !answer.Infeasible && h.mayQueue(a, now) {
+			if busy == nil {
+				busy = h.withTurnover(c)
+			}
+			if behind := busy.Place(row, h.random); len(behind.Grants) > 0 {
+				answer = behind
+			}
+		}
+		switch {
+		case answer.Error != nil:
+			change.Merge(h.tables.FailActor(id, answer.Error, h.now()))
+		case len(answer.Grants) > 0:
+			node := answer.Grants[0].Node
+			h.promise(node, a.Create.Placement, a.Create.Strategy, 1, now)
+			change.Merge(h.tables.PlaceActor(id, node))
+		default:
+			reason := h.explain(answer, spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector})
+			change.Merge(h.tables.ActorWaits(id, reason.Text))
+		}
+	}
+	return change
+}
+
+// How long an actor waits for a node with room before it may queue on one
+// whose tasks will make some: tasks that follow each other without a gap must
+// not starve it. A cluster that can grow is given more time to.
+const (
+	queueAfter         = 50 * time.Millisecond
+	queueAfterGrowable = 10 * time.Second
+)
+
+// mayQueue needs h.mu.
+func (h *Head) mayQueue(a gcs.Actor, now time.Time) bool {
+	wait := queueAfter
+	if h.scaler != nil {
+		if _, served := h.scaler.explain(spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector}); served {
+			wait = queueAfterGrowable
+		}
+	}
+	return a.Info.State == spec.ActorRestarting || now.Sub(time.UnixMilli(a.CreatedMS)) >= wait
+}
+
+// withTurnover is the snapshot with what running tasks hold counted as free,
+// less what actors that are being started will take. Needs h.mu.
+func (h *Head) withTurnover(c *scheduler.Cluster) *scheduler.Cluster {
+	out := *c
+	out.Nodes = slices.Clone(c.Nodes)
+	starting := h.tables.StartingActors()
+	for i := range out.Nodes {
+		n := &out.Nodes[i]
+		n.Available = n.Available.Clone()
+		for _, q := range h.soft[n.ID].beat.Queue {
+			for k, v := range q.Resources {
+				n.Available[k] += v * spec.Fixed(q.Running)
+			}
+		}
+		n.Available.Sub(starting[n.ID])
+	}
+	return &out
+}
+
+// waitsForReturn tells that after a restart the owner of an actor, who knows
+// whether it still runs somewhere, has not registered yet. Needs h.mu.
+func (h *Head) waitsForReturn(owner spec.NodeID) bool {
+	s := h.soft[owner]
+	return !h.recovering.IsZero() && s != nil && !s.joined
+}
+
+// placeGroups plans groups with unplaced bundles. Needs h.mu.
+func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
+	for _, g := range h.tables.Groups() {
+		id := g.Info.ID
+		// A group of before the restart may still be where it was.
+		if !g.Waiting() || h.heldBack(id, now) || !h.recovering.IsZero() && g.Info.Attempts > 0 {
+			continue
+		}
+		fixed := make([]spec.NodeID, len(g.Bundles))
+		for i, r := range g.Bundles {
+			fixed[i] = r.Node
+		}
+		plan, reason, infeasible := c.PlaceBundles(scheduler.BundleRequest{
+			Bundles: g.Info.Bundles, Labels: g.Info.Labels, Strategy: g.Info.Strategy, SoftNode: g.Info.SoftNode, Fixed: fixed,
+		})
+		if plan == nil {
+			if infeasible {
+				reason = "infeasible now: " + reason
+			}
+			h.tables.GroupWaits(id, reason)
+			continue
+		}
+		for i, node := range plan {
+			if fixed[i].IsZero() {
+				h.promise(node, g.Info.Bundles[i], spec.Strategy{}, 1, now)
+			}
+		}
+		change.Merge(h.tables.PlanGroup(id, plan))
+	}
+	return change
+}
+
+// promise counts a grant against a node until its heartbeats show it. Needs h.mu.
+func (h *Head) promise(node spec.NodeID, need spec.Resources, s spec.Strategy, times int, now time.Time) {
+	n := h.soft[node]
+	if n == nil || s.Kind == spec.StrategyPlacementGroup {
+		return
+	}
+	sum := spec.Resources{}
+	for k, v := range need {
+		sum[k] = v * spec.Fixed(times)
+	}
+	n.promised = append(n.promised, promise{sum, now.Add(promiseHolds)})
+}
