@@ -12,7 +12,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from ray._core import frames, state
-from ray._core.connection import HELLO_TIMEOUT_S, dial_unix, greet
+from ray._core.connection import HELLO_TIMEOUT_S, dial_unix, greet, greet_control
 from ray._core.state import TaskInfo
 from ray._version import __version__
 
@@ -268,16 +268,12 @@ def _connect(dial: Any, hello: Dict[str, Any]) -> Any:
     from ray._core.client import Client
 
     sock = dial()
-    control = None
     try:
         sock.settimeout(HELLO_TIMEOUT_S)
         answer, descriptor = greet(sock, hello)
         sock.settimeout(None)
         client = Client(sock, answer, descriptor, state.DRIVER)
-        control = dial()
-        control.settimeout(HELLO_TIMEOUT_S)
-        greet(control, dict(hello, conn="control", client_id=answer["client_id"], job=None))
-        control.settimeout(None)
+        control = greet_control(dial, dict(hello, client_id=answer["client_id"], job=None))
     except socket.timeout as error:
         sock.close()
         raise ConnectionError(
@@ -285,8 +281,6 @@ def _connect(dial: Any, hello: Dict[str, Any]) -> Any:
         ) from error
     except BaseException:
         sock.close()
-        if control is not None:
-            control.close()
         raise
     _session.control = control
     return client

@@ -200,7 +200,7 @@ _pickler_class: Optional[type] = None
 _class_lock = threading.Lock()
 
 
-def register_serializer(cls: type, *, serializer: Callable, deserializer: Callable) -> None:
+def register_serializer(cls: type, serializer: Callable, deserializer: Callable) -> None:
     """Pickle instances of cls as ``serializer(instance)`` from now on, in this process."""
     _custom[cls] = (serializer, deserializer)
 

@@ -17,7 +17,7 @@ from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from ray._core import frames, serialization, state
 from ray._core.client import Client
-from ray._core.connection import HELLO_TIMEOUT_S, dial_unix, greet
+from ray._core.connection import HELLO_TIMEOUT_S, dial_unix, greet, greet_control
 from ray._core.frames import EXEC_BODY
 from ray._core.reader import RefGuard, Shared
 from ray._core.serialization import ErrorValue
@@ -580,12 +580,14 @@ class Worker:
         if info is None or info.kind != "task":
             return None
         client = self.client
+        # What has arrived behind this task, under whatever epoch, must not wait for it.
+        epoch = max([info.epoch] + [_exec(data, 0)[4] for data in list(self.queue) if type(data) is bytes])
         with self.lock:
-            self.given_up = max(self.given_up, info.epoch)
-        client.send_now(frames.pair_frame(frames.BLOCKED, info.seq, info.epoch))
+            self.given_up = max(self.given_up, epoch)
+        client.send_now(frames.pair_frame(frames.BLOCKED, info.seq, epoch))
         self._drop_queued()
         client.careful = True
-        return (info.seq, info.epoch)
+        return (info.seq, epoch)
 
     def _on_unblock(self, token: Any) -> None:
         client = self.client
@@ -914,13 +916,15 @@ def run_worker(spec: Dict[str, Any]) -> None:
         "pid": os.getpid(),
         "client_id": spec["worker_id"],
     }
-    sock = dial_unix(spec["socket"], HELLO_TIMEOUT_S)
-    answer, descriptor = greet(sock, hello)
-    sock.settimeout(None)
-    client = Client(sock, answer, descriptor, state.WORKER)
-    control = dial_unix(spec["socket"], HELLO_TIMEOUT_S)
-    greet(control, dict(hello, conn="control"))
-    control.settimeout(None)
+    try:
+        sock = dial_unix(spec["socket"], HELLO_TIMEOUT_S)
+        answer, descriptor = greet(sock, hello)
+        sock.settimeout(None)
+        client = Client(sock, answer, descriptor, state.WORKER)
+        control = greet_control(lambda: dial_unix(spec["socket"], HELLO_TIMEOUT_S), hello)
+    except OSError as error:
+        print(f"The worker could not connect to its node daemon: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     state.set_client(client)
     worker = Worker(client, control)
     state.set_process_task(TaskInfo(b"\xff" * 20 + client.job_id, "task", "", ""))
