@@ -120,6 +120,16 @@ func (t *Tables) RejoinBundles(node spec.NodeID, have []wire.Bundle) (c Change) 
 	return c
 }
 
+// GroupsWait tells whether any group wants places.
+func (t *Tables) GroupsWait() bool {
+	for _, g := range t.groups {
+		if g.Waiting() {
+			return true
+		}
+	}
+	return false
+}
+
 // GroupWaits records why a group has no place yet.
 func (t *Tables) GroupWaits(id spec.PlacementGroupID, reason string) {
 	if g := t.editGroup(id); g != nil && g.Waiting() && g.Info.Reason != reason {

@@ -100,8 +100,27 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 		h.lease = 10 * time.Second
 	}
 	h.ctx, h.cancel = context.WithCancel(ctx)
-	now := time.Now()
-	for _, n := range tables.Nodes() {
+	h.jobs = jobs.New(cluster{h}, h.log)
+	h.committer = gcs.NewCommitter(store, term, h.storeFailed)
+	h.awaitNodes(time.Now())
+	if tables.ClusterID() == "" {
+		h.committer.Add(tables.SetClusterID(clusterID(cfg)).Writes, true, func(error) {})
+	}
+	return h, nil
+}
+
+func clusterID(cfg Config) string {
+	if cfg.ClusterID != "" {
+		return cfg.ClusterID
+	}
+	var b [spec.NodeIDSize]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// awaitNodes gives the nodes of an earlier head a full lease to come back.
+func (h *Head) awaitNodes(now time.Time) {
+	for _, n := range h.tables.Nodes() {
 		if n.State != spec.NodeDead {
 			h.soft[n.ID] = &soft{seen: now, beat: wire.Heartbeat{Total: n.Total, Available: spec.Resources{}}}
 			h.lost++
@@ -111,18 +130,6 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 		h.recovering = now.Add(h.lease + graceAfterLease)
 		h.event("WARNING", "gcs", fmt.Sprintf("The head has started again; it waits for %d nodes to come back.", h.lost))
 	}
-	h.jobs = jobs.New(cluster{h}, h.log)
-	h.committer = gcs.NewCommitter(store, term, h.storeFailed)
-	if tables.ClusterID() == "" {
-		id := cfg.ClusterID
-		if id == "" {
-			var b [spec.NodeIDSize]byte
-			_, _ = rand.Read(b[:]) // never fails
-			id = hex.EncodeToString(b[:])
-		}
-		h.committer.Add(tables.SetClusterID(id).Writes, true, func(error) {})
-	}
-	return h, nil
 }
 
 // start runs the loops; close ends them.

@@ -90,6 +90,17 @@ func (h *Head) serve() error {
 		return err
 	}
 	defer h.stopAutoscaler()
+	if err := h.announce(); err != nil {
+		return err
+	}
+	<-h.ctx.Done()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failed
+}
+
+// announce tells whoever waits for the head that it serves.
+func (h *Head) announce() error {
 	if h.cfg.ReadyFile != "" {
 		if err := writeReady(h.cfg.ReadyFile, h.ready); err != nil {
 			return err
@@ -99,10 +110,7 @@ func (h *Head) serve() error {
 	if h.cfg.OnReady != nil {
 		h.cfg.OnReady(h.ready)
 	}
-	<-h.ctx.Done()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.failed
+	return nil
 }
 
 // portError says what to do about a port that is taken.

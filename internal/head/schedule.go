@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"ray/internal/gcs"
 	"ray/internal/scheduler"
 	"ray/internal/spec"
 	"ray/internal/wire"
@@ -68,7 +67,7 @@ func (h *Head) somethingWaits() bool {
 			return true
 		}
 	}
-	return h.tables.ActorsWait() || slices.ContainsFunc(h.tables.Groups(), func(g gcs.Group) bool { return g.Waiting() })
+	return h.tables.ActorsWait() || h.tables.GroupsWait()
 }
 
 func (h *Head) scheduleLoop() {
