@@ -26,6 +26,7 @@ func (t *Tables) RejoinActors(node spec.NodeID, owned []wire.ActorCreate, living
 		switch {
 		case claimed && s.node == node:
 			t.settle(&c, a, s, now)
+		case told(alive, a.Info.ID): // adopted above
 		case a.placed() && a.Info.NodeID == node && a.Info.State == spec.ActorAlive:
 			t.restartOrBury(&c, a, diedError(a, "The actor's process ended while the head was away."), now)
 		case a.placed() && a.Info.State != spec.ActorAlive && (a.Info.Owner == node && !a.OwnerGone || a.Info.NodeID == node && a.OwnerGone):
@@ -34,6 +35,11 @@ func (t *Tables) RejoinActors(node spec.NodeID, owned []wire.ActorCreate, living
 	}
 	t.dropClaims(&c, node, alive, owned)
 	return c
+}
+
+func told(alive map[spec.ActorID]wire.ActorStarted, id spec.ActorID) bool {
+	_, ok := alive[id]
+	return ok
 }
 
 // adopt takes in an actor that the store had lost: its owner tells what it is.
