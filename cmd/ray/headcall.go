@@ -70,41 +70,29 @@ func headAddress(given string) (string, error) {
 	return "", errors.New("no cluster runs on this machine: give the head's host:port by --address or RAY_ADDRESS")
 }
 
+// Reasons that upstream's command line knows.
+const (
+	drainIdle      = "DRAIN_NODE_REASON_IDLE_TERMINATION"
+	drainPreempted = "DRAIN_NODE_REASON_PREEMPTION"
+)
+
+// drainOptions are the flags of `ray drain-node`.
+type drainOptions struct {
+	address, node, reason, message string
+	seconds                        int
+}
+
 func drainNodeCmd() *cobra.Command {
-	var address, node, reason, message string
-	var seconds int
-	const idle, preempted = "DRAIN_NODE_REASON_IDLE_TERMINATION", "DRAIN_NODE_REASON_PREEMPTION"
+	var o drainOptions
 	cmd := &cobra.Command{
 		Use: "drain-node", Short: "Ask a node to take no new work and to leave.", Hidden: true, Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case reason != idle && reason != preempted:
-				return usagef("Invalid value for '--reason': '%s' is not one of '%s', '%s'.", reason, idle, preempted)
-			case message == "":
-				return usagef("Missing option '--reason-message'.")
-			case seconds < 0:
-				return usagef("Invalid value for '--deadline-remaining-seconds': it cannot be negative, got %d", seconds)
-			}
-			if node == "" {
-				a, ok := session.Newest(session.TempDir())
-				if !ok {
-					return usagef("No node runs under this session root: name one by --node-id.")
-				}
-				node = a.NodeID
-			}
-			var id spec.NodeID
-			if err := id.UnmarshalText([]byte(node)); err != nil {
-				return usagef("Invalid value for '--node-id': %s", err)
-			}
-			request := struct {
-				NodeID spec.NodeID `json:"node_id"`
-				wire.Drain
-			}{id, wire.Drain{Reason: reason, Message: message}}
-			if seconds > 0 {
-				request.DeadlineMS = time.Now().Add(time.Duration(seconds) * time.Second).UnixMilli()
+			request, err := o.request()
+			if err != nil {
+				return err
 			}
 			var reply wire.DrainReply
-			if err := callHead(cmd.Context(), address, "node.drain", request, &reply); err != nil {
+			if err := callHead(cmd.Context(), o.address, "node.drain", request, &reply); err != nil {
 				return err
 			}
 			if !reply.Accepted {
@@ -114,12 +102,45 @@ func drainNodeCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&address, "address", "", "host:port of the head")
-	f.StringVar(&node, "node-id", "", "id of the node (default: the one here)")
-	f.StringVar(&reason, "reason", "", idle+" or "+preempted)
-	f.StringVar(&message, "reason-message", "", "why, for people")
-	f.IntVar(&seconds, "deadline-remaining-seconds", 0, "seconds until the node ends in any case (default: no limit)")
+	f.StringVar(&o.address, "address", "", "host:port of the head")
+	f.StringVar(&o.node, "node-id", "", "id of the node (default: the one here)")
+	f.StringVar(&o.reason, "reason", "", drainIdle+" or "+drainPreempted)
+	f.StringVar(&o.message, "reason-message", "", "why, for people")
+	f.IntVar(&o.seconds, "deadline-remaining-seconds", 0, "seconds until the node ends in any case (default: no limit)")
 	return cmd
+}
+
+// drainRequest is the body of the call node.drain.
+type drainRequest struct {
+	NodeID spec.NodeID `json:"node_id"`
+	wire.Drain
+}
+
+func (o *drainOptions) request() (r drainRequest, err error) {
+	switch {
+	case o.reason != drainIdle && o.reason != drainPreempted:
+		return r, usagef("Invalid value for '--reason': '%s' is not one of '%s', '%s'.", o.reason, drainIdle, drainPreempted)
+	case o.message == "":
+		return r, usagef("Missing option '--reason-message'.")
+	case o.seconds < 0:
+		return r, usagef("Invalid value for '--deadline-remaining-seconds': it cannot be negative, got %d", o.seconds)
+	}
+	id := o.node
+	if id == "" {
+		a, ok := session.Newest(session.TempDir())
+		if !ok {
+			return r, usagef("No node runs under this session root: name one by --node-id.")
+		}
+		id = a.NodeID
+	}
+	if err := r.NodeID.UnmarshalText([]byte(id)); err != nil {
+		return r, usagef("Invalid value for '--node-id': %s", err)
+	}
+	r.Drain = wire.Drain{Reason: o.reason, Message: o.message}
+	if o.seconds > 0 {
+		r.DeadlineMS = time.Now().Add(time.Duration(o.seconds) * time.Second).UnixMilli()
+	}
+	return r, nil
 }
 
 func killActorCmd() *cobra.Command {

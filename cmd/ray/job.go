@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -305,30 +302,4 @@ func jobDeleteCmd() *cobra.Command {
 	}
 	f.bind(cmd.Flags())
 	return cmd
-}
-
-// readRuntimeEnv merges --runtime-env, --runtime-env-json and --working-dir.
-func readRuntimeEnv(file, text, workingDir string) (map[string]any, error) {
-	if file != "" && text != "" {
-		return nil, usagef("Only one of --runtime-env and --runtime-env-json can be given.")
-	}
-	env := map[string]any{}
-	if file != "" {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return nil, usagef("Invalid value for '--runtime-env': %s", err)
-		}
-		if err := json.Unmarshal(content, &env); err != nil {
-			return nil, errors.New("not supported yet: a runtime environment in YAML syntax; write " + file + " as JSON")
-		}
-	}
-	if text != "" {
-		if err := json.Unmarshal([]byte(text), &env); err != nil {
-			return nil, usagef("Invalid value for '--runtime-env-json': %s", err)
-		}
-	}
-	if workingDir != "" {
-		env["working_dir"] = workingDir
-	}
-	return env, nil
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -126,50 +124,6 @@ func (o *submitOptions) submit(ctx context.Context, j jobAPI, env map[string]any
 	defer cancel()
 	err := j.call(short, http.MethodPost, "/api/jobs/", nil, body, &reply)
 	return reply.SubmissionID, err
-}
-
-// uploadWorkingDir replaces a local directory in the runtime environment by
-// the URI of a package that the cluster has.
-func uploadWorkingDir(ctx context.Context, a *api, env map[string]any) error {
-	dir, ok := env["working_dir"].(string)
-	if !ok || dir == "" || strings.Contains(dir, "://") {
-		return nil
-	}
-	if info, err := os.Stat(dir); err != nil {
-		return usagef("Invalid value for '--working-dir': %s", err)
-	} else if !info.IsDir() {
-		return errors.New("not supported yet: a working directory given as a local archive; give the directory itself")
-	}
-	var excludes []string
-	if list, ok := env["excludes"].([]any); ok {
-		for _, e := range list {
-			excludes = append(excludes, fmt.Sprint(e))
-		}
-	}
-	delete(env, "excludes")
-	name, content, err := packDir(dir, excludes)
-	if err != nil {
-		return err
-	}
-	path := "/api/packages/gcs/" + name
-	err = a.call(ctx, http.MethodGet, path, nil, nil, nil)
-	var answer *apiError
-	if errors.As(err, &answer) && answer.status == http.StatusNotFound {
-		var r *http.Request
-		if r, err = a.request(ctx, http.MethodPut, path, nil, bytes.NewReader(content)); err != nil {
-			return err
-		}
-		body, sendErr := a.send(r)
-		if sendErr == nil {
-			_ = body.Close()
-		}
-		err = sendErr
-	}
-	if err != nil {
-		return fmt.Errorf("upload the working directory: %w", err)
-	}
-	env["working_dir"] = "gcs://" + name
-	return nil
 }
 
 // joinEntrypoint makes one shell command of the arguments. A single argument

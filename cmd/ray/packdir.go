@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"path"
@@ -21,59 +22,66 @@ const maxPackage = 512 << 20
 // out, and so do a few directories that nobody wants to send.
 func packDir(dir string, excludes []string) (name string, content []byte, err error) {
 	var b bytes.Buffer
-	archive := zip.NewWriter(&b)
-	hash := sha256.New()
-	top := ignoreRules(append([]string{"/.git/", ".venv/", "venv/", "__pycache__/"}, excludes...), "")
-	rules := map[string][]ignoreRule{".": top}
-	err = filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, file)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		if rel == "." {
-			rules["."] = append(rules["."], readIgnores(file, "")...)
-			return nil
-		}
-		above := rules[path.Dir(rel)]
-		if ignored(above, rel, entry.IsDir()) {
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if entry.IsDir() {
-			rules[rel] = append(above[:len(above):len(above)], readIgnores(file, rel)...)
-			return nil
-		}
-		info, err := os.Stat(file) // follow links: the archive has none
-		if err != nil || !info.Mode().IsRegular() {
-			return err
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		_, _ = fmt.Fprintf(hash, "%s %o %d\n", rel, info.Mode().Perm(), len(text))
-		_, _ = hash.Write(text)
-		if err := addFile(archive, rel, info, text); err != nil {
-			return err
-		}
-		if b.Len() > maxPackage {
-			return fmt.Errorf("it has more than %d MiB: leave files out by a .gitignore, or bring data another way", maxPackage>>20)
-		}
-		return nil
-	})
-	if err == nil {
-		err = archive.Close()
+	p := &packer{dir: dir, archive: zip.NewWriter(&b), size: b.Len, hash: sha256.New()}
+	always := append([]string{"/.git/", ".venv/", "venv/", "__pycache__/"}, excludes...)
+	p.rules = map[string][]ignoreRule{".": append(ignoreRules(always, ""), readIgnores(dir, "")...)}
+	if err = filepath.WalkDir(dir, p.visit); err == nil {
+		err = p.archive.Close()
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("pack the working directory %s: %w", dir, err)
 	}
-	return "_ray_pkg_" + hex.EncodeToString(hash.Sum(nil))[:16] + ".zip", b.Bytes(), nil
+	return "_ray_pkg_" + hex.EncodeToString(p.hash.Sum(nil))[:16] + ".zip", b.Bytes(), nil
+}
+
+// packer is one run of packDir.
+type packer struct {
+	dir     string
+	archive *zip.Writer
+	size    func() int
+	hash    hash.Hash
+	rules   map[string][]ignoreRule // of each directory, with those above it
+}
+
+func (p *packer) visit(file string, entry fs.DirEntry, err error) error {
+	if err != nil {
+		return err
+	}
+	rel, err := filepath.Rel(p.dir, file)
+	if rel = filepath.ToSlash(rel); err != nil || rel == "." {
+		return err
+	}
+	above := p.rules[path.Dir(rel)]
+	switch skip := ignored(above, rel, entry.IsDir()); {
+	case skip && entry.IsDir():
+		return fs.SkipDir
+	case skip:
+		return nil
+	case entry.IsDir():
+		p.rules[rel] = append(above[:len(above):len(above)], readIgnores(file, rel)...)
+		return nil
+	}
+	return p.add(file, rel)
+}
+
+func (p *packer) add(file, rel string) error {
+	info, err := os.Stat(file) // follow links: the archive has none
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(p.hash, "%s %o %d\n", rel, info.Mode().Perm(), len(text))
+	_, _ = p.hash.Write(text)
+	if err := addFile(p.archive, rel, info, text); err != nil {
+		return err
+	}
+	if p.size() > maxPackage {
+		return fmt.Errorf("it has more than %d MiB: leave files out by a .gitignore, or bring data another way", maxPackage>>20)
+	}
+	return nil
 }
 
 func addFile(archive *zip.Writer, rel string, info fs.FileInfo, text []byte) error {

@@ -80,43 +80,55 @@ func launch(plan *startPlan, attached bool) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program's file: %w", err)
 	}
-	outFile, err := appendLog(plan.dir.Logs(), "raylet.out")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = outFile.Close() }()
-	errFile, err := appendLog(plan.dir.Logs(), "raylet.err")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = errFile.Close() }()
-	d := &daemon{log: errFile.Name(), ended: make(chan error, 1)}
-	ready, readyEnd, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = readyEnd.Close() }()
-	d.ready = ready
-	d.cmd = exec.Command(self, "__node", "--config", config, "--ready-fd", "3")
-	d.cmd.ExtraFiles = []*os.File{readyEnd}
-	if attached {
-		lifeEnd, life, err := os.Pipe()
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = lifeEnd.Close() }()
-		d.life = life
-		d.cmd.Args = append(d.cmd.Args, "--until-fd", "4")
-		d.cmd.ExtraFiles = append(d.cmd.ExtraFiles, lifeEnd)
-	}
+	d := &daemon{cmd: exec.Command(self, "__node", "--config", config), ended: make(chan error, 1)}
 	d.cmd.Dir = "/"
-	d.cmd.Stdout, d.cmd.Stderr = outFile, errFile
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	var theirs []*os.File // the daemon's ends, ours to close once it runs
+	defer func() {
+		for _, f := range theirs {
+			_ = f.Close()
+		}
+	}()
+	if theirs, err = d.connect(plan.dir.Logs(), attached); err != nil {
+		return nil, err
+	}
 	if err := d.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the node daemon: %w", err)
 	}
 	go func() { d.ended <- d.cmd.Wait() }()
 	return d, nil
+}
+
+// connect gives the daemon its log files and the pipes of launch.
+func (d *daemon) connect(logs string, attached bool) (theirs []*os.File, err error) {
+	var files [2]*os.File
+	for i, name := range []string{"raylet.out", "raylet.err"} {
+		if files[i], err = appendLog(logs, name); err != nil {
+			return theirs, fmt.Errorf("open the daemon's log: %w", err)
+		}
+		theirs = append(theirs, files[i])
+	}
+	d.cmd.Stdout, d.cmd.Stderr, d.log = files[0], files[1], files[1].Name()
+	ready, readyEnd, err := os.Pipe()
+	if err != nil {
+		return theirs, err
+	}
+	theirs = append(theirs, readyEnd)
+	d.ready = ready
+	d.cmd.Args = append(d.cmd.Args, "--ready-fd", "3")
+	d.cmd.ExtraFiles = append(d.cmd.ExtraFiles, readyEnd)
+	if !attached {
+		return theirs, nil
+	}
+	lifeEnd, life, err := os.Pipe()
+	if err != nil {
+		return theirs, err
+	}
+	theirs = append(theirs, lifeEnd)
+	d.life = life
+	d.cmd.Args = append(d.cmd.Args, "--until-fd", "4")
+	d.cmd.ExtraFiles = append(d.cmd.ExtraFiles, lifeEnd)
+	return theirs, nil
 }
 
 func appendLog(dir, name string) (*os.File, error) {
