@@ -99,7 +99,7 @@ func (t *Tables) RejoinBundles(node spec.NodeID, have []wire.Bundle) (c Change) 
 	for _, b := range have {
 		there[key{b.Group, b.Index}] = true
 		g := t.groups[b.Group]
-		if g == nil || g.Info.State == spec.PGRemoved || b.Index >= len(g.Bundles) {
+		if g == nil || g.Info.State == spec.PGRemoved || b.Index < 0 || b.Index >= len(g.Bundles) {
 			c.effect(ReturnBundle{node, b})
 			continue
 		}

@@ -19,6 +19,7 @@ const (
 	roundEvery   = 500 * time.Millisecond
 	refusedMin   = 20 * time.Millisecond
 	refusedMax   = time.Second
+	maxRefused   = 10_000 // keys remembered
 )
 
 // backoff holds back what a node has refused.
@@ -29,6 +30,9 @@ type backoff struct {
 
 // backOff makes the next try of a group or actor wait. Needs h.mu.
 func (h *Head) backOff(key any) {
+	if len(h.refused) > maxRefused {
+		clear(h.refused) // of actors that ended before they started
+	}
 	b := h.refused[key]
 	if b == nil {
 		b = &backoff{pause: refusedMin / 2}
