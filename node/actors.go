@@ -61,10 +61,11 @@ func (d *daemon) createActor(t *owner.Task) {
 			d.locked(func() {
 				d.own.ActorUpdate(spec.ActorInfo{ID: id, State: spec.ActorDead, Death: info, Options: *o, Incarnation: 1 << 30})
 			})
+			return
 		}
+		d.watchActor(id) // not before: the head must know it
 	})
-	// Its state decides where calls go, so it is watched from the start.
-	d.own.Watch(id)
+	d.own.Watched(id)
 }
 
 // creationFailed tells the head that a constructor cannot run.

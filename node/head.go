@@ -41,13 +41,7 @@ func (h *headLink) connect(ctx context.Context) error {
 	}
 	h.peer = wire.NewPeer(s, wire.PeerOptions{
 		Reset: func(ctx context.Context) {
-			h.mu.Lock()
-			select {
-			case <-h.ready:
-				h.ready = make(chan struct{})
-			default:
-			}
-			h.mu.Unlock()
+			h.lost()
 			if err := h.register(ctx); err != nil && ctx.Err() == nil {
 				d.stop(fmt.Errorf("the head does not take this node back: %w", err))
 			}
@@ -87,6 +81,18 @@ func (h *headLink) register(ctx context.Context) error {
 	return nil
 }
 
+// lost: the head is one that does not know this node yet. Calls wait until it
+// has been registered there.
+func (h *headLink) lost() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.ready:
+		h.ready = make(chan struct{})
+	default:
+	}
+}
+
 func (h *headLink) up() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -104,36 +110,53 @@ func (h *headLink) notify(method string, in any) {
 // call asks the head and waits. Not under the lock.
 func (h *headLink) call(ctx context.Context, method string, in, out any, tail []byte) ([]byte, error) {
 	for {
-		t, err := h.peer.Call(ctx, method, in, out, tail)
-		if !errors.Is(err, wire.ErrReset) {
-			return t, err
-		}
 		select {
 		case <-h.up():
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+		t, err := h.peer.Call(ctx, method, in, out, tail)
+		if !errors.Is(err, wire.ErrReset) {
+			return t, err
+		}
+		h.lost()
 	}
 }
 
 // async asks the head; done gets the answer on another goroutine.
 func (h *headLink) async(method string, in any, tail []byte, done func(wire.Reply, error)) {
+	select {
+	case <-h.up():
+	default:
+		h.later(method, in, tail, done)
+		return
+	}
 	_, err := h.peer.CallAsync(method, in, tail, func(r wire.Reply, err error) {
 		if errors.Is(err, wire.ErrReset) {
-			h.d.tasks.Go(func() {
-				select {
-				case <-h.up():
-					h.async(method, in, tail, done)
-				case <-h.d.ctx.Done():
-				}
-			})
+			// All calls fail so before the node registers again.
+			h.lost()
+			h.later(method, in, tail, done)
 			return
 		}
 		done(r, err)
 	})
 	if err != nil {
-		h.d.tasks.Go(func() { done(wire.Reply{}, err) })
+		h.d.goes(func() { done(wire.Reply{}, err) })
 	}
+}
+
+// later asks once the node is registered.
+func (h *headLink) later(method string, in any, tail []byte, done func(wire.Reply, error)) {
+	if method == wire.MethodHeartbeat {
+		return // the next one says more
+	}
+	h.d.goes(func() {
+		select {
+		case <-h.up():
+			h.async(method, in, tail, done)
+		case <-h.d.ctx.Done():
+		}
+	})
 }
 
 // registration is what the head must know of this node. Under the lock.

@@ -216,12 +216,14 @@ type environment struct {
 	SysPath        []string
 }
 
-func (d *daemon) prepareEnv(_ jobInfo, env []byte, _ string) (environment, error) {
-	e, err := d.envMaker.Ensure(d.ctx, env)
+// prepareEnv makes the runtime environment of a worker, which uses it until it
+// has ended.
+func (d *daemon) prepareEnv(id spec.WorkerID, info jobInfo, env []byte, python string) (environment, error) {
+	e, err := d.envMaker.Ensure(d.ctx, runtimeenv.Request{Env: env, Holder: id.String(), Job: info.ID.String(), Python: python, Version: info.Python})
 	if err != nil {
 		return environment{}, err
 	}
-	return environment{Env: e.Vars, ServerEnv: e.ServerVars, Cwd: e.Cwd, SysPath: e.SysPath}, nil
+	return environment{Env: e.Vars, ServerEnv: e.ServerVars, Cwd: e.Cwd, SysPath: e.SysPath, Python: e.Python}, nil
 }
 
 func (d *daemon) fetchPackage(ctx context.Context, uri string) ([]byte, error) {

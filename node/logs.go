@@ -12,6 +12,7 @@ import (
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/proc"
+	"ray/node/runtimeenv"
 )
 
 // onLines passes a worker's output to the driver of its job.
@@ -156,7 +157,11 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 	if err := r.Decode(&in); err != nil {
 		return nil, nil, err
 	}
-	env, err := d.envMaker.Ensure(ctx, in.RuntimeEnv)
+	python := ""
+	if len(d.cfg.Pythons) > 0 {
+		python = d.cfg.Pythons[0]
+	}
+	env, err := d.envMaker.Ensure(ctx, runtimeenv.Request{Env: in.RuntimeEnv, Holder: in.SubmissionID, Job: in.SubmissionID, Python: python})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,8 +178,8 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 		path = append(path, old)
 	}
 	set["PYTHONPATH"] = strings.Join(path, string(os.PathListSeparator))
-	if len(d.cfg.Pythons) > 0 {
-		set["PATH"] = filepath.Dir(d.cfg.Pythons[0]) + string(os.PathListSeparator) + os.Getenv("PATH")
+	if env.Bin == "" && python != "" {
+		set["PATH"] = filepath.Dir(python) + string(os.PathListSeparator) + os.Getenv("PATH")
 	}
 	c := proc.Command{ID: in.SubmissionID, Line: in.Entrypoint, Dir: env.Cwd, Env: os.Environ(),
 		LogPath: filepath.Join(d.cfg.SessionDir, "logs", "job-driver-"+in.SubmissionID+".log")}
@@ -183,6 +188,7 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 	}
 	child, err := d.procs.Run(c)
 	if err != nil {
+		d.envMaker.Release(in.SubmissionID)
 		return nil, nil, fmt.Errorf("the entrypoint could not be started: %w", err)
 	}
 	d.mu.Lock()
@@ -190,6 +196,7 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 	d.mu.Unlock()
 	d.goes(func() {
 		<-child.Done()
+		d.envMaker.Release(in.SubmissionID)
 		e := child.Exit()
 		d.locked(func() {
 			delete(d.drivers, in.SubmissionID)

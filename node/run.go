@@ -107,7 +107,8 @@ func (d *daemon) serve() (err error) {
 	d.procs = proc.New(proc.Config{LogDir: filepath.Join(d.cfg.SessionDir, "logs"), PackageDir: d.cfg.PackageDir, Log: d.log,
 		OnForked: d.onForked, OnExit: d.onExit, OnLines: d.onLines})
 	d.head = &headLink{d: d}
-	d.envMaker = runtimeenv.New(filepath.Join(d.cfg.SessionDir, "runtime_resources"), d.fetchPackage)
+	d.envMaker = runtimeenv.New(runtimeenv.Config{Dir: filepath.Join(d.cfg.SessionDir, "runtime_resources"),
+		LogDir: filepath.Join(d.cfg.SessionDir, "logs"), Fetch: d.fetchPackage})
 	d.fetcher = transfer.NewFetcher(d.dialBulk, d.store)
 	err = d.listen()
 	if err == nil {
@@ -226,6 +227,7 @@ func (d *daemon) shutdown(why error) {
 		d.sessions.Close()
 	}
 	d.fetcher.Close()
+	d.envMaker.Close()
 	if d.head.peer != nil {
 		_ = d.head.peer.Close()
 	}

@@ -236,11 +236,12 @@ func (d *daemon) ownedActors(req *wire.RegisterRequest) {
 		t := a.Creation
 		c := t.Tmpl.Class.(*class)
 		info := a.Info
-		if info.ID.IsZero() {
-			info = spec.ActorInfo{ID: a.ID, JobID: a.ID.JobID(), State: spec.ActorPending, Owner: d.self}
-			if t.Tmpl.Actor != nil {
-				info.Options = *t.Tmpl.Actor
-			}
+		if info.State == "" {
+			info.State = spec.ActorPending
+		}
+		info.ID, info.JobID, info.Owner = a.ID, a.ID.JobID(), d.self
+		if t.Tmpl.Actor != nil {
+			info.Options = *t.Tmpl.Actor
 		}
 		req.Owned = append(req.Owned, wire.ActorCreate{Info: info, Placement: c.place, Strategy: t.Tmpl.Strategy,
 			LabelSelector: t.Tmpl.LabelSelector, Fallback: t.Tmpl.Fallback})

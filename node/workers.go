@@ -33,6 +33,7 @@ func (d *daemon) startWorker(k pool.Key) {
 				d.workers[w.id] = w
 				if err = d.procs.Start(ws); err != nil {
 					delete(d.workers, w.id)
+					d.envMaker.Release(w.id.String())
 				}
 			}
 			if err != nil {
@@ -153,6 +154,7 @@ func (d *daemon) workerGone(w *worker) {
 
 // onExit is the process manager's report.
 func (d *daemon) onExit(e proc.Exit) {
+	d.envMaker.Release(e.ID.String())
 	d.locked(func() {
 		w := d.workers[e.ID]
 		if w == nil {
@@ -236,6 +238,7 @@ func (d *daemon) crash(w *worker, e *proc.Exit) *spec.ErrorInfo {
 	typ := "WorkerCrashedError"
 	if w.oom {
 		typ = "OutOfMemoryError"
+		return &spec.ErrorInfo{Type: typ, Message: "The task was ended because the " + w.killed + "."}
 	}
 	text := fmt.Sprintf("The worker died unexpectedly while executing this task. Worker %s (pid %d) on node %s %s. Its log is %s.",
 		w.id, w.pid, d.cfg.NodeIP, how, filepath.Join(d.cfg.SessionDir, "logs", fmt.Sprintf("worker-%s-%s-%d.err", w.id, w.key.Job, w.pid)))
@@ -258,7 +261,7 @@ func (d *daemon) workerSpec(info jobInfo, env []byte) (proc.WorkerSpec, error) {
 	if err != nil {
 		return ws, err
 	}
-	prepared, err := d.prepareEnv(info, env, ws.Python)
+	prepared, err := d.prepareEnv(ws.ID, info, env, ws.Python)
 	if err != nil {
 		return ws, err
 	}

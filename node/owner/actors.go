@@ -62,8 +62,8 @@ func (s *State) actor(id spec.ActorID) *Actor {
 	return a
 }
 
-// Watch makes sure that the head tells this node of the actor's changes.
-func (s *State) Watch(id spec.ActorID) { s.watch(s.actor(id)) }
+// Watched notes that the daemon watches the actor itself.
+func (s *State) Watched(id spec.ActorID) { s.actor(id).watched = true }
 
 func (s *State) watch(a *Actor) {
 	if !a.watched {
@@ -311,6 +311,9 @@ func (s *State) ActorStarted(id spec.ActorID, node spec.NodeID, incarnation int)
 		return
 	}
 	info := a.Info
+	if a.Creation != nil && a.Creation.Tmpl.Actor != nil {
+		info.Options = *a.Creation.Tmpl.Actor
+	}
 	info.ID, info.State, info.NodeID, info.Incarnation = id, spec.ActorAlive, node, incarnation
 	s.ActorUpdate(info)
 }

@@ -2,18 +2,15 @@ package runtimeenv
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-
-	"ray/internal/spec"
+	"time"
 )
 
 // Env is a finished environment: what a worker of it is started with.
@@ -26,231 +23,243 @@ type Env struct {
 	ServerVars map[string]string
 	Cwd        string   // empty: unchanged
 	SysPath    []string // in front of the job's own
+	Python     string   // interpreter; empty: the job's own
+	Bin        string   // directory of its programs; empty: unchanged
 }
 
 // Fetch brings the bytes of an uploaded package (gcs://…).
 type Fetch func(ctx context.Context, uri string) ([]byte, error)
 
-// Manager makes environments under one directory. Safe for concurrent use.
+// DefaultBound is the size of the cache in bytes beyond which unused
+// environments are removed.
+const DefaultBound = 10 << 30
+
+// Config says where a Manager works.
+type Config struct {
+	Dir    string // what is made lies below it
+	LogDir string // for runtime_env_setup-<job>.log; empty: no logs
+	Bound  int64  // bytes; 0 means DefaultBound
+	Fetch  Fetch
+	// Environ is the environment that ${VAR} refers to and programs are looked
+	// for in; nil means os.Environ().
+	Environ []string
+}
+
+// Manager makes environments on one node. Safe for concurrent use. Close it.
 type Manager struct {
-	dir   string
-	fetch Fetch
-	base  []string // the environment that ${VAR} refers to, as os.Environ
+	cfg  Config
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
 
-	mu     sync.Mutex
-	making map[string]*build
+	mu       sync.Mutex
+	cache    *cache // opened by the first environment that needs it
+	holds    map[string][]string
+	logs     map[string]*setupLog
+	versions map[string]string // of interpreters, by path
 }
 
-type build struct {
-	done chan struct{}
-	path string
-	err  error
-}
-
-// New makes a Manager that unpacks under dir.
-func New(dir string, fetch Fetch) *Manager {
-	return &Manager{dir: dir, fetch: fetch, base: os.Environ(), making: map[string]*build{}}
-}
-
-// request is a runtime_env as the Python package sends it.
-type request struct {
-	EnvVars    map[string]string `json:"env_vars"`
-	WorkingDir string            `json:"working_dir"`
-	PyModules  []string          `json:"py_modules"`
-	Config     json.RawMessage   `json:"config"`
-}
-
-var supported = []string{"env_vars", "working_dir", "py_modules", "config"}
-
-// Key names an environment without making it; equal contents give equal keys.
-func Key(env json.RawMessage) string {
-	var fields map[string]any
-	if len(env) == 0 || json.Unmarshal(env, &fields) != nil {
-		return ""
+// New makes a Manager; nothing is touched yet.
+func New(cfg Config) *Manager {
+	if cfg.Bound == 0 {
+		cfg.Bound = DefaultBound
 	}
-	delete(fields, "config")
-	maps.DeleteFunc(fields, func(_ string, v any) bool { return v == nil })
-	if len(fields) == 0 {
-		return ""
+	if cfg.Environ == nil {
+		cfg.Environ = os.Environ()
 	}
-	text, err := json.Marshal(fields) // object keys come out sorted
+	m := &Manager{cfg: cfg, holds: map[string][]string{}, logs: map[string]*setupLog{}, versions: map[string]string{}}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	return m
+}
+
+// Close stops what is being made and waits for it.
+func (m *Manager) Close() {
+	m.stop()
+	m.wg.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cache != nil {
+		_ = m.cache.lock.Close()
+	}
+}
+
+func (m *Manager) opened() (*cache, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cache != nil {
+		return m.cache, nil
+	}
+	c, err := openCache(m.ctx, &m.wg, m.cfg.Dir, m.cfg.Bound)
 	if err != nil {
-		return ""
+		return nil, fmt.Errorf("the cache of runtime environments cannot be used: %w", err)
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
+	m.cache = c
+	return c, nil
+}
+
+// Request is one asker's wish.
+type Request struct {
+	Env json.RawMessage
+	// Holder uses the environment until Release(Holder).
+	Holder string
+	Job    string // names the log
+	// Python is the interpreter that environments are made from and whose
+	// packages stay visible in those of pip and uv.
+	Python string
+	// Version is the major.minor that the interpreter must have; empty: any.
+	Version string
 }
 
 // Ensure makes the environment if it is not there yet. An error is a
 // *spec.ErrorInfo of type RuntimeEnvSetupError; the next Ensure tries again.
-func (m *Manager) Ensure(ctx context.Context, env json.RawMessage) (Env, error) {
-	out := Env{Key: Key(env), Vars: map[string]string{}, ServerVars: map[string]string{}}
+func (m *Manager) Ensure(ctx context.Context, r Request) (Env, error) {
+	out := Env{Key: Key(r.Env), Vars: map[string]string{}, ServerVars: map[string]string{}}
 	if out.Key == "" {
 		return out, nil
 	}
-	req, err := parse(env)
+	f, err := parse(r.Env)
 	if err != nil {
 		return out, failure(err)
 	}
-	m.variables(req.EnvVars, &out)
-	if req.WorkingDir != "" {
-		path, err := m.unpacked(ctx, req.WorkingDir)
-		if err != nil {
-			return out, failure(fmt.Errorf("working_dir %s: %w", req.WorkingDir, err))
-		}
-		out.Cwd = path
-		out.SysPath = append(out.SysPath, path)
+	if limit := f.timeout(); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was not ready after %v (config setup_timeout_seconds of the runtime_env)", limit))
+		defer cancel()
 	}
-	for _, uri := range req.PyModules {
-		path, err := m.unpacked(ctx, uri)
-		if err != nil {
-			return out, failure(fmt.Errorf("py_modules %s: %w", uri, err))
-		}
-		out.SysPath = append(out.SysPath, path)
+	if err := m.fill(ctx, r, &f, &out); err != nil {
+		m.Release(r.Holder)
+		m.logFor(r.Job).write("failed: " + masked(err.Error()))
+		return out, failure(err)
 	}
 	return out, nil
 }
 
-// Check tells at once whether Ensure could ever make env.
-func Check(env json.RawMessage) error {
-	if _, err := parse(env); err != nil {
-		return failure(err)
+func (m *Manager) fill(ctx context.Context, r Request, f *fields, out *Env) error {
+	variables(f.EnvVars, m.cfg.Environ, out)
+	if f.SetupHook != "" {
+		out.Vars[hookVariable] = f.SetupHook
+	}
+	if f.WorkingDir != "" {
+		path, err := m.obtain(ctx, r, m.packageRecipe(f.WorkingDir))
+		if err != nil {
+			return fmt.Errorf("working_dir %s: %w", masked(f.WorkingDir), err)
+		}
+		out.Cwd = path
+		out.SysPath = append(out.SysPath, path)
+	}
+	for _, uri := range f.PyModules {
+		path, err := m.obtain(ctx, r, m.packageRecipe(uri))
+		if err != nil {
+			return fmt.Errorf("py_modules %s: %w", masked(uri), err)
+		}
+		out.SysPath = append(out.SysPath, path)
+	}
+	return m.interpreter(ctx, r, f, out)
+}
+
+// hookVariable names the function that a worker calls before its first task,
+// if the request does not carry the function itself in the same variable.
+const hookVariable = "RAY_WORKER_SETUP_HOOK"
+
+// interpreter makes the Python environment that the request asks for.
+func (m *Manager) interpreter(ctx context.Context, r Request, f *fields, out *Env) error {
+	var err error
+	switch {
+	case f.Pip != nil && len(f.Pip.Packages) > 0:
+		err = m.venv(ctx, r, "pip", f.Pip, out)
+	case f.Uv != nil && len(f.Uv.Packages) > 0:
+		err = m.venv(ctx, r, "uv", f.Uv, out)
+	case f.Conda != nil:
+		err = m.conda(ctx, r, f.Conda, out)
+	case f.PyExecutable != "":
+		err = m.executable(ctx, r, f.PyExecutable, out)
+	default:
+		return nil
+	}
+	if err == nil {
+		err = m.checkVersion(ctx, r, out)
+	}
+	return err
+}
+
+// use makes the programs of a Python environment come first on PATH.
+func (m *Manager) use(prefix string, out *Env) {
+	out.Bin = filepath.Join(prefix, "bin")
+	out.Python = filepath.Join(out.Bin, "python")
+	path := m.lookup("PATH")
+	if own, ok := out.Vars["PATH"]; ok {
+		path = own
+	}
+	out.Vars["PATH"] = out.Bin + string(os.PathListSeparator) + path
+}
+
+func (m *Manager) lookup(name string) string {
+	value := ""
+	for _, kv := range m.cfg.Environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			value = v
+		}
+	}
+	return value
+}
+
+// obtain gives the content of a recipe and notes who uses it.
+func (m *Manager) obtain(ctx context.Context, r Request, what recipe) (string, error) {
+	c, err := m.opened()
+	if err != nil {
+		return "", err
+	}
+	path, err := c.get(ctx, what, m.logFor(r.Job))
+	if err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	m.holds[r.Holder] = append(m.holds[r.Holder], what.id)
+	m.mu.Unlock()
+	return path, nil
+}
+
+// Release ends the use of everything that was made for the holder. One that
+// holds nothing may be released, too.
+func (m *Manager) Release(holder string) {
+	m.mu.Lock()
+	ids, c := m.holds[holder], m.cache
+	delete(m.holds, holder)
+	m.mu.Unlock()
+	for _, id := range ids {
+		c.put(id)
+	}
+}
+
+// checkVersion refuses an interpreter that the job's functions cannot be
+// loaded in: pickled code belongs to one minor version.
+func (m *Manager) checkVersion(ctx context.Context, r Request, out *Env) error {
+	m.mu.Lock()
+	v := m.versions[out.Python]
+	m.mu.Unlock()
+	if v == "" {
+		ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, out.Python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+		cmd.WaitDelay = killGrace
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		text, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("its interpreter %s does not run: %w\n%s", out.Python, errors.Join(err, context.Cause(ctx)), masked(stderr.String()))
+		}
+		lines := strings.Fields(string(text))
+		if len(lines) > 0 {
+			v = lines[len(lines)-1]
+		}
+		m.mu.Lock()
+		m.versions[out.Python] = v
+		m.mu.Unlock()
+	}
+	if r.Version != "" && v != r.Version {
+		return fmt.Errorf("it has Python %s, but the driver runs Python %s: pickled functions need the same minor version; choose Python %s for the environment or start the driver with Python %s", v, r.Version, r.Version, v)
 	}
 	return nil
 }
 
-func parse(env json.RawMessage) (request, error) {
-	var req request
-	if len(env) == 0 || string(env) == "null" {
-		return req, nil
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(env, &fields); err != nil {
-		return req, fmt.Errorf("runtime_env is not an object: %w", err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if !slices.Contains(supported, name) && string(fields[name]) != "null" {
-			return req, fmt.Errorf("not supported yet: runtime_env field %q", name)
-		}
-	}
-	if err := json.Unmarshal(env, &req); err != nil {
-		return req, fmt.Errorf("runtime_env: %w", err)
-	}
-	return req, nil
-}
-
-func failure(err error) error {
-	return &spec.ErrorInfo{Type: "RuntimeEnvSetupError", Message: "Failed to set up the runtime environment: " + err.Error()}
-}
-
-// variables expands ${VAR} by the daemon's own environment and sorts the
-// variables by who reads them.
-func (m *Manager) variables(vars map[string]string, out *Env) {
-	known := map[string]string{}
-	for _, kv := range m.base {
-		if k, v, ok := strings.Cut(kv, "="); ok {
-			known[k] = v
-		}
-	}
-	for k, v := range vars {
-		v = expand(v, known)
-		if readAtStart(k) {
-			out.ServerVars[k] = v
-		} else {
-			out.Vars[k] = v
-		}
-	}
-}
-
-// expand replaces ${NAME}; an unknown name becomes nothing. A bare $NAME stays.
-func expand(s string, known map[string]string) string {
-	var b strings.Builder
-	for {
-		i := strings.Index(s, "${")
-		if i < 0 {
-			break
-		}
-		j := strings.IndexByte(s[i:], '}')
-		if j < 0 {
-			break
-		}
-		b.WriteString(s[:i])
-		b.WriteString(known[s[i+2:i+j]])
-		s = s[i+j+1:]
-	}
-	b.WriteString(s)
-	return b.String()
-}
-
-// readAtStart tells whether an interpreter or its loader reads the variable
-// before any Python code runs, so that a forked worker would be too late.
-func readAtStart(name string) bool {
-	return strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "PYTHON") || strings.HasPrefix(name, "MALLOC_")
-}
-
-// unpacked gives the directory of a package, made once; concurrent askers wait
-// for the one who makes it.
-func (m *Manager) unpacked(ctx context.Context, uri string) (string, error) {
-	m.mu.Lock()
-	b := m.making[uri]
-	if b == nil {
-		b = &build{done: make(chan struct{})}
-		m.making[uri] = b
-		m.mu.Unlock()
-		b.path, b.err = m.unpack(ctx, uri)
-		if b.err != nil {
-			m.mu.Lock()
-			delete(m.making, uri)
-			m.mu.Unlock()
-		}
-		close(b.done)
-		return b.path, b.err
-	}
-	m.mu.Unlock()
-	select {
-	case <-b.done:
-		return b.path, b.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-func (m *Manager) unpack(ctx context.Context, uri string) (string, error) {
-	scheme, rest, ok := strings.Cut(uri, "://")
-	if !ok {
-		return "", fmt.Errorf("%q is no package URI", uri)
-	}
-	sum := sha256.Sum256([]byte(uri))
-	path := filepath.Join(m.dir, hex.EncodeToString(sum[:12]))
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return path, nil // made by an earlier daemon; the rename below proves it whole
-	}
-	var data []byte
-	var err error
-	switch scheme {
-	case "gcs":
-		data, err = m.fetch(ctx, uri)
-	case "file":
-		data, err = os.ReadFile(rest)
-	default:
-		return "", fmt.Errorf("not supported yet: packages from %s://", scheme)
-	}
-	if err != nil {
-		return "", fmt.Errorf("fetch: %w", err)
-	}
-	if err := os.MkdirAll(m.dir, 0o700); err != nil {
-		return "", err
-	}
-	tmp, err := os.MkdirTemp(m.dir, "unpack-*")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(tmp)
-	if err := unzip(data, tmp, scheme != "gcs"); err != nil {
-		return "", err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return "", err
-	}
-	return path, nil
-}
+const versionTimeout = time.Minute
