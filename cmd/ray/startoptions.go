@@ -60,7 +60,7 @@ func (o *startOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.dashboardHost, "dashboard-host", o.dashboardHost, "address that the dashboard listens on")
 	f.Var(optional[int]{&o.dashboardPort, strconv.Atoi}, "dashboard-port", "port of the dashboard (default: 8265, or the next free one)")
 	f.Var(optional[int]{&o.clientPort, strconv.Atoi}, "ray-client-server-port", "port for ray:// drivers (default: 10001 on loopback, if free)")
-	f.IntVar(&o.metricsPort, "metrics-export-port", 0, "port of this node's /metrics (default: none)")
+	f.IntVar(&o.metricsPort, "metrics-export-port", 0, "port of this node's /metrics (default: any free one, on loopback)")
 	f.StringVar(&o.tempDir, "temp-dir", "", "where sessions are kept (default: RAY_TMPDIR, else /tmp/ray-<uid>)")
 	f.StringVar(&o.spillDir, "object-spilling-directory", "", "where objects go when the store is full (default: in the session)")
 	f.StringVar(&o.autoscaling, "autoscaling-config", "", "cluster file that the head's autoscaler follows")
