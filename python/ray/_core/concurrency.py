@@ -4,6 +4,7 @@ Each concurrency group (the default one is ``""``) has a limit of its own.
 """
 
 import asyncio
+import contextvars
 import inspect
 import queue
 import sys
@@ -41,7 +42,7 @@ class ThreadExecutor:
     def __init__(self, worker: "Worker", limit: int, groups: Dict[str, int]) -> None:
         self._worker = worker
         self._queues: Dict[str, Any] = {}
-        self._idle: Dict[str, int] = {}
+        self._load: Dict[str, int] = {}  # calls accepted and not ended
         self._threads: Dict[str, List[threading.Thread]] = {}
         self._limits = dict(groups)
         self._limits[""] = limit
@@ -50,7 +51,7 @@ class ThreadExecutor:
         for name in self._limits:
             self._queues[name] = queue.SimpleQueue()
             self._threads[name] = []
-            self._idle[name] = 0
+            self._load[name] = 0
 
     def call(self, function: Any, *args: Any) -> Any:
         """Runs the constructor: in the main thread, as for other actors."""
@@ -67,7 +68,9 @@ class ThreadExecutor:
         with self._lock:
             self._queues[name].put((item, template))
             threads = self._threads[name]
-            if self._idle[name] < self._queues[name].qsize() and len(threads) < self._limits[name]:
+            self._load[name] += 1
+            # Not by counting idle threads: one that has just taken a call is not idle, and does not know it yet.
+            if len(threads) < min(self._load[name], self._limits[name]):
                 thread = threading.Thread(target=self._loop, args=(name,), name=f"ray-call-{name}", daemon=True)
                 threads.append(thread)
                 thread.start()
@@ -84,16 +87,12 @@ class ThreadExecutor:
     def _loop(self, name: str) -> None:
         calls = self._queues[name]
         while True:
-            with self._lock:
-                self._idle[name] += 1
             entry = calls.get()
-            with self._lock:
-                self._idle[name] -= 1
             if entry is None:
                 return
-            import contextvars
-
             contextvars.copy_context().run(self._run, *entry)
+            with self._lock:
+                self._load[name] -= 1
 
     def _run(self, item: "Exec", template: "Template") -> None:
         worker = self._worker
