@@ -87,8 +87,11 @@ func (d *daemon) checkHello(h *wire.Hello) error {
 	if h.Proto != wire.ProtocolVersion {
 		return &spec.ErrorInfo{Type: "RuntimeError", Message: fmt.Sprintf("this client speaks protocol %d and the daemon speaks %d: install the same version of ray on both sides", h.Proto, wire.ProtocolVersion)}
 	}
-	if h.ClusterID != "" && h.ClusterID != d.cluster.ClusterID {
-		return &spec.ErrorInfo{Type: "ConnectionError", Message: "the daemon at this address belongs to another cluster (" + d.cluster.ClusterID + ") than the one that was asked for (" + h.ClusterID + ")"}
+	d.mu.Lock()
+	cluster := d.cluster.ClusterID
+	d.mu.Unlock()
+	if h.ClusterID != "" && h.ClusterID != cluster {
+		return &spec.ErrorInfo{Type: "ConnectionError", Message: "the daemon at this address belongs to another cluster (" + cluster + ") than the one that was asked for (" + h.ClusterID + ")"}
 	}
 	if h.Role != "driver" && h.Role != "worker" {
 		return &spec.ErrorInfo{Type: "RuntimeError", Message: fmt.Sprintf("role %q is neither driver nor worker", h.Role)}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -79,11 +80,32 @@ func (d *daemon) keepHead(argv []string, cmd *exec.Cmd) {
 			case <-time.After(backoff):
 			}
 			backoff = min(2*backoff, 5*time.Second)
+			d.keepIdentity()
 			if cmd, err = d.runHead(argv); err == nil {
 				break
 			}
 			d.log.Warn("the head cannot be started", "err", err)
 		}
+	}
+}
+
+// keepIdentity writes the cluster's id into the head's configuration: a head
+// without a durable store would come back as another cluster.
+func (d *daemon) keepIdentity() {
+	d.mu.Lock()
+	id := d.cluster.ClusterID
+	d.mu.Unlock()
+	var conf map[string]json.RawMessage
+	if id == "" || json.Unmarshal(d.cfg.HeadConfig, &conf) != nil || len(conf["cluster_id"]) > 0 {
+		return
+	}
+	conf["cluster_id"], _ = json.Marshal(id) // a string
+	text, err := json.Marshal(conf)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(d.cfg.SessionDir, "head.json"), text, 0o600)
+	}
+	if err != nil {
+		d.log.Warn("the head's configuration cannot be written", "err", err)
 	}
 }
 

@@ -60,12 +60,14 @@ func (d *daemon) tick() {
 		case <-d.wake:
 			fast.Reset(tickEvery)
 		case <-fast.C:
+			again := false
 			d.locked(func() {
 				d.pool.Tick(d.now())
 				d.report(time.Now())
 				d.ticking = d.pool.Queued() > 0 || d.pool.Running() > 0 || d.waitsAway() || d.placesSent || d.beatDue()
+				again = d.ticking
 			})
-			if d.ticking {
+			if again {
 				fast.Reset(tickEvery)
 			}
 		case <-slow.C:

@@ -612,6 +612,12 @@ func (w *Worker) cpu() spec.Fixed {
 func (p *Pool) Blocked(w *Worker, seq, epoch uint32, now int64) {
 	if w.State != Leased || w.Epoch != epoch || len(w.inflight) == 0 {
 		if w.State == Leased && !w.blocked && len(w.inflight) > 0 && w.inflight[0].Seq == seq {
+			// It began under an older epoch: what was sent behind it since
+			// then must not wait for it either.
+			if len(w.inflight) > 1 && !w.recalling {
+				w.recalling = true
+				p.emit(Effect{Kind: EffRecall, Worker: w, Epoch: w.Epoch})
+			}
 			w.block(p, now)
 		}
 		return

@@ -136,7 +136,7 @@ func (m *Manager) Ensure(ctx context.Context, r Request) (Env, error) {
 
 func (m *Manager) fill(ctx context.Context, r Request, f *fields, out *Env) error {
 	variables(f.EnvVars, m.cfg.Environ, out)
-	if f.SetupHook != "" {
+	if _, carried := out.Vars[hookVariable]; f.SetupHook != "" && !carried {
 		out.Vars[hookVariable] = f.SetupHook
 	}
 	if f.WorkingDir != "" {

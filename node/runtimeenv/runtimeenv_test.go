@@ -34,11 +34,20 @@ func archive(t *testing.T, files map[string]string) []byte {
 	return b.Bytes()
 }
 
+func manager(t *testing.T, c Config) *Manager {
+	t.Helper()
+	if c.Dir == "" {
+		c.Dir = t.TempDir()
+	}
+	m := New(c)
+	t.Cleanup(m.Close)
+	return m
+}
+
 func TestVariablesAreExpandedAndSorted(t *testing.T) {
-	m := New(t.TempDir(), nil)
-	m.base = []string{"HOME=/h", "LD_LIBRARY_PATH=/l"}
-	env, err := m.Ensure(t.Context(), json.RawMessage(
-		`{"env_vars": {"A": "${HOME}/x:${NONE}:$HOME", "LD_LIBRARY_PATH": "${LD_LIBRARY_PATH}:/mine", "OPEN": "${HOME"}}`))
+	m := manager(t, Config{Environ: []string{"HOME=/h", "LD_LIBRARY_PATH=/l"}})
+	env, err := m.Ensure(t.Context(), Request{Env: json.RawMessage(
+		`{"env_vars": {"A": "${HOME}/x:${NONE}:$HOME", "LD_LIBRARY_PATH": "${LD_LIBRARY_PATH}:/mine", "OPEN": "${HOME"}}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,17 +78,17 @@ func TestWorkingDirIsFetchedOnceForAll(t *testing.T) {
 	data := archive(t, map[string]string{"a.py": "x = 1", "sub/b.txt": "b"})
 	var mu sync.Mutex
 	fetched := 0
-	m := New(t.TempDir(), func(context.Context, string) ([]byte, error) {
+	m := manager(t, Config{Fetch: func(context.Context, string) ([]byte, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		fetched++
 		return data, nil
-	})
+	}})
 	env := json.RawMessage(`{"working_dir": "gcs://_ray_pkg_1.zip"}`)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			got, err := m.Ensure(t.Context(), env)
+			got, err := m.Ensure(t.Context(), Request{Env: env, Holder: "h"})
 			if err != nil {
 				t.Error(err)
 				return
@@ -103,41 +112,60 @@ func TestBadPackagesLeaveNothing(t *testing.T) {
 		"absolute": archive(t, map[string]string{"/etc/evil": "x"}),
 	} {
 		dir := t.TempDir()
-		m := New(dir, func(context.Context, string) ([]byte, error) { return data, nil })
-		_, err := m.Ensure(t.Context(), json.RawMessage(`{"working_dir": "gcs://p.zip"}`))
+		m := manager(t, Config{Dir: dir, Fetch: func(context.Context, string) ([]byte, error) { return data, nil }})
+		_, err := m.Ensure(t.Context(), Request{Env: json.RawMessage(`{"working_dir": "gcs://p.zip"}`)})
 		var info *spec.ErrorInfo
 		if !errors.As(err, &info) || info.Type != "RuntimeEnvSetupError" {
 			t.Errorf("%s: %v", name, err)
 		}
-		if left, _ := os.ReadDir(dir); len(left) != 0 {
-			t.Errorf("%s: %d entries left", name, len(left))
+		if left, _ := os.ReadDir(filepath.Join(dir, "0")); len(left) != 1 { // the lock
+			t.Errorf("%s: entries left: %v", name, left)
 		}
 	}
 }
 
 func TestFailureIsTriedAgain(t *testing.T) {
 	calls := 0
-	m := New(t.TempDir(), func(context.Context, string) ([]byte, error) {
+	m := manager(t, Config{Fetch: func(context.Context, string) ([]byte, error) {
 		if calls++; calls == 1 {
 			return nil, errors.New("head is away")
 		}
 		return archive(t, map[string]string{"a": ""}), nil
-	})
+	}})
 	env := json.RawMessage(`{"py_modules": ["gcs://m.zip"]}`)
-	if _, err := m.Ensure(t.Context(), env); err == nil || !strings.Contains(err.Error(), "head is away") {
+	if _, err := m.Ensure(t.Context(), Request{Env: env, Holder: "h"}); err == nil || !strings.Contains(err.Error(), "head is away") {
 		t.Fatal(err)
 	}
-	if _, err := m.Ensure(t.Context(), env); err != nil {
+	if _, err := m.Ensure(t.Context(), Request{Env: env, Holder: "h"}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestUnsupportedFieldsSaySo(t *testing.T) {
-	err := Check(json.RawMessage(`{"pip": ["x"]}`))
-	if err == nil || !strings.Contains(err.Error(), `not supported yet: runtime_env field "pip"`) {
-		t.Error(err)
+func TestRefusals(t *testing.T) {
+	for env, want := range map[string]string{
+		`[]`:                                     "not an object",
+		`{"image_uri": "x"}`:                     `not supported yet: runtime_env field "image_uri"`,
+		`{"container": {}}`:                      `not supported yet: runtime_env field "container"`,
+		`{"_nsight": "x"}`:                       `not supported yet: runtime_env field "nsight"`,
+		`{"envvars": {}}`:                        `unknown field "envvars"`,
+		`{"pip": ["a"], "conda": "b"}`:           "exclude each other",
+		`{"pip": {"pip_check": true}}`:           "packages",
+		`{"pip": "/no/such/req.txt"}`:            "requirements file /no/such/req.txt is not on this node",
+		`{"pip": 5}`:                             "cannot unmarshal",
+		`{"working_dir": "s3://b/x.zip"}`:        "not supported yet: packages from s3://",
+		`{"working_dir": "ftp://b/x.zip"}`:       "unknown scheme",
+		`{"working_dir": "/tmp"}`:                "no package URI",
+		`{"working_dir": "https://b/x"}`:         "names no archive",
+		`{"py_modules": ["https://b/x.tar.xz"]}`: "not supported yet: .tar.xz",
+		`{"py_executable": "p", "uv": ["a"]}`:    "exclude each other",
+	} {
+		if err := Check(json.RawMessage(env)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", env, err, want)
+		}
 	}
-	if err := Check(json.RawMessage(`{"pip": null, "env_vars": {"A": "1"}}`)); err != nil {
-		t.Error(err)
+	for _, env := range []string{`{"image_uri": null, "env_vars": {"A": "1"}}`, `{"pip": ["x"], "excludes": []}`, `{"conda": "base"}`, `null`} {
+		if err := Check(json.RawMessage(env)); err != nil {
+			t.Errorf("%s: %v", env, err)
+		}
 	}
 }
