@@ -4,17 +4,23 @@ import ctypes
 import mmap
 import os
 import sys
+import time
 import weakref
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 # Smaller copies are not worth a look for numpy.
 _NUMPY_COPY = 1 << 20
+# How long an object stays pinned after its last view is gone: whoever reads it
+# again soon need not ask the daemon.
+_IDLE_S = 0.02
+# Types of buffers of one size; making one is dear.
+_TYPES_KEPT = 256
 
 
 class _Watch(weakref.ref):
     """A weak reference that knows which object's view it watches."""
 
-    __slots__ = ("object_id",)
+    __slots__ = ("object_id", "place")
 
 
 class Arena:
@@ -35,27 +41,40 @@ class Arena:
         self._words = self._bytes[: size // 8 * 8].cast("Q")
         self._on_unused = on_unused
         self._watches: Dict[int, _Watch] = {}
+        self._live: Dict[bytes, _Watch] = {}
+        # Pinned objects without a view, and when the last one went. Only atomic operations touch it.
+        self.idle: Dict[bytes, Tuple[int, int, float]] = {}
+        self._types: Dict[int, Any] = {}
         self.size = size
 
     def set_word(self, offset: int, value: int) -> None:
         """Stores 8 bytes at an offset that is a multiple of 8, at once."""
         self._words[offset >> 3] = value
 
-    def view(self, object_id: bytes, offset: int, size: int) -> Tuple[Any, memoryview]:
-        """An exporter and a read-only view of an object.
+    def view(self, object_id: bytes, offset: int, size: int, again: bool = False) -> Tuple[Any, memoryview]:
+        """An exporter and a read-only view of an object that was pinned for this process.
 
-        The object counts as used until the exporter and all that was made from the view are gone.
+        The object counts as used until the exporter and all that was made from the view are gone, and, with
+        ``again``, for a moment longer: :meth:`reuse` may give it out once more.
         """
+        kind = self._types.get(size)
+        if kind is None:
+            if len(self._types) >= _TYPES_KEPT:
+                self._types.clear()
+            kind = self._types[size] = ctypes.c_char * size
         if offset < self.size:
-            exporter = (ctypes.c_char * size).from_buffer(self._map, offset)
+            exporter = kind.from_buffer(self._map, offset)
         else:
             piece = mmap.mmap(
                 self._disk_file(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset - self.size
             )
-            exporter = (ctypes.c_char * size).from_buffer(piece)
+            exporter = kind.from_buffer(piece)
         watch = _Watch(exporter, self._unused)
         watch.object_id = object_id
+        watch.place = (offset, size) if again else None
         self._watches[id(watch)] = watch
+        if again:
+            self._live[object_id] = watch
         return exporter, memoryview(exporter).cast("B").toreadonly()
 
     def _disk_file(self) -> int:
@@ -64,8 +83,44 @@ class Arena:
         return self._descriptors[1]
 
     def _unused(self, watch: _Watch) -> None:
-        if self._watches.pop(id(watch), None) is not None:
-            self._on_unused(watch.object_id)
+        if self._watches.pop(id(watch), None) is None:
+            return
+        place, object_id = watch.place, watch.object_id
+        if place is not None:
+            if self._live.get(object_id) is watch:
+                self._live.pop(object_id, None)
+            kept = (place[0], place[1], time.monotonic())
+            if self.idle.setdefault(object_id, kept) is kept:
+                return
+        self._on_unused(object_id)
+
+    def reuse(self, object_id: bytes) -> Optional[Tuple[Any, memoryview]]:
+        """As :meth:`view` for an object that is still pinned, without a new pin; None if there is no such object."""
+        watch = self._live.get(object_id)
+        if watch is not None:
+            exporter = watch()
+            if exporter is not None:
+                return exporter, memoryview(exporter).cast("B").toreadonly()
+        kept = self.idle.pop(object_id, None)
+        if kept is None:
+            return None
+        return self.view(object_id, kept[0], kept[1], True)
+
+    def end_idle(self, object_id: Optional[bytes] = None) -> None:
+        """Gives up one object that is pinned without a view, or all that have been so long enough."""
+        if object_id is not None:
+            if self.idle.pop(object_id, None) is not None:
+                self._on_unused(object_id)
+            return
+        limit = time.monotonic() - _IDLE_S
+        for found, kept in list(self.idle.items()):
+            if kept[2] <= limit:
+                self.end_idle(found)
+
+    def end_all_idle(self) -> None:
+        """Gives up every object that is pinned without a view: its memory may be needed."""
+        for found in list(self.idle):
+            self.end_idle(found)
 
     def write(self, offset: int, size: int, serialized: Any, warm: bool) -> None:
         """Lays a blob out at offset: by copying where the pages are mapped here, else through the file."""
@@ -101,6 +156,8 @@ class Arena:
     def close(self) -> None:
         """Forgets the mapping; views that are left keep their memory."""
         self._watches.clear()
+        self._live.clear()
+        self.idle.clear()
         try:
             self._words.release()
             self._bytes.release()

@@ -156,6 +156,8 @@ class Client(Reader):
         idle = 0
         while self.dead is None:
             time.sleep(0.001)
+            if self.arena is not None and self.arena.idle:
+                self.arena.end_idle()
             if self._out or self._dead_refs or self._unpinned:
                 idle = 0
                 try:
@@ -337,6 +339,8 @@ class Client(Reader):
         return frames.value_arena(offset, serialized.size, serialized.refs), None
 
     def _allocate(self, oid: bytes, serialized: Any) -> int:
+        if self.arena.idle:  # type: ignore[union-attr]
+            self.arena.end_all_idle()  # type: ignore[union-attr]
         with self._lock:
             if self.dead is not None:
                 self.check_alive()
@@ -516,6 +520,8 @@ class Client(Reader):
         objects = self._objects
         entries: List[Any] = [objects.get(ref._bin) for ref in refs]
         missing = [i for i, entry in enumerate(entries) if entry is None or type(entry) is int]
+        if missing and self.arena is not None:
+            missing = self._reuse(refs, entries, missing)
         if missing:
             self._fetch(refs, entries, missing, timeout)
         out = []
@@ -525,6 +531,17 @@ class Client(Reader):
                 raise self._to_raise(value.error)
             out.append(value)
         return out
+
+    def _reuse(self, refs: Sequence[ObjectRef], entries: List[Any], missing: List[int]) -> List[int]:
+        """Fills in what is still pinned for this process; gives the places that are left."""
+        left = []
+        for i in missing:
+            found = None if entries[i] is PENDING else self.arena.reuse(refs[i]._bin)
+            if found is None:
+                left.append(i)
+            else:
+                entries[i] = Shared(found[0], found[1], None)
+        return left
 
     def get_one(self, ref: ObjectRef) -> Any:
         """The value of one reference, without a time limit."""

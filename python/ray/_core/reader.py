@@ -244,6 +244,7 @@ class Reader:
     def _drain_locked(self) -> None:
         """Turns dropped Python objects into RELEASE."""
         dead, count, objects, extra = self._dead_refs, self._count, self._objects, self._extra
+        idle = self.arena.idle if self.arena is not None else None
         pack = ID_COUNT.pack
         released = []
         while dead:
@@ -258,6 +259,8 @@ class Reader:
                 continue
             del count[oid]
             entry = objects.pop(oid, None)
+            if idle and oid in idle:
+                self.arena.end_idle(oid)
             if type(entry) is Inline:
                 refs = entry.refs
                 for i in range(0, len(refs), 56):
@@ -636,7 +639,7 @@ class Reader:
             elif refs:
                 entry = _GuardedInline(place, RefGuard(self._gone, refs))
         elif where == frames.ARENA:
-            exporter, view = self.arena.view(oid, *place)
+            exporter, view = self.arena.view(oid, place[0], place[1], again=not refs)
             entry = Shared(exporter, view, RefGuard(self._gone, refs) if refs else None)
             error = bytes(view[:1]) in (b"\x02", b"\x03")
         else:
