@@ -186,6 +186,7 @@ class Worker:
         self.idle = False
         self.lease: Dict[str, Any] = {}
         self.runtime_env = client.runtime_env
+        self.broken: Optional[BaseException] = None  # why this process cannot run anything
         self.consumed: Dict[bytes, int] = {}
         self.consumed_changed = threading.Condition()
         self.executor: Any = None  # of a threaded or asynchronous actor
@@ -385,6 +386,8 @@ class Worker:
         try:
             if self.cancelled.pop(item.task_id, None) is not None:
                 raise outcome.Cancelled()
+            if self.broken is not None:
+                raise ArgumentFailed(self.broken)
             if item.kind == frames.KIND_ACTOR_CREATE:
                 return self._create_actor(item, template, info)
             function = template.function
@@ -932,7 +935,7 @@ def run_worker(spec: Dict[str, Any]) -> None:
     client.start()
     threading.Thread(target=worker.serve_control, name="ray-control", daemon=True).start()
     Worker.mark(":job_id:", client.job_id.hex())
-    _run_setup_hook(client)
+    _run_setup_hook(worker)
     worker.run()
 
 
@@ -945,14 +948,22 @@ def _set_the_scene(worker: Worker) -> None:
         sys.modules["numpy"].random.seed()
 
 
-def _run_setup_hook(client: Client) -> None:
-    hook = (client.runtime_env or {}).get("worker_process_setup_hook")
-    if not hook:
+def _run_setup_hook(worker: Worker) -> None:
+    """Calls the hook of the runtime environment; if it fails, so does every task that this worker is given."""
+    if not os.environ.get("RAY_WORKER_SETUP_HOOK"):
         return
-    import importlib
+    from ray.runtime_env import hooks
 
-    module, _, name = str(hook).rpartition(".")
-    getattr(importlib.import_module(module), name)()
+    try:
+        hooks.run()
+    except Exception as error:
+        import traceback
+
+        from ray.exceptions import RuntimeEnvSetupError
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        print(f"The worker_process_setup_hook failed.\n{text}", file=sys.stderr)
+        worker.broken = RuntimeEnvSetupError(f"Failed to execute the setup hook method.\n{text}")
 
 
 def main(text: Optional[str] = None) -> None:

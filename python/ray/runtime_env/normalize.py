@@ -8,12 +8,22 @@ are somewhere already.
 import os
 from typing import Any, Dict, List, Optional, Union
 
-from ray.runtime_env import packaging
+from ray.runtime_env import hooks, packaging
 from ray.runtime_env.packaging import Exists, Upload, is_uri, upload_directory, upload_package
 from ray.runtime_env.runtime_env import RuntimeEnv
 
 #: Fields that the cluster provides, and those that only concern this side.
-SUPPORTED = ("env_vars", "working_dir", "py_modules", "config")
+SUPPORTED = (
+    "env_vars",
+    "working_dir",
+    "py_modules",
+    "pip",
+    "uv",
+    "conda",
+    "py_executable",
+    "worker_process_setup_hook",
+    "config",
+)
 LOCAL_ONLY = ("excludes", "_ray_release", "_ray_commit", "_inject_current_ray")
 _PUBLIC_NAMES = {"_nsight": "nsight", "_rocprof_sys": "rocprof_sys"}
 
@@ -41,10 +51,7 @@ def checked(env: Optional[Env]) -> RuntimeEnv:
 
 def _unsupported(name: str) -> str:
     if name in RuntimeEnv.known_fields or name in _PUBLIC_NAMES.values():
-        hint = ""
-        if name in ("pip", "uv", "conda"):
-            hint = "; install the packages on the nodes, or send pure-Python ones with 'py_modules'"
-        return f"not supported yet: runtime_env field {name!r}{hint}"
+        return f"not supported yet: runtime_env field {name!r}"
     return f"runtime_env has an unknown field {name!r}; supported are {', '.join(SUPPORTED + ('excludes',))}"
 
 
@@ -57,8 +64,8 @@ def normalize(env: Optional[Env], client: Any = None) -> Dict[str, Any]:
             folders are refused as in :func:`normalize_options`.
 
     Returns:
-        A plain dict with some of ``env_vars working_dir py_modules config``;
-        folders have become ``gcs://`` URIs.
+        A plain dict with some of the fields in ``SUPPORTED``; folders have
+        become ``gcs://`` URIs, a function in ``worker_process_setup_hook`` its name.
 
     Raises:
         TypeError, ValueError: see :func:`checked`.
@@ -119,7 +126,10 @@ def normalize_options(env: Optional[Env]) -> Dict[str, Any]:
 
 def _plain(env: RuntimeEnv) -> Dict[str, Any]:
     found = {name: env[name] for name in SUPPORTED if name in env}
-    return {name: dict(value) if isinstance(value, dict) else value for name, value in found.items()}
+    plain = {name: dict(value) if isinstance(value, dict) else value for name, value in found.items()}
+    if callable(plain.get("worker_process_setup_hook")):
+        hooks.export(plain)
+    return plain
 
 
 def merge(parent: Optional[Dict[str, Any]], child: Optional[Dict[str, Any]]) -> Dict[str, Any]:

@@ -141,11 +141,42 @@ def check_uv(value: Any) -> Dict[str, Any]:
 
 
 def check_conda(value: Any) -> Union[str, Dict[str, Any]]:
-    """``conda``: a name, a YAML file or the content of one as a dict."""
+    """``conda``: a name, a YAML file or the content of one as a dict.
+
+    A file is read here, so that the nodes need not have it.
+    """
     if not isinstance(value, (str, dict)):
         raise TypeError(f"runtime_env['conda'] must be of type str or dict, got {type(value)}.")
-    if isinstance(value, str) and Path(value).suffix in (".yaml", ".yml"):
-        check_path(value)
+    if not isinstance(value, str) or Path(value).suffix not in (".yaml", ".yml"):
+        return value
+    path = Path(value).expanduser()
+    if not path.is_file():
+        raise ValueError(f"{value} is not a valid file: the conda environment file must exist on this machine")
+    text = path.read_text()
+    try:
+        import yaml
+    except ImportError:  # the tool on the node will read it
+        return {"_environment_yaml": text}
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"conda YAML file {value} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"conda YAML file {value} holds no environment definition: it must be a mapping")
+    return content
+
+
+def check_py_executable(value: Any) -> str:
+    """``py_executable``: the command line that runs Python."""
+    if not isinstance(value, str):
+        raise TypeError(f"runtime_env['py_executable'] must be of type str, got {type(value)}")
+    return value
+
+
+def check_setup_hook(value: Any) -> Union[str, Callable[..., Any]]:
+    """``worker_process_setup_hook``: a function, or the dotted name of one."""
+    if not isinstance(value, str) and not callable(value):
+        raise TypeError(f"worker_process_setup_hook must be a function, got {type(value)}.")
     return value
 
 
@@ -157,4 +188,6 @@ CHECKS: Dict[str, Callable[[Any], Any]] = {
     "pip": check_pip,
     "uv": check_uv,
     "conda": check_conda,
+    "py_executable": check_py_executable,
+    "worker_process_setup_hook": check_setup_hook,
 }
