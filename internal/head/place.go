@@ -1,6 +1,7 @@
 package head
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -136,4 +137,32 @@ func (h *Head) promise(node spec.NodeID, need spec.Resources, s spec.Strategy, t
 		sum[k] = v * spec.Fixed(times)
 	}
 	n.promised = append(n.promised, promise{sum, now.Add(promiseHolds)})
+	if len(n.promised) > 1 {
+		return // the first one's timer runs
+	}
+	h.work.Go(func() { // what waits for these resources is looked at when the promise is over
+		t := time.NewTimer(promiseHolds + time.Millisecond)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			h.kick()
+		case <-h.ctx.Done():
+		}
+	})
+}
+
+// kept ends a promise whose task or actor has begun: the node's next heartbeat
+// says what it holds. Needs h.mu.
+func (h *Head) kept(node spec.NodeID, need spec.Resources) {
+	n := h.soft[node]
+	if n == nil {
+		return
+	}
+	for i, p := range n.promised {
+		if maps.Equal(p.need, need) {
+			n.promised = slices.Delete(n.promised, i, i+1)
+			h.kick()
+			return
+		}
+	}
 }
