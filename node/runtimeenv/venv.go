@@ -101,7 +101,7 @@ own = subprocess.run([sys.argv[1], "-c", "import sysconfig; print(sysconfig.get_
                      check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
 above = [path for path in site.getsitepackages() if os.path.isdir(path)]
 with open(os.path.join(own, "_ray_base.pth"), "w") as file:
-    file.write("import site; [site.addsitedir(path) for path in %r]\n" % (above,))
+    file.write("import site; " + "; ".join("site.addsitedir(%r)" % path for path in above) + "\n")
 `
 
 // install gives the commands that put the requirements into the environment.
