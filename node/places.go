@@ -22,16 +22,6 @@ type awayRow struct {
 	slots  []*slot
 }
 
-// slot is a place that the head has granted for a class on another node. It is
-// used again for further tasks of the class, without asking, while it is fresh.
-type slot struct {
-	node     spec.NodeID
-	granted  int // tasks that may run there at once
-	window   int // tasks that may be on their way or there
-	inflight int
-	last     time.Time
-}
-
 // A slot grows beyond what was granted only while tasks are short.
 const (
 	slotKeeps  = time.Second
@@ -39,67 +29,6 @@ const (
 	slotShort  = time.Millisecond
 	slotLonger = 5 * time.Millisecond
 )
-
-// fill sends the tasks of a row to the slots that it has.
-func (d *daemon) fill(row *awayRow) {
-	now := time.Now()
-	for _, s := range row.slots {
-		for s.inflight < s.window && len(row.tasks) > 0 && now.Sub(s.last) < slotKeeps {
-			r := row.tasks[0]
-			row.tasks = slices.Delete(row.tasks, 0, 1)
-			if r.over || r.task.State == owner.TaskDone {
-				continue
-			}
-			d.sendToSlot(row, s, r, now)
-		}
-	}
-}
-
-func (d *daemon) sendToSlot(row *awayRow, s *slot, r *run, now time.Time) {
-	s.inflight++
-	s.last = now
-	r.row, r.slot, r.sent = row, s, now
-	d.forward(r.task, s.node, 0)
-}
-
-// slotFor notes a grant.
-func (row *awayRow) slotFor(node spec.NodeID, count int) *slot {
-	for _, s := range row.slots {
-		if s.node == node {
-			s.granted = max(s.granted, count, min(s.inflight+count, s.granted+count))
-			s.window = max(s.window, s.granted)
-			return s
-		}
-	}
-	s := &slot{node: node, granted: count, window: count}
-	row.slots = append(row.slots, s)
-	return s
-}
-
-// slotDone: an attempt that was sent to a slot has come back.
-func (d *daemon) slotDone(t *owner.Task, refused bool) {
-	r, _ := t.Run.(*run)
-	if r == nil || r.slot == nil {
-		return
-	}
-	row, s := r.row, r.slot
-	r.row, r.slot = nil, nil
-	each := time.Since(r.sent) / time.Duration(max(1, s.inflight))
-	s.inflight--
-	s.last = time.Now()
-	switch {
-	case refused:
-		s.window, s.granted = 0, 0
-	case each < slotShort:
-		s.window = min(slotMax, 2*s.window)
-	case each > slotLonger:
-		s.window = s.granted
-	}
-	if s.window == 0 {
-		row.slots = slices.DeleteFunc(row.slots, func(x *slot) bool { return x == s })
-	}
-	d.fill(row)
-}
 
 // askPlace puts a task into its row; the next tick tells the head.
 func (d *daemon) askPlace(c *class, r *run) {
@@ -323,65 +252,4 @@ func (d *daemon) unplace(t *owner.Task) bool {
 		})
 	}
 	return found
-}
-
-// reschedule looks again at tasks that wait for a place elsewhere: this node
-// has got resources that it had not (a bundle).
-func (d *daemon) reschedule() {
-	for key, row := range d.away {
-		if !row.class.local || !d.pool.Feasible(row.class.pool) {
-			continue
-		}
-		tasks := row.tasks
-		delete(d.away, key)
-		for _, r := range tasks {
-			if !r.over && r.task.State != owner.TaskDone {
-				d.runHere(r)
-			}
-		}
-	}
-}
-
-func bundleOf(b wire.Bundle) pool.Bundle {
-	return pool.Bundle{Group: b.Group, Index: b.Index, Resources: b.Resources, Job: b.JobID}
-}
-
-// bundleReturn ends what runs inside a bundle and gives its resources back.
-func (d *daemon) bundleReturn(b wire.Bundle) {
-	hex := "_group_" + b.Group.String()
-	uses := func(c *pool.Class) bool {
-		for name := range c.Need {
-			if len(name) > len(hex) && name[len(name)-len(hex):] == hex {
-				return true
-			}
-		}
-		return false
-	}
-	gone := &spec.ErrorInfo{Type: "TaskPlacementGroupRemoved", Message: "The placement group of this task has been removed."}
-	for _, w := range d.workers {
-		if w.pw != nil && w.pw.Class != nil && uses(w.pw.Class) {
-			w.killed = "its placement group has been removed"
-			if w.actor != nil {
-				w.actor.intended = true
-				w.actor.cause = d.actorDied(w.actor, "The actor is dead because its placement group was removed.")
-				w.actor.cause.Type = "ActorPlacementGroupRemoved"
-			} else {
-				for _, t := range w.pw.InFlight() {
-					if r := t.Data.(*run); r.task != nil {
-						r.task.Retries = 0
-					}
-				}
-			}
-			d.procs.Kill(w.id)
-		}
-	}
-	d.pool.Classes(func(c *pool.Class) {
-		if !uses(c) {
-			return
-		}
-		for _, t := range d.pool.TakeBack(c, c.Queued(), func(*pool.Task) bool { return true }) {
-			d.endRun(t.Data.(*run), outcome{lost: gone, charge: true})
-		}
-	})
-	d.pool.ReturnBundle(b.Group, b.Index, d.now())
 }

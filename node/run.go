@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -118,37 +117,6 @@ func (d *daemon) serve() (err error) {
 	return err
 }
 
-func (d *daemon) listen() error {
-	var err error
-	if d.unix, err = listenUnix(d.cfg.Socket); err != nil {
-		return err
-	}
-	if d.port, err = wire.Listen(net.JoinHostPort(d.cfg.BindHost, strconv.Itoa(d.cfg.NodePort)), d.auth); err != nil {
-		return err
-	}
-	_, port, err := net.SplitHostPort(d.port.Addr().String())
-	if err != nil {
-		return err
-	}
-	d.address = net.JoinHostPort(d.cfg.NodeIP, port)
-	if err := d.serveMetrics(); err != nil {
-		return err
-	}
-	if d.cfg.ClientServerPort != 0 {
-		host := d.cfg.ClientServerHost
-		if host == "" {
-			host = "127.0.0.1"
-		}
-		d.clientPort, err = wire.Listen(net.JoinHostPort(host, strconv.Itoa(max(0, d.cfg.ClientServerPort))), d.auth)
-		if err != nil {
-			// A second cluster on the machine must not fail for it.
-			d.log.Warn("no listener for ray:// drivers", "err", err)
-			d.clientPort = nil
-		}
-	}
-	return nil
-}
-
 // work runs until the daemon is told to end.
 func (d *daemon) work() error {
 	if d.cfg.Head {
@@ -238,24 +206,6 @@ func (d *daemon) shutdown(why error) {
 	}
 }
 
-// track and untrack know the local connections, so that shutdown can end them.
-func (d *daemon) track(c net.Conn) bool {
-	d.connMu.Lock()
-	defer d.connMu.Unlock()
-	if d.connsClosed {
-		_ = c.Close()
-		return false
-	}
-	d.conns[c] = struct{}{}
-	return true
-}
-
-func (d *daemon) untrack(c net.Conn) {
-	d.connMu.Lock()
-	defer d.connMu.Unlock()
-	delete(d.conns, c)
-}
-
 func (d *daemon) onEvict(ids []spec.ObjectID) {
 	// The store may call this under the daemon's lock.
 	d.goes(func() {
@@ -267,61 +217,6 @@ func (d *daemon) onEvict(ids []spec.ObjectID) {
 			}
 		})
 	})
-}
-
-// watchOwner ends the daemon with the driver that it belongs to.
-func (d *daemon) watchOwner() {
-	if fd := d.cfg.OwnerFD; fd > 2 {
-		f := os.NewFile(uintptr(fd), "owner")
-		d.goes(func() {
-			stop := context.AfterFunc(d.ctx, func() { _ = f.Close() })
-			defer stop()
-			var b [64]byte
-			for {
-				if _, err := f.Read(b[:]); err != nil {
-					d.stop(errShutdown)
-					return
-				}
-			}
-		})
-	}
-	if pid := d.cfg.OwnerPID; pid > 0 {
-		d.goes(func() {
-			t := time.NewTicker(time.Second)
-			defer t.Stop()
-			for {
-				select {
-				case <-d.ctx.Done():
-					return
-				case <-t.C:
-					if syscall.Kill(pid, 0) == syscall.ESRCH {
-						d.stop(errShutdown)
-						return
-					}
-				}
-			}
-		})
-	}
-}
-
-// samePeer lets only the daemon's own user (and root) in.
-func samePeer(c *net.UnixConn) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var cred *unix.Ucred
-	var cerr error
-	if err := raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return err
-	}
-	if cerr != nil {
-		return cerr
-	}
-	if int(cred.Uid) != os.Getuid() && cred.Uid != 0 {
-		return fmt.Errorf("process %d of user %d may not connect to a daemon of user %d", cred.Pid, cred.Uid, os.Getuid())
-	}
-	return nil
 }
 
 func (d *daemon) pythonList() []string {

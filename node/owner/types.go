@@ -61,6 +61,9 @@ type Object struct {
 	borrow  []spec.NodeID
 	task    *Task // creator: unfinished, or kept for reconstruction
 
+	lostOn  spec.NodeID // where the last copy was, and what became of it
+	lostWhy string
+
 	waiters   []waiter
 	adoptions []*Adoption
 	borrowed  bool // the owner has been told that this node borrows it

@@ -193,6 +193,12 @@ func Eager(env json.RawMessage) bool {
 	return err == nil && (f.Config.Eager == nil || *f.Config.Eager)
 }
 
+// Quick tells whether nothing has to be made for env: it only sets variables.
+func Quick(env json.RawMessage) bool {
+	f, err := parse(env)
+	return err != nil || f.WorkingDir == "" && len(f.PyModules) == 0 && f.Pip == nil && f.Uv == nil && f.Conda == nil && f.PyExecutable == ""
+}
+
 // Key names an environment without making it; equal contents give equal keys.
 func Key(env json.RawMessage) string {
 	var given map[string]any
@@ -221,5 +227,5 @@ func digest(v any) string {
 }
 
 func failure(err error) error {
-	return &spec.ErrorInfo{Type: "RuntimeEnvSetupError", Message: "Failed to set up the runtime environment: " + err.Error()}
+	return &spec.ErrorInfo{Type: "RuntimeEnvSetupError", Message: err.Error()}
 }

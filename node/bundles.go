@@ -1,0 +1,69 @@
+package node
+
+import (
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/owner"
+	"ray/node/pool"
+)
+
+// reschedule looks again at tasks that wait for a place elsewhere: this node
+// has got resources that it had not (a bundle).
+func (d *daemon) reschedule() {
+	for key, row := range d.away {
+		if !row.class.local || !d.pool.Feasible(row.class.pool) {
+			continue
+		}
+		tasks := row.tasks
+		delete(d.away, key)
+		for _, r := range tasks {
+			if !r.over && r.task.State != owner.TaskDone {
+				d.runHere(r)
+			}
+		}
+	}
+}
+
+func bundleOf(b wire.Bundle) pool.Bundle {
+	return pool.Bundle{Group: b.Group, Index: b.Index, Resources: b.Resources, Job: b.JobID}
+}
+
+// bundleReturn ends what runs inside a bundle and gives its resources back.
+func (d *daemon) bundleReturn(b wire.Bundle) {
+	hex := "_group_" + b.Group.String()
+	uses := func(c *pool.Class) bool {
+		for name := range c.Need {
+			if len(name) > len(hex) && name[len(name)-len(hex):] == hex {
+				return true
+			}
+		}
+		return false
+	}
+	gone := &spec.ErrorInfo{Type: "TaskPlacementGroupRemoved", Message: "The placement group of this task has been removed."}
+	for _, w := range d.workers {
+		if w.pw != nil && w.pw.Class != nil && uses(w.pw.Class) {
+			w.killed = "its placement group has been removed"
+			if w.actor != nil {
+				w.actor.intended = true
+				w.actor.cause = d.actorDied(w.actor, "The actor is dead because its placement group was removed.")
+				w.actor.cause.Type = "ActorPlacementGroupRemoved"
+			} else {
+				for _, t := range w.pw.InFlight() {
+					if r := t.Data.(*run); r.task != nil {
+						r.task.Retries = 0
+					}
+				}
+			}
+			d.procs.Kill(w.id)
+		}
+	}
+	d.pool.Classes(func(c *pool.Class) {
+		if !uses(c) {
+			return
+		}
+		for _, t := range d.pool.TakeBack(c, c.Queued(), func(*pool.Task) bool { return true }) {
+			d.endRun(t.Data.(*run), outcome{lost: gone, charge: true})
+		}
+	})
+	d.pool.ReturnBundle(b.Group, b.Index, d.now())
+}

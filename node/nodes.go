@@ -1,0 +1,96 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/owner"
+)
+
+func nodeDied(n spec.NodeID) *spec.ErrorInfo {
+	return &spec.ErrorInfo{Type: "NodeDiedError", Message: "The task failed because node " + n.String() + ", which ran it, died."}
+}
+
+// nodesUpdate takes rows of the node table that changed.
+func (d *daemon) nodesUpdate(ns []spec.Node) {
+	for _, n := range ns {
+		old := d.nodes[n.ID]
+		d.nodes[n.ID] = n
+		if n.State == spec.NodeDead && old.State != spec.NodeDead && n.ID != d.self {
+			d.nodeDead(n.ID)
+		}
+	}
+	d.placesDue = true
+}
+
+// nodeDead drops what depended on a node.
+func (d *daemon) nodeDead(id spec.NodeID) {
+	p := d.peerOf(id)
+	p.dead = true
+	if p.cancel != nil {
+		p.cancel()
+	}
+	d.fetcher.Forget(id)
+	for k := range p.transit {
+		d.arrived(id, k)
+	}
+	for _, row := range d.away {
+		row.slots = slices.DeleteFunc(row.slots, func(s *slot) bool { return s.node == id })
+	}
+	for _, t := range d.own.NodeDead(id) {
+		if r, _ := t.Run.(*run); r != nil {
+			r.row, r.slot = nil, nil
+		}
+		if t.Kind == owner.KindTask {
+			d.own.Failed(t, t.Attempt, nodeDied(id), true)
+		}
+	}
+	for _, r := range d.runs {
+		if r.task == nil && r.from == id {
+			d.stopRun(r, true)
+		}
+	}
+}
+
+// serveBulk answers requests for object bytes.
+func (d *daemon) dialBulk(ctx context.Context, id spec.NodeID) (net.Conn, error) {
+	return wire.Dialer{Auth: d.auth}.Dial(ctx, d.addressOf(id), wire.KindBulk)
+}
+
+// pull brings a copy of an object here.
+func (d *daemon) pull(o *owner.Object) {
+	id, locs := o.ID, slices.Clone(o.Locs)
+	d.tasks.Go(func() {
+		var size uint64
+		err := fmt.Errorf("no node has it")
+		var failed []spec.NodeID
+		for _, n := range locs {
+			if size, err = d.fetcher.Fetch(d.ctx, n, id); err == nil {
+				break
+			}
+			failed = append(failed, n)
+			if d.ctx.Err() != nil {
+				return
+			}
+		}
+		d.locked(func() {
+			switch {
+			case err == nil:
+				if !d.own.Pulled(id, 0, size) {
+					if o := d.own.Object(id); o == nil || o.Where != owner.Arena {
+						d.store.Delete(id)
+					}
+				}
+			case storeError(err).Type != "RaySystemError":
+				d.own.PulledInline(id, owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(storeError(err))})
+			default:
+				d.log.Warn("object could not be fetched", "object", id, "err", err)
+				d.own.PullFailed(id, failed)
+			}
+		})
+	})
+}

@@ -1,0 +1,180 @@
+package owner
+
+import (
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// discard frees the copy of a result that nobody takes.
+func (s *State) discard(id spec.ObjectID, v Value) {
+	switch v.Where {
+	case Arena:
+		if o := s.objects[id]; o == nil || o.Where != Arena {
+			s.emit(Effect{Kind: EffFree, ID: id})
+		}
+	case Remote:
+		o := s.objects[id]
+		for _, n := range v.Nodes {
+			if o == nil || !slices.Contains(o.Locs, n) {
+				s.emit(Effect{Kind: EffFreeRemote, Node: n, ID: id})
+			}
+		}
+	}
+}
+
+// cancelledOr: force-cancelled tasks end in the worker's crash, as upstream's do.
+func cancelledOr(t *Task, e *spec.ErrorInfo) *spec.ErrorInfo {
+	if e != nil && e.Type == "WorkerCrashedError" {
+		return e
+	}
+	return cancelled(t)
+}
+
+// FailTask ends a task with an error, without a retry.
+func (s *State) FailTask(t *Task, e *spec.ErrorInfo) {
+	if t.State == TaskDone {
+		return
+	}
+	if e.Fields == nil {
+		e.Fields = map[string]any{}
+	}
+	e.Fields["task_name"] = t.Tmpl.Name
+	v := Value{Where: Inline, Err: true, Blob: ErrorBlob(e)}
+	if t.Kind == KindCreate {
+		s.createFailed(t, v)
+		return
+	}
+	if t.Tmpl.Streaming {
+		// the next item holds the error, then the stream ends
+		s.Yield(t, t.Attempt, t.Items+2, v)
+	}
+	s.finish(t, []Result{{Value: v}}, t.Items)
+}
+
+func cancelled(t *Task) *spec.ErrorInfo {
+	return &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + t.Tmpl.Name + " was cancelled",
+		Fields: map[string]any{"task_id": t.ID.String()}}
+}
+
+// finish fills the returns, tells the submitter and lets the arguments go.
+func (s *State) finish(t *Task, results []Result, items uint32) {
+	t.State = TaskDone
+	t.Items = max(t.Items, items)
+	s.leaveActor(t)
+	t.Run = nil
+	if t.Client != 0 {
+		s.emit(Effect{Kind: EffPush, Client: t.Client, Task: t})
+	}
+	large := false
+	for i := range results {
+		r := &results[i]
+		large = large || r.Value.Where != Inline
+		if r.Index == 0 {
+			for n := range t.NReturns {
+				s.fill(t, uint32(n+1), r.Value)
+			}
+			continue
+		}
+		s.fill(t, r.Index, r.Value)
+	}
+	s.missingReturns(t)
+	s.over(t, large)
+}
+
+// missingReturns fails the returns that an executor left out.
+func (s *State) missingReturns(t *Task) {
+	for n := range t.NReturns {
+		if o := s.objects[t.ID.Return(uint32(n+1))]; o != nil && o.task == t && !o.Known() && o.Where != Lost {
+			s.fail(o, &spec.ErrorInfo{Type: "RaySystemError", Message: "task " + t.Tmpl.Name + " ended without a value for return " + spec.Fixed((n+1)*spec.FixedScale).String()})
+		}
+	}
+}
+
+func (s *State) fill(t *Task, index uint32, v Value) {
+	o := s.objects[t.ID.Return(index)]
+	if o == nil {
+		s.discard(t.ID.Return(index), v)
+		return
+	}
+	if o.Known() {
+		s.discard(o.ID, v)
+		return
+	}
+	s.setValue(o, v)
+}
+
+// over decides whether a finished task is kept as lineage, and forgets it if not.
+func (s *State) over(t *Task, large bool) {
+	keep := large && t.Kind == KindTask && t.Tmpl.MaxRetries != 0 && !t.Cancelled
+	if keep && !t.kept {
+		t.kept, t.live = true, 0
+		for n := range t.NReturns {
+			if o := s.objects[t.ID.Return(uint32(n+1))]; o != nil {
+				t.live++
+				o.task = t
+			}
+		}
+		for _, r := range t.Deps {
+			s.ref(r).lineage++
+		}
+		for _, r := range t.Refs {
+			s.ref(r).lineage++
+		}
+	}
+	if !t.kept {
+		delete(s.tasks, t.ID)
+	}
+	for n := range t.NReturns {
+		o := s.objects[t.ID.Return(uint32(n+1))]
+		if o == nil {
+			continue
+		}
+		if !t.kept && t.Kind != KindCreate {
+			o.task = nil
+		}
+		s.settle(o)
+	}
+	s.unpinArgs(t)
+}
+
+// remake runs the creator of a lost object again.
+func (s *State) remake(o *Object) {
+	t := o.task
+	switch {
+	case t != nil && t.State != TaskDone:
+		o.Where = Pending
+		return
+	case t == nil || !t.kept:
+		s.fail(o, lostError(o, "no task can make it again: it came from put, from an actor, or its task has max_retries=0"))
+		return
+	case t.Retries == 0 && t.Tmpl.MaxRetries >= 0:
+		s.fail(o, lostError(o, "its task has no retries left"))
+		return
+	}
+	if t.Retries > 0 {
+		t.Retries--
+	}
+	for n := range t.NReturns {
+		r := s.objects[t.ID.Return(uint32(n+1))]
+		if r != nil && r.Where == Lost {
+			r.Where = Pending
+		}
+	}
+	o.Where = Pending
+	s.pinArgs(t)
+	for _, r := range t.Deps {
+		if d := s.ref(r); d.Where == Lost {
+			s.remake(d)
+		}
+	}
+	t.Attempt++
+	t.Node = spec.NodeID{}
+	s.resolve(t)
+}
+
+func lostError(o *Object, why string) *spec.ErrorInfo {
+	return &spec.ErrorInfo{Type: "ObjectReconstructionFailedError",
+		Message: "all copies of object " + o.ID.String() + " are lost, and " + why,
+		Fields:  map[string]any{"object_id": o.ID.String(), "reason": why}}
+}

@@ -1,0 +1,226 @@
+package pool
+
+import (
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// Dispatch starts whatever can start.
+func (p *Pool) Dispatch(now int64) {
+	if p.queued == 0 {
+		p.waiting = p.drop()
+		return
+	}
+	p.waiting = p.drop()
+	for _, c := range slices.Clone(p.waiting) {
+		p.dispatch(c, now)
+	}
+	if len(p.waiting) > 1 { // the next class is first next time
+		p.waiting = append(p.waiting[1:], p.waiting[0])
+	}
+}
+
+// drop unlists classes that have nothing queued.
+func (p *Pool) drop() []*Class {
+	kept := p.waiting[:0]
+	for _, c := range p.waiting {
+		if c.Queued() > 0 {
+			kept = append(kept, c)
+		} else {
+			c.listed = false
+		}
+	}
+	return kept
+}
+
+func (p *Pool) dispatch(c *Class, now int64) {
+	if p.closed {
+		return
+	}
+	for c.Queued() > 0 {
+		if p.led.fits(c.need) {
+			if w := p.idleWorker(c.Key, ""); w != nil {
+				if !p.lease(w, c, now) {
+					return
+				}
+				p.exec(w, p.pop(c), now)
+				continue
+			}
+			p.start(c)
+		}
+		w := c.behind(now)
+		if w == nil {
+			return
+		}
+		p.exec(w, p.pop(c), now)
+	}
+}
+
+// behind chooses a worker whose queue may take one more task of the class.
+func (c *Class) behind(now int64) *Worker {
+	if c.cap <= 1 || c.Actor {
+		return nil
+	}
+	var best *Worker
+	for _, w := range c.leased {
+		if w.blocked || w.recalling || len(w.inflight) == 0 || len(w.inflight) >= c.cap || now-w.begun > recallAfter {
+			continue
+		}
+		if best == nil || len(w.inflight) < len(best.inflight) {
+			best = w
+		}
+	}
+	return best
+}
+
+// idleWorker takes the idle worker of the key that was used last.
+func (p *Pool) idleWorker(k Key, gpus string) *Worker {
+	list := p.idle[k]
+	for i := len(list) - 1; i >= 0; i-- {
+		if w := list[i]; w.gpus == "" || w.gpus == gpus {
+			p.idle[k] = slices.Delete(list, i, i+1)
+			return w
+		}
+	}
+	return nil
+}
+
+func (p *Pool) lease(w *Worker, c *Class, now int64) bool {
+	t, ok := p.led.take(c.need)
+	if !ok {
+		p.toIdle(w, now)
+		return false
+	}
+	if len(t.gpus) > 0 {
+		p.swapForGPU(&w, c, t, now)
+	}
+	w.taken, w.Class = t, c
+	w.State = Leased
+	if c.Actor {
+		w.State = Actor
+	}
+	c.leased = append(c.leased, w)
+	mark := leaseMark{c, w.Epoch, w.gpus}
+	if w.lease != mark {
+		w.lease = mark
+		p.emit(Effect{Kind: EffLease, Worker: w, Epoch: w.Epoch})
+	}
+	return true
+}
+
+// swapForGPU prefers a worker that has used exactly these devices before.
+func (p *Pool) swapForGPU(w **Worker, c *Class, t taken, now int64) {
+	ids := ""
+	for _, id := range gpuIDs(t.gpus) {
+		ids += id + ","
+	}
+	for i, o := range p.idle[c.Key] {
+		if o.gpus == ids {
+			p.idle[c.Key] = slices.Delete(p.idle[c.Key], i, i+1)
+			p.toIdle(*w, now)
+			*w = o
+			break
+		}
+	}
+	(*w).gpus = ids
+}
+
+func (p *Pool) exec(w *Worker, t *Task, now int64) {
+	w.seq++
+	t.Seq, t.Worker = w.seq, w
+	if len(w.inflight) == 0 {
+		w.begun = now
+	}
+	w.inflight = append(w.inflight, t)
+	t.Class.Running++
+	p.running++
+	p.emit(Effect{Kind: EffExec, Worker: w, Task: t, Epoch: w.Epoch})
+}
+
+// start asks for worker processes, as many as could begin a task now.
+func (p *Pool) start(c *Class) {
+	could := c.Queued()
+	for _, a := range c.need {
+		could = min(could, int(p.led.avail[a.index]/a.n))
+	}
+	for n := could - p.starting[c.Key]; n > 0 && p.nstart < max(4, 2*p.ncpu); n-- {
+		p.startOne(c.Key)
+	}
+}
+
+func (p *Pool) startOne(k Key) {
+	p.starting[k]++
+	p.nstart++
+	p.emit(Effect{Kind: EffStart, Key: k})
+}
+
+// Prestart makes sure that n workers of the key exist or are starting.
+func (p *Pool) Prestart(k Key, n int) {
+	n = min(n, p.ncpu) - len(p.idle[k]) - p.starting[k]
+	for ; n > 0; n-- {
+		p.startOne(k)
+	}
+}
+
+func (c *Class) learn(micros uint32) {
+	m := float64(max(micros, 1))
+	if c.Mean == 0 {
+		c.Mean = m
+	} else {
+		c.Mean += (m - c.Mean) / 8
+	}
+	if c.Mean >= shortTask {
+		c.cap = 1
+		return
+	}
+	c.cap = min(maxInFlight, c.cap*2, max(1, int(recallAfter/c.Mean)))
+}
+
+// refill gives the worker more of its class, or ends its lease.
+func (p *Pool) refill(w *Worker, c *Class, now int64) {
+	if len(w.inflight) > 0 || w.State != Leased {
+		if c.Queued() > 0 && len(w.inflight) < c.cap/2 {
+			p.dispatch(c, now)
+		}
+		return
+	}
+	if c.Queued() > 0 && !w.recalling && len(p.waiting) <= 1 && w.lease.epoch == w.Epoch && w.lease.class == c && !p.closed {
+		// keep the lease: the same resources go to the next of the class
+		p.exec(w, p.pop(c), now)
+		p.dispatch(c, now)
+		return
+	}
+	p.endLease(w)
+	p.toIdle(w, now)
+	p.Dispatch(now)
+}
+
+func (p *Pool) endLease(w *Worker) {
+	if w.Class != nil {
+		c := w.Class
+		if i := slices.Index(c.leased, w); i >= 0 {
+			c.leased = slices.Delete(c.leased, i, i+1)
+		}
+	}
+	if w.blocked {
+		w.blocked = false
+		p.led.avail[p.led.intern(spec.CPU)] -= w.cpu()
+	}
+	p.led.give(w.taken)
+	w.taken = taken{}
+	if w.recalling {
+		// The worker may hear of it after the next task has been sent: that
+		// one must be of an epoch that the recall does not name.
+		w.recalling = false
+		w.Epoch++
+	}
+}
+
+// cpu is the amount of plain CPU that the worker's lease holds.
+func (w *Worker) cpu() spec.Fixed {
+	if w.Class == nil {
+		return 0
+	}
+	return w.Class.cpu
+}
