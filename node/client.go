@@ -10,6 +10,7 @@ import (
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/owner"
+	"ray/node/runtimeenv"
 )
 
 // client is a connected driver or worker.
@@ -142,7 +143,9 @@ func (d *daemon) admit(conn net.Conn, h *wire.Hello, remote bool) (*client, erro
 			d.workerConnected(c)
 		} else {
 			c.job.driver = c
-			d.pool.Prestart(d.plainKey(c.job), d.cfg.cpus())
+			if h := c.hello.Job; h == nil || runtimeenv.Eager(h.RuntimeEnv) {
+				d.pool.Prestart(d.plainKey(c.job), d.cfg.cpus())
+			}
 		}
 	})
 	return c, nil

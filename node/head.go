@@ -214,13 +214,21 @@ func (h *headLink) handlers() {
 	})
 	handle(note, wire.MethodActorUpdate, func(a spec.ActorInfo) error { d.own.ActorUpdate(a); return nil })
 	handle(note, wire.MethodActorKill, func(k wire.ActorKill) error { d.killActor(k); return nil })
-	handle(note, wire.MethodBundlePrepare, func(b wire.Bundle) error { return d.pool.PrepareBundle(bundleOf(b)) })
+	handle(note, wire.MethodBundlePrepare, func(b wire.Bundle) error {
+		defer d.wakeTicker()
+		return d.pool.PrepareBundle(bundleOf(b))
+	})
 	handle(note, wire.MethodBundleCommit, func(b wire.Bundle) error {
 		err := d.pool.CommitBundle(b.Group, b.Index, d.now())
 		d.reschedule()
+		d.beat()
 		return err
 	})
-	handle(note, wire.MethodBundleReturn, func(b wire.Bundle) error { d.bundleReturn(b); return nil })
+	handle(note, wire.MethodBundleReturn, func(b wire.Bundle) error {
+		d.bundleReturn(b)
+		d.beat()
+		return nil
+	})
 	handle(note, wire.MethodJobFinished, func(j wire.JobFinish) error { d.jobFinished(j.JobID); return nil })
 	handle(note, wire.MethodLogLines, func(l wire.LogLines) error { d.logLines(l); return nil })
 	p.Handle(wire.MethodQuery, func(_ context.Context, r *wire.Request) (any, []byte, error) {

@@ -67,6 +67,8 @@ func (d *daemon) query(q wire.Query) wire.QueryReply {
 		d.objectRows(add)
 	case "workers":
 		d.workerRows(add)
+	case "runtime_envs":
+		d.envRows(add)
 	}
 	return reply
 }

@@ -13,6 +13,7 @@ import (
 	"ray/node/owner"
 	"ray/node/pool"
 	"ray/node/proc"
+	"ray/node/runtimeenv"
 )
 
 // startWorker asks for a process for the key. The environment is prepared
@@ -25,9 +26,16 @@ func (d *daemon) startWorker(k pool.Key) {
 	}
 	info := j.info
 	env := d.envs[k.Env]
+	slow := !runtimeenv.Quick(env)
+	if slow {
+		d.pool.Waiting(1, d.now())
+	}
 	d.tasks.Go(func() {
 		ws, err := d.workerSpec(info, env)
 		d.locked(func() {
+			if slow {
+				d.pool.Waiting(-1, d.now())
+			}
 			if err == nil {
 				w := &worker{id: ws.ID, key: k, start: time.Now().UnixMilli()}
 				d.workers[w.id] = w

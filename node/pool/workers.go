@@ -19,6 +19,15 @@ func (p *Pool) Started(id spec.WorkerID, k Key, now int64) *Worker {
 	return w
 }
 
+// Waiting tells that n more of the workers that were asked for wait for their
+// environment (fewer, if n is negative): they do not keep others from starting.
+func (p *Pool) Waiting(n int, now int64) {
+	p.nstart -= n
+	if n > 0 {
+		p.Dispatch(now)
+	}
+}
+
 // StartFailed tells that a worker that was asked for will not come.
 func (p *Pool) StartFailed(k Key, now int64) {
 	p.startEnded(k)
