@@ -122,6 +122,8 @@ type job struct {
 	info   jobInfo
 	driver *client // connected here, or nil
 	dead   bool
+
+	envTold time.Time // when its driver was last told of an environment in the making
 }
 
 // jobInfo is what workers of a job must know; it travels between nodes.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"ray/internal/wire"
 	"ray/node/runtimeenv"
 )
 
@@ -32,24 +33,23 @@ const (
 )
 
 // warnEnvs tells drivers why their tasks do not begin: their environment is
-// still being made.
+// still being made here.
 func (d *daemon) warnEnvs(now time.Time) {
-	for key, wait := range d.envWaits {
-		if now.Sub(wait.since) < envPatience || now.Sub(wait.told) < envNews {
+	for id, j := range d.jobs {
+		if j.dead || now.Sub(j.envTold) < envNews {
 			continue
 		}
-		line := d.envMaker.Progress(wait.holder)
-		if line == "" || line == wait.line {
+		line, since := d.envMaker.Progress(id.String())
+		if line == "" || now.Sub(since) < envPatience {
 			continue
 		}
-		wait.told, wait.line = now, line
-		d.warn(key.Job, fmt.Sprintf("Tasks wait for their runtime environment, which has been in the making for %d s: %s", int(now.Sub(wait.since).Seconds()), line))
+		j.envTold = now
+		text := fmt.Sprintf("Tasks wait for their runtime environment, which has been in the making on %s for %d s: %s", d.cfg.NodeIP, int(now.Sub(since).Seconds()), line)
+		batch := wire.LogBatch{Stream: "err", Kind: "raylet", IP: d.cfg.NodeIP, Lines: []string{text}}
+		if j.driver != nil {
+			d.toDriver(j.driver, batch)
+		} else if !j.info.Driver.IsZero() && j.info.Driver != d.self {
+			d.toPeer(j.info.Driver, func(b []byte) []byte { return wire.AppendJSON(b, pLog, remoteLog{id, batch}) })
+		}
 	}
-}
-
-// envWait is the first worker of its kind that waits for its environment.
-type envWait struct {
-	holder      string
-	since, told time.Time
-	line        string
 }

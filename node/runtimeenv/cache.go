@@ -47,6 +47,7 @@ type entry struct {
 	err     error
 	cancel  context.CancelFunc
 	stopped bool
+	since   time.Time
 	output  *output // while it is being made
 }
 
@@ -126,7 +127,7 @@ func (c *cache) get(ctx context.Context, r recipe, log *setupLog) (string, error
 	c.mu.Lock()
 	e := c.entries[r.id]
 	if e == nil {
-		e = &entry{id: r.id, about: about{Title: r.title}, done: make(chan struct{}), output: newOutput()}
+		e = &entry{id: r.id, about: about{Title: r.title}, done: make(chan struct{}), output: newOutput(), since: time.Now()}
 		c.entries[r.id] = e
 		var build context.Context
 		build, e.cancel = context.WithCancel(c.ctx)

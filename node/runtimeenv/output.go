@@ -40,6 +40,12 @@ func (o *output) addLog(log *setupLog) {
 	o.mu.Unlock()
 }
 
+func (o *output) has(log *setupLog) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.logs[log]
+}
+
 // begin names what is being done now.
 func (o *output) begin(step string) {
 	o.mu.Lock()

@@ -3,6 +3,14 @@ package runtimeenv
 import (
 	"cmp"
 	"slices"
+	"time"
+)
+
+// States of a Row.
+const (
+	Making = "MAKING"
+	Ready  = "READY"
+	Failed = "FAILED"
 )
 
 // Row tells about one thing that was made, is being made or failed.
@@ -38,4 +46,23 @@ func (m *Manager) Rows() []Row {
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return cmp.Or(cmp.Compare(a.MadeMS, b.MadeMS), cmp.Compare(a.Title, b.Title)) })
 	return rows
+}
+
+// Progress tells what is being made for a job at the moment, with the
+// installer's last line, and since when; "" if nothing is.
+func (m *Manager) Progress(job string) (text string, since time.Time) {
+	m.mu.Lock()
+	c, log := m.cache, m.logs[job]
+	m.mu.Unlock()
+	if c == nil || log == nil {
+		return "", since
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		if e.output != nil && e.output.has(log) && (since.IsZero() || e.since.Before(since)) {
+			text, since = e.about.Title+": "+e.output.last(), e.since
+		}
+	}
+	return text, since
 }
