@@ -107,7 +107,7 @@ const (
 	maxUnread      = 1 << 20 // beyond it pushes to a client are dropped
 	tickEvery      = 5 * time.Millisecond
 	placesEvery    = 20 * time.Millisecond
-	heartbeatFloor = 20 * time.Millisecond
+	heartbeatFloor = 10 * time.Millisecond
 	heartbeatCeil  = time.Second
 )
 

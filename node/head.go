@@ -221,12 +221,16 @@ func (h *headLink) handlers() {
 	handle(note, wire.MethodBundleCommit, func(b wire.Bundle) error {
 		err := d.pool.CommitBundle(b.Group, b.Index, d.now())
 		d.reschedule()
-		d.beat()
+		d.wakeTicker()
 		return err
 	})
 	handle(note, wire.MethodBundleReturn, func(b wire.Bundle) error {
 		d.bundleReturn(b)
-		d.beat()
+		if time.Since(d.lastBeat) > tickEvery {
+			d.beat()
+		}
+		d.beatChanged = true
+		d.wakeTicker()
 		return nil
 	})
 	handle(note, wire.MethodJobFinished, func(j wire.JobFinish) error { d.jobFinished(j.JobID); return nil })
