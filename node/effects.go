@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"slices"
 
 	"ray/internal/objectstore"
 	"ray/internal/spec"
@@ -106,73 +105,11 @@ func (d *daemon) pushItem(e *owner.Effect) {
 	d.mark(c)
 }
 
-// deliver answers a GET.
-func (d *daemon) deliver(e *owner.Effect) {
-	c := d.clients[e.Client]
-	if c == nil {
-		return
-	}
-	o := e.Object
-	m := wire.Obj{Request: e.Request, Index: e.Index}
-	if o.Where == owner.Inline {
-		m.Value = d.value(c, o)
-		c.out.Append(m.Append)
-		d.mark(c)
-		return
-	}
-	if e.NoPin && !c.remote {
-		m.Value.Where = wire.Elsewhere
-		c.out.Append(m.Append)
-		d.mark(c)
-		return
-	}
-	d.deliverRefs(c, o.Nested)
-	m.Value.Refs = slices.Clone(o.Nested)
-	if c.remote {
-		d.deliverBytes(c, m, o)
-		return
-	}
-	d.store.Get(uint32(c.num), o.ID, d.answerGet(c, func(b []byte, off, size uint64, err error) []byte {
-		m.Value.Where, m.Value.Offset, m.Value.Size = wire.Arena, off, size
-		if err != nil {
-			m.Value.Where, m.Value.Blob = wire.Inline, wire.ErrorBlob(lostHere(o.ID, err))
-		}
-		return m.Append(b)
-	}))
-	d.mark(c)
-}
-
-// deliverBytes answers a GET of a client that has no arena.
-func (d *daemon) deliverBytes(c *client, m wire.Obj, o *owner.Object) {
-	data, release, err := d.store.View(o.ID)
-	m.Value.Where = wire.Inline
-	if err != nil {
-		m.Value.Blob = wire.ErrorBlob(lostHere(o.ID, err))
-	} else {
-		m.Value.Blob = data
-		defer release()
-	}
-	c.out.Append(m.Append)
-	d.mark(c)
-}
-
-func lostHere(id spec.ObjectID, err error) *spec.ErrorInfo {
-	return &spec.ErrorInfo{Type: "ObjectLostError", Message: "object " + id.String() + " cannot be read from the object store: " + err.Error(),
-		Fields: map[string]any{"object_id": id.String()}}
-}
-
-// answer and answerGet make callbacks for the store, which calls them at once
-// or later from a goroutine of its own: they only use the connection's buffer.
+// answer makes a callback for the store, which calls it at once or later from
+// a goroutine of its own: it only uses the connection's buffer.
 func (d *daemon) answer(c *client, f func(b []byte, off uint64, warm bool, err error) []byte) func(objectstore.Alloc, error) {
 	return func(a objectstore.Alloc, err error) {
 		c.out.Append(func(b []byte) []byte { return f(b, a.Offset, a.Warm, err) })
-		d.late(c)
-	}
-}
-
-func (d *daemon) answerGet(c *client, f func(b []byte, off, size uint64, err error) []byte) func(off, size uint64, err error) {
-	return func(off, size uint64, err error) {
-		c.out.Append(func(b []byte) []byte { return f(b, off, size, err) })
 		d.late(c)
 	}
 }

@@ -103,8 +103,11 @@ func (d *daemon) argValue(c *client, dep spec.Ref) wire.Value {
 		return wire.Value{Where: wire.Inline, Blob: o.Blob, Refs: o.Nested}
 	}
 	v := wire.Value{Where: wire.Elsewhere, Refs: o.Nested}
+	if !d.store.InMemory(o.ID) {
+		return v // it could not be brought here: the worker asks and is told why
+	}
 	d.store.Get(uint32(c.num), o.ID, func(off, size uint64, err error) {
-		// at once: the daemon's own pin keeps the object in memory
+		// at once: it is in memory
 		if err == nil {
 			v.Where, v.Offset, v.Size = wire.Arena, off, size
 		}

@@ -162,15 +162,10 @@ func (d *daemon) take(c *client, id spec.ObjectID, v *wire.Value) (owner.Value, 
 	if v.Where != wire.Arena {
 		return out, fmt.Errorf("value of %s: %w: a client's value must be inline or in the arena", id, wire.ErrMalformed)
 	}
-	if err := d.store.Seal(uint32(c.num), id, true); err != nil {
-		return out, err
-	}
+	head, err := d.store.Seal(uint32(c.num), id, true)
 	out.Where, out.Off, out.Size = owner.Arena, v.Offset, v.Size
-	if data, release, err := d.store.View(id); err == nil {
-		out.Err = wire.IsError(data)
-		release()
-	}
-	return out, nil
+	out.Err = wire.IsError(head)
+	return out, err
 }
 
 func (d *daemon) onPut(c *client, body []byte) error {

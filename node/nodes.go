@@ -34,14 +34,14 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 	if p.cancel != nil {
 		p.cancel()
 	}
-	d.fetcher.Forget(id)
+	d.fetcher.Cut(id)
 	for k := range p.transit {
 		d.arrived(id, k)
 	}
 	for _, row := range d.away {
 		row.slots = slices.DeleteFunc(row.slots, func(s *slot) bool { return s.node == id })
 	}
-	for _, t := range d.own.NodeDead(id) {
+	for _, t := range d.own.NodeDead(id, d.endOf(id)) {
 		if r, _ := t.Run.(*run); r != nil {
 			r.row, r.slot = nil, nil
 		}
@@ -56,7 +56,7 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 	}
 }
 
-// serveBulk answers requests for object bytes.
+// dialBulk opens a connection for object bytes.
 func (d *daemon) dialBulk(ctx context.Context, id spec.NodeID) (net.Conn, error) {
 	return wire.Dialer{Auth: d.auth}.Dial(ctx, d.addressOf(id), wire.KindBulk)
 }

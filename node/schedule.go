@@ -171,11 +171,27 @@ func (d *daemon) pinArg(r *run, id spec.ObjectID) {
 			d.store.Unpin(0, id, 1)
 			return
 		}
+		if r.over || r.attempt != attempt || r.missing == 0 {
+			return
+		}
 		if err == nil {
 			r.held = append(r.held, id)
+		} else if d.copyLost(id, err) && d.argAgain(r, id) {
+			return
 		}
 		d.argIn(r)
 	})
+}
+
+// argAgain has an argument whose copy here is lost brought or made again;
+// false if there is nothing to wait for.
+func (d *daemon) argAgain(r *run, id spec.ObjectID) bool {
+	for _, dep := range r.spec.Deps {
+		if dep.ID == id {
+			return d.own.Bring(dep, argOf{r, r.attempt})
+		}
+	}
+	return false
 }
 
 func (d *daemon) argIn(r *run) {

@@ -22,7 +22,7 @@ func BenchmarkLife(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
-		if err := s.Seal(1, name(i), true); err != nil {
+		if _, err := s.Seal(1, name(i), true); err != nil {
 			b.Fatal(err)
 		}
 	}

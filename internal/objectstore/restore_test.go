@@ -158,7 +158,7 @@ func TestStoreAgainstModel(t *testing.T) {
 				}
 				if r.err == nil {
 					copy(s.Bytes(r.a.Offset, uint64(len(data))), data)
-					if err := s.Seal(client, id(n), true); err != nil {
+					if _, err := s.Seal(client, id(n), true); err != nil {
 						t.Fatal(err)
 					}
 					content[n] = data

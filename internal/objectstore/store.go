@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -214,23 +215,28 @@ func (s *Store) evicted(ids []spec.ObjectID) {
 	}
 }
 
-// Seal makes a written object readable. primary copies are never dropped,
-// only spilled, until Delete.
-func (s *Store) Seal(client uint32, id spec.ObjectID, primary bool) error {
+// sealedHead is how many bytes of an object Seal gives back at most.
+const sealedHead = 8
+
+// Seal makes a written object readable and gives its first bytes. primary
+// copies are never dropped, only spilled, until Delete.
+func (s *Store) Seal(client uint32, id spec.ObjectID, primary bool) (head []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.table.objects[id]
 	switch {
 	case e == nil:
-		return fmt.Errorf("seal %s: %w", id, ErrUnknown)
+		return nil, fmt.Errorf("seal %s: %w", id, ErrUnknown)
 	case e.creator != client:
-		return fmt.Errorf("seal %s: it was created by another client", id)
+		return nil, fmt.Errorf("seal %s: it was created by another client", id)
+	case e.inArena:
+		head = bytes.Clone(s.data(e)[:min(sealedHead, e.size)])
 	}
 	e.sealed, e.primary = true, primary
 	if !e.pinned() {
 		delete(s.table.clients[client], e)
 	}
-	return nil
+	return head, nil
 }
 
 // Trim gives pages that stayed free since the last Trim back to the system,

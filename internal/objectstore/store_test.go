@@ -51,7 +51,7 @@ func put(t *testing.T, s *Store, client uint32, id spec.ObjectID, data []byte, p
 		t.Fatal(r.err)
 	}
 	copy(s.Bytes(r.a.Offset, uint64(len(data))), data)
-	if err := s.Seal(client, id, primary); err != nil {
+	if _, err := s.Seal(client, id, primary); err != nil {
 		t.Fatal(err)
 	}
 }

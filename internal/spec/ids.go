@@ -122,6 +122,12 @@ func (id TaskID) IsActorTask() bool {
 	return false
 }
 
+// IsPut tells whether the id stands for what a process has put: it is no task
+// that ran, and its counter is 0.
+func (id TaskID) IsPut() bool {
+	return !id.IsActorTask() && binary.LittleEndian.Uint32(id[4:]) == 0
+}
+
 // ActorCreationTaskID is the task that runs the actor's constructor: eight
 // 0xff bytes and the actor id.
 func ActorCreationTaskID(actor ActorID) TaskID {

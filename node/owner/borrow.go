@@ -138,12 +138,14 @@ func (s *State) Unhold(id spec.ObjectID) {
 }
 
 // NodeDead drops what depended on a node that the head has declared dead.
-// Tasks sent there have failed: failed tells the caller which.
-func (s *State) NodeDead(node spec.NodeID) (failed []*Task) {
+// end tells people when and why. Tasks sent there have failed: failed tells
+// the caller which.
+func (s *State) NodeDead(node spec.NodeID, end string) (failed []*Task) {
 	if s.dead[node] {
 		return nil
 	}
 	s.dead[node] = true
+	s.ends[node] = end
 	var borrowed, lost, orphans []*Object
 	for _, o := range s.objects {
 		if slices.Contains(o.borrow, node) {
@@ -160,6 +162,7 @@ func (s *State) NodeDead(node spec.NodeID) (failed []*Task) {
 		o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return n == node })
 		if o.Where == Remote && len(o.Locs) == 0 && o.Owner != node {
 			o.pulling = false
+			o.lostOn, o.lostWhy = node, ""
 			s.lose(o)
 		}
 	}
@@ -185,7 +188,7 @@ func (s *State) orphan(o *Object) {
 		o.hold = false
 	}
 	if !o.Here() {
-		s.fail(o, ownerDied(o.ID, o.Owner))
+		s.fail(o, s.ownerDied(o.ID, o.Owner))
 	}
 	s.settle(o)
 }

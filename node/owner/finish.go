@@ -2,6 +2,7 @@ package owner
 
 import (
 	"slices"
+	"strconv"
 
 	"ray/internal/spec"
 )
@@ -145,11 +146,14 @@ func (s *State) remake(o *Object) {
 	case t != nil && t.State != TaskDone:
 		o.Where = Pending
 		return
+	case s.NoRemake:
+		s.fail(o, s.lostError(o, "ObjectLostError", "objects are not made again here: object reconstruction is switched off"))
+		return
 	case t == nil || !t.kept:
-		s.fail(o, lostError(o, "no task can make it again: it came from put, from an actor, or its task has max_retries=0"))
+		s.fail(o, s.lostError(o, "ObjectReconstructionFailedError", unmakeable(o)))
 		return
 	case t.Retries == 0 && t.Tmpl.MaxRetries >= 0:
-		s.fail(o, lostError(o, "its task has no retries left"))
+		s.fail(o, s.lostError(o, "ObjectReconstructionFailedError", "task "+t.Tmpl.Name+", which made it, has used up its "+strconv.Itoa(t.Tmpl.MaxRetries)+" retries"))
 		return
 	}
 	if t.Retries > 0 {
@@ -171,10 +175,4 @@ func (s *State) remake(o *Object) {
 	t.Attempt++
 	t.Node = spec.NodeID{}
 	s.resolve(t)
-}
-
-func lostError(o *Object, why string) *spec.ErrorInfo {
-	return &spec.ErrorInfo{Type: "ObjectReconstructionFailedError",
-		Message: "all copies of object " + o.ID.String() + " are lost, and " + why,
-		Fields:  map[string]any{"object_id": o.ID.String(), "reason": why}}
 }

@@ -225,8 +225,8 @@ func (s *State) PullFailed(id spec.ObjectID, from []spec.NodeID) {
 	}
 }
 
-// CopyLost tells that this node's copy, primary or not, cannot be read.
-func (s *State) CopyLost(id spec.ObjectID) {
+// CopyLost tells that this node's copy, primary or not, cannot be read, and why.
+func (s *State) CopyLost(id spec.ObjectID, why string) {
 	o := s.objects[id]
 	if o == nil || o.Where != Arena {
 		return
@@ -236,7 +236,7 @@ func (s *State) CopyLost(id spec.ObjectID) {
 		o.hold = false
 		s.emit(Effect{Kind: EffLocLost, Node: o.Owner, Loc: s.self, ID: id})
 	}
-	o.lostOn, o.lostWhy = s.self, "its bytes there could not be read"
+	o.lostOn, o.lostWhy = s.self, why
 	s.Evicted(id)
 	s.settle(o)
 }

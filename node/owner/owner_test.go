@@ -310,7 +310,7 @@ func TestLostResultsAreMadeAgain(t *testing.T) {
 	w.s.Done(g, 0, StatusOK, remote, 0)
 	w.s.Release(1, f.ID.Return(1), 1)
 	w.running = nil
-	w.s.NodeDead(far)
+	w.s.NodeDead(far, "")
 	w.s.Get(1, 77, []spec.Ref{w.ref(g.ID.Return(1))}, false)
 	w.pump()
 	if len(w.running) != 1 || w.running[0] != f {

@@ -23,7 +23,7 @@ func (s *State) ref(r spec.Ref) *Object {
 	}
 	o.Owner = r.Owner
 	if s.dead[r.Owner] {
-		s.fail(o, ownerDied(r.ID, r.Owner))
+		s.fail(o, s.ownerDied(r.ID, r.Owner))
 		return o
 	}
 	o.borrowed = true

@@ -16,9 +16,12 @@ type State struct {
 	held    map[Client]int // objects that a client holds
 	reqs    map[reqKey]*Request
 	dead    map[spec.NodeID]bool
+	ends    map[spec.NodeID]string // how dead nodes ended, for people
 	callSeq uint64
-	effects []Effect
-	spare   []Effect
+	// NoRemake: lost objects are errors at once, no task runs again for them.
+	NoRemake bool
+	effects  []Effect
+	spare    []Effect
 }
 
 type reqKey struct {
@@ -36,6 +39,7 @@ func New(self spec.NodeID) *State {
 		held:    map[Client]int{},
 		reqs:    map[reqKey]*Request{},
 		dead:    map[spec.NodeID]bool{},
+		ends:    map[spec.NodeID]string{},
 	}
 }
 
@@ -134,8 +138,16 @@ func (s *State) fail(o *Object, e *spec.ErrorInfo) {
 	s.setValue(o, Value{Where: Inline, Err: true, Blob: ErrorBlob(e)})
 }
 
-func ownerDied(id spec.ObjectID, owner spec.NodeID) *spec.ErrorInfo {
+// end says for people how a node ended.
+func (s *State) end(n spec.NodeID) string {
+	if text := s.ends[n]; text != "" {
+		return text
+	}
+	return "is dead"
+}
+
+func (s *State) ownerDied(id spec.ObjectID, owner spec.NodeID) *spec.ErrorInfo {
 	return &spec.ErrorInfo{Type: "OwnerDiedError",
-		Message: "object " + id.String() + " is lost: node " + owner.String() + ", which owned it, is dead",
+		Message: "object " + id.String() + " is lost: node " + owner.String() + ", which owned it, " + s.end(owner) + ". An object lives as long as the node of the process that made its reference",
 		Fields:  map[string]any{"object_id": id.String()}}
 }

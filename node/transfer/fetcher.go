@@ -28,7 +28,7 @@ const (
 type Sink interface {
 	Create(client uint32, id spec.ObjectID, size uint64, done func(objectstore.Alloc, error))
 	Bytes(offset, size uint64) []byte
-	Seal(client uint32, id spec.ObjectID, primary bool) error
+	Seal(client uint32, id spec.ObjectID, primary bool) ([]byte, error)
 	Abort(client uint32, id spec.ObjectID)
 }
 
@@ -42,6 +42,7 @@ type Fetcher struct {
 
 	mu     sync.Mutex
 	idle   map[spec.NodeID][]net.Conn
+	busy   map[spec.NodeID]map[net.Conn]bool
 	flying map[spec.ObjectID]*flight
 	closed bool
 }
@@ -55,7 +56,7 @@ type flight struct {
 
 // NewFetcher makes a Fetcher; Close it at the end.
 func NewFetcher(dial Dial, sink Sink) *Fetcher {
-	return &Fetcher{dial: dial, sink: sink, idle: map[spec.NodeID][]net.Conn{}, flying: map[spec.ObjectID]*flight{}}
+	return &Fetcher{dial: dial, sink: sink, idle: map[spec.NodeID][]net.Conn{}, busy: map[spec.NodeID]map[net.Conn]bool{}, flying: map[spec.ObjectID]*flight{}}
 }
 
 // Fetch copies an object from node into the sink as a sealed secondary copy
@@ -117,7 +118,8 @@ func (f *Fetcher) fetch(ctx context.Context, node spec.NodeID, id spec.ObjectID)
 		f.sink.Abort(objectstore.Daemon, id)
 		return 0, err
 	}
-	return size, f.sink.Seal(objectstore.Daemon, id, false)
+	_, err = f.sink.Seal(objectstore.Daemon, id, false)
+	return size, err
 }
 
 func (f *Fetcher) create(ctx context.Context, id spec.ObjectID, size uint64) (objectstore.Alloc, error) {
@@ -232,8 +234,10 @@ func (f *Fetcher) with(ctx context.Context, node spec.NodeID, use func(net.Conn)
 	if err != nil {
 		return err
 	}
+	f.working(node, conn, true)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	err = use(conn)
+	f.working(node, conn, false)
 	cancelled := !stop()
 	if cancelled || err != nil && !errors.Is(err, ErrUnknown) {
 		_ = conn.Close()
@@ -270,6 +274,34 @@ func (f *Fetcher) give(node spec.NodeID, conn net.Conn) {
 		return
 	}
 	f.idle[node] = append(f.idle[node], conn)
+}
+
+// working notes the connections that are in use, so that Cut finds them.
+func (f *Fetcher) working(node spec.NodeID, conn net.Conn, on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !on {
+		delete(f.busy[node], conn)
+		if len(f.busy[node]) == 0 {
+			delete(f.busy, node)
+		}
+		return
+	}
+	if f.busy[node] == nil {
+		f.busy[node] = map[net.Conn]bool{}
+	}
+	f.busy[node][conn] = true
+}
+
+// Cut ends all fetches from a node that is dead: it may have gone without
+// closing its connections.
+func (f *Fetcher) Cut(node spec.NodeID) {
+	f.Forget(node)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for conn := range f.busy[node] {
+		_ = conn.Close()
+	}
 }
 
 // Forget closes the idle connections to a node that is gone.

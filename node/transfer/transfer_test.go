@@ -80,7 +80,7 @@ func (p *pair) put(t *testing.T, id spec.ObjectID, data []byte) {
 		}
 		copy(p.src.Bytes(a.Offset, uint64(len(data))), data)
 	})
-	if err := p.src.Seal(1, id, true); err != nil {
+	if _, err := p.src.Seal(1, id, true); err != nil {
 		t.Fatal(err)
 	}
 }
