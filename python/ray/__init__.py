@@ -9,13 +9,13 @@
 [0, 1, 4, 9]
 """
 
-from typing import Any
+from typing import Any  # isort:skip_file
 
 from ray._version import __commit__, __version__
 from ray._core.ids import (
     ActorClassID,
     ActorID,
-    ClusterID,
+    ClusterID,  # noqa: F401
     FunctionID,
     JobID,
     NodeID,

@@ -200,7 +200,8 @@ class ActorClass:
             raise ActorClassInheritanceException(
                 f"Attempted to define subclass '{args[0]}' of actor class "
                 f"'{base._class.__name__ if base is not None else ''}'. Inheriting from actor classes is not currently "
-                "supported. You can instead inherit from a non-actor base class and make the derived class an actor class "
+                "supported. You can instead inherit from a non-actor base class and make the derived "
+                "class an actor class "
                 "(with @ray.remote)."
             )
         return super().__new__(cls)

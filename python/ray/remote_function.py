@@ -238,7 +238,8 @@ _MOST_BYTES = 100 << 20
 def _check_size(size: int, name: str) -> None:
     if size > _MOST_BYTES:
         raise ValueError(
-            f"The remote function or actor {name} is too large ({size >> 20} MiB > {_MOST_BYTES >> 20} MiB). Check that "
+            f"The remote function or actor {name} is too large ({size >> 20} MiB > {_MOST_BYTES >> 20} MiB). "
+            "Check that "
             "its definition is not implicitly capturing a large array or other object in scope. Tip: use ray.put() to "
             "put large objects in the object store."
         )
@@ -246,8 +247,8 @@ def _check_size(size: int, name: str) -> None:
         import logging
 
         logging.getLogger("ray").warning(
-            "The remote function or actor %s is very large (%d MiB). Check that its definition does not capture a large "
-            "object in scope; ray.put() puts large objects in the object store.",
+            "The remote function or actor %s is very large (%d MiB). Check that its definition does not capture a "
+            "large object in scope; ray.put() puts large objects in the object store.",
             name,
             size >> 20,
         )

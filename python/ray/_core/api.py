@@ -38,7 +38,8 @@ def get(
         return object_refs
     if not isinstance(object_refs, list):
         raise ValueError(
-            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be an ObjectRef or a "
+            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must "
+            f"either be an ObjectRef or a "
             "list of ObjectRefs. "
         )
     for item in object_refs:

@@ -530,7 +530,8 @@ def _open(
         row = announcement_for(None)
         if row is None and address == "auto":
             raise ConnectionError(
-                "Could not find any running Ray instance. Please specify the one to connect to by setting the `--address` "
+                "Could not find any running Ray instance. Please specify the one to connect to by "
+                "setting the `--address` "
                 "flag or the `RAY_ADDRESS` environment variable, or start one with `ray start --head`."
             )
     if row is not None or explicit:
@@ -560,7 +561,8 @@ def _remote(address: str, host: str, port: int, job: Dict[str, Any]) -> Any:
         return connect_remote(host, port, job)
     except ConnectionError as error:
         raise ConnectionError(
-            f"No Ray cluster answers at {address!r}. Tried: the daemons of this machine (none belongs to that address) "
+            f"No Ray cluster answers at {address!r}. Tried: the daemons of this machine (none "
+            f"belongs to that address) "
             f"and a connection over the network ({error}). Check that the cluster runs (`ray status --address {host}:{port}`) "
             "and that the port is reachable from here."
         ) from error

@@ -64,7 +64,8 @@ class ObjectRef(BaseID):
 
             raise OufOfBandObjectRefSerializationException(
                 f"{self!r} was pickled outside of tasks, actors and ray.put, where references cannot be counted, and "
-                "RAY_allow_out_of_band_object_ref_serialization=0 forbids it. Pass the reference as an argument instead."
+                "RAY_allow_out_of_band_object_ref_serialization=0 forbids it. Pass the reference as "
+                "an argument instead."
             )
         client = self._c
         if client is not None:

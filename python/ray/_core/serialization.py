@@ -269,7 +269,8 @@ def _with_path(error: BaseException, value: Any) -> TypeError:
         shown = repr(culprit)
         if len(shown) > 200:
             shown = shown[:200] + "…"
-        text = f"{text}\n  what cannot be pickled: {path} = {shown} (a {type(culprit).__module__}.{type(culprit).__qualname__})"
+        kind = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
+        text = f"{text}\n  what cannot be pickled: {path} = {shown} (a {kind})"
     return TypeError(text)
 
 
