@@ -563,7 +563,8 @@ def _remote(address: str, host: str, port: int, job: Dict[str, Any]) -> Any:
         raise ConnectionError(
             f"No Ray cluster answers at {address!r}. Tried: the daemons of this machine (none "
             f"belongs to that address) "
-            f"and a connection over the network ({error}). Check that the cluster runs (`ray status --address {host}:{port}`) "
+            f"and a connection over the network ({error}). Check that the cluster runs (`ray "
+            f"status --address {host}:{port}`) "
             "and that the port is reachable from here."
         ) from error
 
@@ -606,6 +607,7 @@ def _request(
         "python": sys.executable,
         "owner_pid": os.getpid(),
         "system_config": given["_system_config"] or {},
+        "enable_object_reconstruction": given["_enable_object_reconstruction"],
         "tmpdir": hidden.get("_temp_dir") or os.environ.get("RAY_TMPDIR") or "",
         "node_ip_address": hidden.get("_node_ip_address") or "",
         "node_name": given["_node_name"] or "",
