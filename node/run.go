@@ -131,6 +131,11 @@ func (d *daemon) work() error {
 	if err != nil {
 		return fmt.Errorf("connect to the head at %s: %w", d.cfg.HeadAddress, err)
 	}
+	remakes, err := d.remakes()
+	if err != nil {
+		return err
+	}
+	d.locked(func() { d.own.NoRemake = !remakes })
 	d.sessions = &wire.Sessions{Self: d.self.String(), Accept: d.acceptPeer}
 	h := wire.Handlers{Client: func(c net.Conn) { d.serveClient(c, true) }, Sessions: d.sessions,
 		Bulk: func(c net.Conn) {

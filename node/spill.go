@@ -107,6 +107,27 @@ func (c *Config) spillParents() ([]string, error) {
 	return in.Params.DirectoryPath, nil
 }
 
+// remakes tells whether lost objects are made again: this node's own setting,
+// else the cluster's.
+func (d *daemon) remakes() (bool, error) {
+	all := Config{System: map[string]json.RawMessage{}}
+	if len(d.cluster.Config) > 0 {
+		if err := json.Unmarshal(d.cluster.Config, &all.System); err != nil {
+			return true, fmt.Errorf("the cluster's configuration cannot be read: %w", err)
+		}
+	}
+	on := true
+	for _, c := range []*Config{&all, &d.cfg} {
+		for _, key := range []string{"enable_object_reconstruction", "lineage_pinning_enabled"} {
+			var err error
+			if on, err = c.systemBool(key, on); err != nil {
+				return true, err
+			}
+		}
+	}
+	return on, nil
+}
+
 // storeConfig is the object store's part of the configuration.
 func (d *daemon) storeConfig() (objectstore.Config, error) {
 	out := objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), OnEvict: d.onEvict, Log: d.log}

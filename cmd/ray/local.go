@@ -34,6 +34,7 @@ type localRequest struct {
 	SpillDir          string                     `json:"object_spilling_directory"`
 	Port              int                        `json:"port"`
 	MetricsPort       int                        `json:"metrics_export_port"`
+	Reconstruct       *bool                      `json:"enable_object_reconstruction"`
 }
 
 // options turns the request into what `ray start --head` would be given.
@@ -58,6 +59,7 @@ func (r localRequest) options() *startOptions {
 		o.port = r.Port
 	}
 	o.metricsPort = r.MetricsPort
+	o.reconstruct = r.Reconstruct == nil || *r.Reconstruct
 	return o
 }
 

@@ -36,11 +36,12 @@ type startOptions struct {
 	python            string
 	ownerPID          int
 	system            map[string]json.RawMessage
+	reconstruct       bool
 	block             bool
 }
 
 func newStartOptions() *startOptions {
-	return &startOptions{port: 6379, dashboardHost: "127.0.0.1"}
+	return &startOptions{port: 6379, dashboardHost: "127.0.0.1", reconstruct: true}
 }
 
 // bind registers the flags.
@@ -66,6 +67,7 @@ func (o *startOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.autoscaling, "autoscaling-config", "", "cluster file that the head's autoscaler follows")
 	f.StringVar(&o.python, "python", "", "Python that runs workers (default: RAY_PYTHON, else the one beside this program or on PATH)")
 	f.Var(jsonFlag{&o.system}, "system-config", "settings of the system as JSON")
+	f.BoolVar(&o.reconstruct, "enable-object-reconstruction", true, "run tasks again to make lost objects")
 	f.BoolVar(&o.block, "block", false, "stay in the foreground until the node ends")
 	o.bindAccepted(f)
 }
@@ -85,7 +87,7 @@ func (o *startOptions) bindAccepted(f *pflag.FlagSet) {
 		_ = f.MarkHidden(name)
 	}
 	for _, name := range []string{
-		"enable-object-reconstruction", "no-redirect-output", "no-monitor", "disable-usage-stats", "ray-debugger-external", "enable-resource-isolation",
+		"no-redirect-output", "no-monitor", "disable-usage-stats", "ray-debugger-external", "enable-resource-isolation",
 	} {
 		f.Bool(name, false, "accepted and ignored")
 		_ = f.MarkHidden(name)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,6 +173,19 @@ func (p *startPlan) session(o *startOptions) error {
 	return nil
 }
 
+// nodeConfig is what the head tells every node of the cluster's settings.
+func nodeConfig(o *startOptions) (json.RawMessage, error) {
+	all := map[string]json.RawMessage{}
+	maps.Copy(all, o.system)
+	if !o.reconstruct {
+		all["enable_object_reconstruction"] = json.RawMessage("false")
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(all)
+}
+
 // headConfig writes what the head process will be told.
 func (p *startPlan) headConfig(o *startOptions) error {
 	c := &p.node
@@ -197,6 +211,9 @@ func (p *startPlan) headConfig(o *startOptions) error {
 		if h.AutoscalingConfig, err = filepath.Abs(o.autoscaling); err != nil {
 			return err
 		}
+	}
+	if h.NodeConfig, err = nodeConfig(o); err != nil {
+		return err
 	}
 	h.NoDashboard = o.local
 	if o.includeDashboard != nil {

@@ -58,7 +58,6 @@ _IGNORED = {
     "dashboard_agent_grpc_port",
     "runtime_env_agent_port",
     "include_log_monitor",
-    "enable_object_reconstruction",
     "setup_worker_path",
     "num_redis_shards",
     "_memory",
@@ -484,6 +483,9 @@ def _command(head: bool, address: Optional[str], directory: str, node_args: Dict
     include_dashboard = args.pop("include_dashboard", None)
     if head and include_dashboard is not None:
         command.append(f"--include-dashboard={'true' if include_dashboard else 'false'}")
+    if "enable_object_reconstruction" in args:
+        on = args.pop("enable_object_reconstruction")
+        command.append(f"--enable-object-reconstruction={'true' if on else 'false'}")
     labels = args.pop("labels", None)
     if labels:
         command.append("--labels=" + ",".join(f"{name}={value}" for name, value in labels.items()))

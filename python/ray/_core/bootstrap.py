@@ -522,7 +522,7 @@ def _open(
     hidden: Dict[str, Any],
 ) -> Any:
     """Finds or starts the cluster, and connects."""
-    if address is None and os.environ.get("RAY_ADDRESS"):
+    if address in (None, "auto") and os.environ.get("RAY_ADDRESS"):
         address = os.environ["RAY_ADDRESS"]
     explicit = address not in (None, "", "local", "auto")
     row = None
