@@ -154,9 +154,11 @@ func withPython(definition []byte, version string) []byte {
 		dependencies = append([]any{"pip"}, dependencies...)
 	}
 	object["dependencies"] = dependencies
-	text, err := json.Marshal(object)
-	if err != nil {
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false) // "python>=3.9" is read by people, too
+	if err := out.Encode(object); err != nil {
 		return definition
 	}
-	return text
+	return bytes.TrimSpace(text.Bytes())
 }
