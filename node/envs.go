@@ -2,6 +2,8 @@ package node
 
 import (
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"ray/internal/wire"
@@ -25,16 +27,25 @@ func (d *daemon) envRows(add func(map[string]any)) {
 	}
 }
 
-// envPatience is how long an environment may take before the drivers whose
+// ofEnv tells whether an interpreter is one that a runtime environment has
+// brought, as that of a submitted job's driver is.
+func (d *daemon) ofEnv(python string) bool {
+	return strings.HasPrefix(python, filepath.Join(d.cfg.SessionDir, envDir)+string(filepath.Separator))
+}
+
+// Timings of runtime environments: envPatience is how long an environment may take before the drivers whose
 // tasks wait for it are told, and how often they are told of progress.
 const (
+	envDir      = "runtime_resources" // in the session's directory
+	idleServer  = 5 * time.Minute     // how long a fork server of an environment stays without workers
 	envPatience = 3 * time.Second
 	envNews     = 10 * time.Second
 )
 
-// warnEnvs tells drivers why their tasks do not begin: their environment is
-// still being made here.
-func (d *daemon) warnEnvs(now time.Time) {
+// tendEnvs ends fork servers that are not needed any more, and tells drivers
+// why their tasks do not begin: their environment is still being made here.
+func (d *daemon) tendEnvs(now time.Time) {
+	d.procs.RetireIdle(filepath.Join(d.cfg.SessionDir, envDir), idleServer)
 	for id, j := range d.jobs {
 		if j.dead || now.Sub(j.envTold) < envNews {
 			continue

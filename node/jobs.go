@@ -166,7 +166,7 @@ func deleteFunc(rs []*run, f func(*run) bool) []*run {
 // python chooses the interpreter for a job's workers: the first candidate of
 // the driver's version. Not under the lock: it may ask an interpreter.
 func (d *daemon) python(info jobInfo) (string, error) {
-	if h := info.Hello; h != nil && h.Executable != "" && d.cfg.OwnerPID != 0 {
+	if h := info.Hello; h != nil && h.Executable != "" && d.cfg.OwnerPID != 0 && !d.ofEnv(h.Executable) {
 		if _, err := os.Stat(h.Executable); err == nil {
 			return h.Executable, nil
 		}

@@ -106,7 +106,7 @@ func (d *daemon) serve() (err error) {
 	d.procs = proc.New(proc.Config{LogDir: filepath.Join(d.cfg.SessionDir, "logs"), PackageDir: d.cfg.PackageDir, Log: d.log,
 		OnForked: d.onForked, OnExit: d.onExit, OnLines: d.onLines})
 	d.head = &headLink{d: d}
-	d.envMaker = runtimeenv.New(runtimeenv.Config{Dir: filepath.Join(d.cfg.SessionDir, "runtime_resources"),
+	d.envMaker = runtimeenv.New(runtimeenv.Config{Dir: filepath.Join(d.cfg.SessionDir, envDir),
 		LogDir: filepath.Join(d.cfg.SessionDir, "logs"), Fetch: d.fetchPackage})
 	d.fetcher = transfer.NewFetcher(d.dialBulk, d.store)
 	err = d.listen()

@@ -74,7 +74,7 @@ func (d *daemon) tick() {
 			d.locked(func() {
 				d.pool.Reap(d.now())
 				d.warnUnserved()
-				d.warnEnvs(time.Now())
+				d.tendEnvs(time.Now())
 				d.placesDue = d.placesDue || len(d.away) > 0
 				d.report(time.Now())
 				if d.pool.Queued() > 0 || d.beatDue() {

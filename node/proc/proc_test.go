@@ -181,6 +181,32 @@ func TestDeadForkServerIsReplaced(t *testing.T) {
 	}
 }
 
+func TestIdleForkServersAreRetired(t *testing.T) {
+	m, w, _ := manager(t)
+	busy := start(t, m, "exec sleep 60")
+	eventually(t, "fork", func() bool { return w.pid(busy) > 0 })
+	m.mu.Lock()
+	server := m.workers[busy].server
+	m.mu.Unlock()
+	dir := filepath.Dir(server.python)
+	m.RetireIdle(dir, 0)
+	m.Kill(busy)
+	ended(t, w, busy)
+	if !alive(server.cmd.Process.Pid) {
+		t.Fatal("a server with a worker was retired")
+	}
+	m.RetireIdle("/elsewhere", 0)
+	m.RetireIdle(dir, time.Hour)
+	if !alive(server.cmd.Process.Pid) {
+		t.Fatal("a server was retired too early")
+	}
+	m.RetireIdle(dir, 0)
+	eventually(t, "end of the server", func() bool { return !alive(server.cmd.Process.Pid) })
+	if e := ended(t, w, start(t, m, "exit 5")); e.Code != 5 {
+		t.Errorf("after it: %+v", e)
+	}
+}
+
 func TestCloseLeavesNoProcess(t *testing.T) {
 	before := runtime.NumGoroutine()
 	m, w, dir := manager(t)

@@ -38,10 +38,11 @@ type server struct {
 	conn  *net.UnixConn
 	cmd   *exec.Cmd
 
-	mu      sync.Mutex
-	workers map[spec.WorkerID]bool // asked for and not reported gone
-	dead    bool
-	stderr  tail
+	mu        sync.Mutex
+	workers   map[spec.WorkerID]bool // asked for and not reported gone
+	idleSince time.Time              // when the last worker had gone; zero while there was none
+	dead      bool
+	stderr    tail
 }
 
 // message is every JSON object of the protocol, both ways.
@@ -253,6 +254,7 @@ func (s *server) reports() {
 func (s *server) gone(id spec.WorkerID) {
 	s.mu.Lock()
 	delete(s.workers, id)
+	s.idleSince = time.Now()
 	s.mu.Unlock()
 }
 

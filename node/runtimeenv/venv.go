@@ -20,7 +20,7 @@ func (m *Manager) venv(ctx context.Context, r Request, field string, p *packages
 		v.env = append(v.env, workingDirVariable+"="+out.Cwd)
 	}
 	what := recipe{
-		id:    field + "-" + digest([]any{r.Python, r.Version, p, v.env}),
+		id:    field + "-" + digest([]any{r.Python, p, v.env}),
 		title: field + ": " + masked(strings.Join(p.Packages, " ")),
 		make:  v.make,
 	}
