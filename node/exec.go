@@ -220,7 +220,9 @@ func (d *daemon) endRun(r *run, o outcome) {
 		d.store.Unpin(0, id, 1)
 	}
 	r.held = nil
-	d.events.add(d, r, &o)
+	if r.task != nil || o.lost == nil || o.charge || r.started != 0 {
+		d.events.add(d, r, &o) // what only goes back has not happened here
+	}
 	if r.spec.Kind == owner.KindCreate {
 		d.creationEnded(r, &o)
 	}

@@ -72,6 +72,7 @@ func unschedulable(name, why string) *spec.ErrorInfo {
 // places are the rows for the head: what cannot run here, and what would wait
 // here for long.
 func (d *daemon) places() wire.Places {
+	d.giveBack()
 	rows := []wire.PlaceRow{}
 	for key, row := range d.away {
 		row.tasks = deleteFunc(row.tasks, func(r *run) bool { return r.over || r.task == nil || r.task.State == owner.TaskDone })
@@ -102,7 +103,7 @@ func (d *daemon) places() wire.Places {
 		if !spillable(t) {
 			return
 		}
-		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, LabelSelector: r.spec.Tmpl.LabelSelector, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
+		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, LabelSelector: r.spec.Tmpl.LabelSelector, Fallback: r.spec.Tmpl.Fallback, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
 			JobID: r.spec.ID.JobID(), Python: d.pythonOf(r.spec.ID.JobID()), Inputs: d.inputs(r), LocalWaitMicros: max(1, d.pool.LocalWait(c))})
 	})
 	return wire.Places{Rows: rows}

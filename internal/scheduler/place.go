@@ -164,7 +164,7 @@ func (p *placer) canTake(n *Node) bool {
 	free := n.Available.Fits(p.need)
 	wait := p.wait(n)
 	if !free {
-		if p.row.Mean == 0 || wait+p.row.Mean > lookahead {
+		if p.row.Mean == 0 || wait > lookahead {
 			return false
 		}
 	}
@@ -178,7 +178,7 @@ func (p *placer) canTake(n *Node) bool {
 func (p *placer) wait(n *Node) time.Duration {
 	var wait time.Duration
 	if !n.Available.Fits(p.need) {
-		wait = n.Backlog
+		wait = n.Backlog + p.mean()
 	}
 	bandwidth := p.c.Bandwidth
 	if bandwidth <= 0 {
@@ -224,6 +224,7 @@ type rank struct {
 	soft  int     // soft wishes that are not met
 	gpu   int     // 1 = a GPU node for something that needs none
 	wait  int64   // estimated waiting time in grains
+	busy  int     // 1 = it would queue there
 	given int     // SPREAD: tasks of this row there already
 	score float64 // utilisation above packUntil
 	pack  float64 // below it: fuller first
@@ -231,7 +232,7 @@ type rank struct {
 
 func (r rank) compare(o rank) int {
 	return cmp.Or(cmp.Compare(r.soft, o.soft), cmp.Compare(r.gpu, o.gpu), cmp.Compare(r.wait, o.wait),
-		cmp.Compare(r.given, o.given), cmp.Compare(r.score, o.score), cmp.Compare(r.pack, o.pack))
+		cmp.Compare(r.busy, o.busy), cmp.Compare(r.given, o.given), cmp.Compare(r.score, o.score), cmp.Compare(r.pack, o.pack))
 }
 
 func (p *placer) rank(n *Node) rank {
@@ -239,6 +240,9 @@ func (p *placer) rank(n *Node) rank {
 	r := rank{wait: int64(p.wait(n) / localityGrain)}
 	if n.Total[spec.GPU] > 0 && p.need[spec.GPU] == 0 {
 		r.gpu = 1
+	}
+	if !n.Available.Fits(p.need) {
+		r.busy = 1
 	}
 	switch s.Kind {
 	case spec.StrategyNodeAffinity:
@@ -250,7 +254,7 @@ func (p *placer) rank(n *Node) rank {
 			r.soft = 1
 		}
 	case spec.StrategySpread:
-		r.wait, r.given = 0, n.given
+		r.wait, r.busy, r.given = 0, 0, n.given
 		r.score = n.utilisation(p.need)
 		return r
 	}

@@ -252,3 +252,18 @@ func TestPlaceNeverOvercommits(t *testing.T) {
 		}
 	}
 }
+
+// A free node comes before a queue on a busy one, however short its tasks were.
+func TestPlaceFreeBeforeBusy(t *testing.T) {
+	one := spec.Resources{spec.CPU: spec.FixedScale}
+	for seed := range uint64(50) {
+		c := &Cluster{}
+		for _, name := range []string{"a", "b"} {
+			c.Nodes = append(c.Nodes, Node{ID: nodeID(name), Total: one.Clone(), Available: one.Clone(), Pythons: []string{"3.11"}})
+		}
+		row := Row{Resources: one, Count: 2, From: nodeID("c"), LocalWait: 10 * time.Millisecond, Mean: 200 * time.Microsecond}
+		if got := c.Place(row, rand.New(rand.NewPCG(seed, 1))).Grants; len(got) != 2 {
+			t.Fatalf("seed %d: %v: one node got both", seed, got)
+		}
+	}
+}
