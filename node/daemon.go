@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
-	"os/exec"
 	"sync"
 	"time"
 
 	"ray/internal/objectstore"
+	"ray/internal/session"
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/metrics"
@@ -52,7 +52,8 @@ type daemon struct {
 	conns       map[net.Conn]struct{}
 	connsClosed bool
 	headMu      sync.Mutex
-	headCmd     *exec.Cmd
+	headProc    *headProcess
+	headLock    *session.Lock
 	pyMu        sync.Mutex
 	pyVersions  map[string]string
 
@@ -78,7 +79,7 @@ type daemon struct {
 	away                           map[string]*awayRow
 	detached                       map[spec.ActorID]bool
 	streams                        map[spec.TaskID]*run // streaming tasks that run here
-	fetches                        map[spec.ObjectID]bool
+	pulls                          map[spec.ObjectID]*pulling
 	block                          wire.ProcessBlock
 	envs                           map[string]json.RawMessage // runtime environments by key
 	startTries                     map[pool.Key]int
@@ -201,7 +202,7 @@ func newDaemon(ctx context.Context, cfg Config) *daemon {
 		away:       map[string]*awayRow{},
 		detached:   map[spec.ActorID]bool{},
 		streams:    map[spec.TaskID]*run{},
-		fetches:    map[spec.ObjectID]bool{},
+		pulls:      map[spec.ObjectID]*pulling{},
 		envs:       map[string]json.RawMessage{},
 		startTries: map[pool.Key]int{},
 		lastBusy:   time.Now(),

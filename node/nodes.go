@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"slices"
 
@@ -59,38 +58,4 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 // dialBulk opens a connection for object bytes.
 func (d *daemon) dialBulk(ctx context.Context, id spec.NodeID) (net.Conn, error) {
 	return wire.Dialer{Auth: d.auth}.Dial(ctx, d.addressOf(id), wire.KindBulk)
-}
-
-// pull brings a copy of an object here.
-func (d *daemon) pull(o *owner.Object) {
-	id, locs := o.ID, slices.Clone(o.Locs)
-	d.tasks.Go(func() {
-		var size uint64
-		err := fmt.Errorf("no node has it")
-		var failed []spec.NodeID
-		for _, n := range locs {
-			if size, err = d.fetcher.Fetch(d.ctx, n, id); err == nil {
-				break
-			}
-			failed = append(failed, n)
-			if d.ctx.Err() != nil {
-				return
-			}
-		}
-		d.locked(func() {
-			switch {
-			case err == nil:
-				if !d.own.Pulled(id, 0, size) {
-					if o := d.own.Object(id); o == nil || o.Where != owner.Arena {
-						d.store.Delete(id)
-					}
-				}
-			case storeError(err).Type != "RaySystemError":
-				d.own.PulledInline(id, owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(storeError(err))})
-			default:
-				d.log.Warn("object could not be fetched", "object", id, "err", err)
-				d.own.PullFailed(id, failed)
-			}
-		})
-	})
 }

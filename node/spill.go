@@ -142,6 +142,8 @@ func (d *daemon) storeConfig() (objectstore.Config, error) {
 	if out.DiskThreshold, err = d.cfg.systemNumber("local_fs_capacity_threshold", 0.95); err != nil {
 		return out, err
 	}
+	// At most nothing, not the store's own default.
+	out.DiskThreshold = max(out.DiskThreshold, 1e-9)
 	spills, err := d.cfg.systemBool("automatic_object_spilling_enabled", true)
 	out.NoSpill = !spills
 	return out, err

@@ -30,7 +30,17 @@ func (e *FullError) Error() string {
 		b.WriteString("; everything in it is in use: drop references, or start the node with a larger --object-store-memory")
 	}
 	for _, h := range e.Biggest {
-		fmt.Fprintf(&b, "\n  %s %d bytes, pinned by %d processes", h.ID, h.Size, h.Pins)
+		fmt.Fprintf(&b, "\n  %s %d bytes", h.ID, h.Size)
+		switch {
+		case h.Spilled:
+			b.WriteString(", on disk")
+		case !h.Sealed:
+			b.WriteString(", being written")
+		case h.Pins == 1:
+			b.WriteString(", in use by 1 process")
+		default:
+			fmt.Fprintf(&b, ", in use by %d processes", h.Pins)
+		}
 	}
 	return b.String()
 }

@@ -121,15 +121,22 @@ type Holding struct {
 	Primary bool
 	Sealed  bool
 	Spilled bool
+	Deleted bool // nobody refers to it, but it is pinned
 }
 
-// List gives the objects, biggest first, at most limit (0 = all).
+// List gives the objects that take room, biggest first, at most limit (0 = all).
 func (s *Store) List(limit int) []Holding {
 	s.mu.Lock()
 	out := make([]Holding, 0, len(s.table.objects))
-	for _, e := range s.table.objects {
+	add := func(e *entry) {
 		out = append(out, Holding{ID: e.id, Size: e.size, Pins: len(e.pins), Primary: e.primary,
-			Sealed: e.sealed, Spilled: !e.inArena})
+			Sealed: e.sealed, Spilled: !e.inArena, Deleted: e.gone})
+	}
+	for _, e := range s.table.objects {
+		add(e)
+	}
+	for e := range s.table.zombies {
+		add(e)
 	}
 	s.mu.Unlock()
 	slices.SortFunc(out, func(a, b Holding) int { return int(int64(b.Size) - int64(a.Size)) })

@@ -27,6 +27,7 @@ func (s *State) LocationLost(id spec.ObjectID, node spec.NodeID) {
 	}
 	o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return n == node })
 	if o.Where == Remote && len(o.Locs) == 0 {
+		o.lostOn, o.lostWhy = node, "it has no readable copy any more"
 		s.lose(o)
 	}
 }

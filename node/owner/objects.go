@@ -219,6 +219,9 @@ func (s *State) PullFailed(id spec.ObjectID, from []spec.NodeID) {
 		}
 	}
 	if len(o.Locs) == 0 {
+		if len(from) > 0 {
+			o.lostOn, o.lostWhy = from[len(from)-1], "it has no readable copy any more"
+		}
 		s.lose(o)
 	} else {
 		s.want(o)

@@ -101,6 +101,9 @@ func (o *Object) Holder() Client {
 	return 0
 }
 
+// Pulling tells whether a copy is being brought here.
+func (o *Object) Pulling() bool { return o.pulling }
+
 // Creator is the unfinished or kept task that makes the object, or nil.
 func (o *Object) Creator() *Task { return o.task }
 

@@ -1,0 +1,181 @@
+"""A store that is too small: what goes to disk, what waits, what fails."""
+
+import json
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import ray
+from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
+
+MIB = 1 << 20
+
+
+def blob(n, mib):
+    """An array of so many MiB that tells its number."""
+    array = np.full(mib * MIB, n % 251, dtype=np.uint8)
+    array[:8] = np.frombuffer(np.int64(n).tobytes(), dtype=np.uint8)
+    return array
+
+
+def test_object_larger_than_the_store(start):
+    start(object_store_memory=80 * MIB)
+    data = np.random.default_rng(1).integers(0, 255, 150 * MIB, dtype=np.uint8)
+    ref = ray.put(data)
+    assert np.array_equal(ray.get(ref), data)
+
+    @ray.remote
+    def back(array):
+        return array[::-1].copy()
+
+    assert np.array_equal(ray.get(back.remote(ref)), data[::-1])
+
+
+def test_pinned_store_goes_to_disk(start):
+    start(object_store_memory=80 * MIB)
+    refs = [ray.put(blob(n, 20)) for n in range(10)]
+    values = [ray.get(ref) for ref in refs]
+    assert [int(value[:8].view(np.int64)[0]) for value in values] == list(range(10))
+    values.append(ray.get(ray.put(blob(10, 30))))
+    assert int(values[-1][-1]) == 10
+
+
+def test_several_directories_take_turns_and_are_removed(start, tmp_path, spilled):
+    paths = [str(tmp_path / "one"), str(tmp_path / "two")]
+    config = {"type": "filesystem", "params": {"directory_path": paths, "buffer_size": 1 << 20}}
+    start(object_store_memory=80 * MIB, _system_config={"object_spilling_config": json.dumps(config)})
+    refs = [ray.put(blob(n, 10)) for n in range(20)]
+    counts = [len(spilled(path)) for path in paths]
+    assert min(counts) >= 4 and abs(counts[0] - counts[1]) <= 1
+    for n, ref in enumerate(refs):
+        assert int(ray.get(ref)[:8].view(np.int64)[0]) == n
+    del refs
+    ray.shutdown()
+    assert [os.listdir(path) for path in paths] == [[], []]
+
+
+def test_unknown_spilling_config_is_refused(start):
+    with pytest.raises(Exception, match="not supported yet"):
+        start(_system_config={"object_spilling_config": json.dumps({"type": "smoke", "params": {}})})
+
+
+def test_freed_objects_leave_no_files(start, tmp_path, spilled, until):
+    start(object_store_memory=80 * MIB, object_spilling_directory=str(tmp_path))
+    refs = [ray.put(blob(n, 10)) for n in range(16)]
+    assert spilled(tmp_path)
+    del refs
+    until(lambda: not spilled(tmp_path))
+
+
+def test_full_disk(start, tmp_path):
+    start(
+        object_store_memory=80 * MIB,
+        _system_config={"local_fs_capacity_threshold": 0},
+        object_spilling_directory=str(tmp_path),
+    )
+    refs = [ray.put(blob(n, 20)) for n in range(3)]
+    with pytest.raises(OutOfDiskError, match="no disk space") as caught:
+        ray.put(blob(3, 60))
+    assert refs[0].hex() in str(caught.value)
+    del refs
+    assert ray.get(ray.put(blob(4, 60)))[-1] == 4
+
+
+def test_put_waits_for_others_to_let_go(start):
+    start(
+        object_store_memory=80 * MIB,
+        _system_config={"local_fs_capacity_threshold": 0},
+    )
+    held = [ray.get(ray.put(blob(0, 70)))]
+    begun = time.monotonic()
+    threading.Timer(0.5, held.clear).start()
+    ref = ray.put(blob(1, 70))
+    assert time.monotonic() - begun > 0.4
+    assert ray.get(ref)[-1] == 1
+
+
+def test_full_store_without_a_disk(start, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    start(object_store_memory=80 * MIB, object_spilling_directory=str(file))
+    held = ray.get(ray.put(blob(0, 50)))
+    with pytest.raises(ObjectStoreFullError, match="in use by 1 process"):
+        ray.put(blob(1, 50))
+    assert held[-1] == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove", "directory"])
+def test_damaged_spill_file(start, tmp_path, spilled, damage):
+    start(object_store_memory=80 * MIB, object_spilling_directory=str(tmp_path))
+
+    @ray.remote
+    def make():
+        return blob(7, 30)
+
+    made, put = make.remote(), ray.put(blob(8, 30))
+    ray.wait([made], fetch_local=False)
+    fillers = [ray.put(blob(n, 30)) for n in range(4)]
+    names = {os.path.basename(path): path for path in spilled(tmp_path)}
+    assert made.hex() in names and put.hex() in names
+    for ref in (made, put):
+        path = names[ref.hex()]
+        if damage == "cut":
+            os.truncate(path, 1000)
+        elif damage == "flip":
+            with open(path, "r+b") as file:
+                file.seek(-10, os.SEEK_END)
+                file.write(b"\xff" * 5)
+        elif damage == "remove":
+            os.remove(path)
+        elif os.path.exists(path):
+            import shutil
+
+            shutil.rmtree(os.path.dirname(path))
+    array = ray.get(made, timeout=60)  # made again
+    assert array[-1] == 7 and array.nbytes == 30 * MIB
+    with pytest.raises(ObjectLostError, match="ray.put"):
+        ray.get(put, timeout=60)
+    if damage != "directory":
+        assert ray.get(fillers[0])[-1] == 0
+    del fillers, array
+    assert ray.get(ray.put(blob(9, 60)))[-1] == 9
+
+
+def test_damaged_argument_is_made_again(start, tmp_path, spilled):
+    start(object_store_memory=80 * MIB, object_spilling_directory=str(tmp_path))
+
+    @ray.remote
+    def make():
+        return blob(7, 30)
+
+    @ray.remote
+    def last(array):
+        return int(array[-1])
+
+    made = make.remote()
+    ray.wait([made], fetch_local=False)
+    fillers = [ray.put(blob(n, 30)) for n in range(3)]
+    for path in spilled(tmp_path):
+        if os.path.basename(path) == made.hex():
+            os.truncate(path, 0)
+    assert ray.get(last.remote(made), timeout=60) == 7
+    del fillers
+
+
+def test_killed_worker_gives_its_memory_back(start, tmp_path):
+    start(object_store_memory=80 * MIB, _system_config={"local_fs_capacity_threshold": 0})
+    ref = ray.put(blob(1, 30))
+
+    @ray.remote(max_restarts=0)
+    class Holder:
+        def hold(self, refs):
+            self.array = ray.get(refs[0])
+            self.mine = ray.get(ray.put(blob(2, 30)))
+            return os.getpid()
+
+    holder = Holder.remote()
+    os.kill(ray.get(holder.hold.remote([ref])), 9)
+    del ref
+    assert ray.get(ray.put(blob(3, 70)))[-1] == 3

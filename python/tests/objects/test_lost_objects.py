@@ -1,0 +1,156 @@
+"""A node dies with objects: which are made again, which are errors, and what those say."""
+
+import numpy as np
+import pytest
+import ray
+from ray.exceptions import ObjectLostError, ObjectReconstructionFailedError, OwnerDiedError
+
+NODE = dict(num_cpus=1, resources={"spot": 1})
+
+
+def kill(cluster, node):
+    """Kills a node and waits until it counts as dead."""
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def test_chain_is_made_again_once(cluster, tally):
+    built = cluster({}, NODE)
+    first, second = tally(), tally()
+
+    @ray.remote(resources={"spot": 0.1})
+    def make():
+        first.hit()
+        return np.arange(300_000)
+
+    @ray.remote(resources={"spot": 0.1})
+    def twice(array):
+        second.hit()
+        return array * 2
+
+    source = make.remote()
+    doubled = twice.remote(source)
+    ray.wait([doubled], fetch_local=False)
+    built.add_node(**NODE)
+    kill(built, built.workers[0])
+    assert (first.count(), second.count()) == (1, 1)  # nobody has asked yet
+    assert int(ray.get(doubled, timeout=60)[-1]) == 599_998
+    assert int(ray.get(source, timeout=60)[-1]) == 299_999
+    assert (first.count(), second.count()) == (2, 2)
+
+
+def test_dropped_argument_is_made_again_too(cluster, tally):
+    built = cluster({}, NODE)
+    runs = tally()
+
+    @ray.remote(resources={"spot": 0.1})
+    def make():
+        runs.hit()
+        return np.arange(300_000)
+
+    @ray.remote(resources={"spot": 0.1})
+    def twice(array):
+        return array * 2
+
+    doubled = twice.remote(make.remote())
+    ray.wait([doubled], fetch_local=False)
+    built.add_node(**NODE)
+    kill(built, built.workers[0])
+    assert int(ray.get(doubled, timeout=60)[-1]) == 599_998
+    assert runs.count() == 2
+
+
+def test_task_without_retries_is_not_repeated(cluster):
+    built = cluster({}, NODE)
+
+    @ray.remote(resources={"spot": 0.1}, max_retries=0)
+    def make():
+        return np.arange(300_000)
+
+    ref = make.remote()
+    ray.wait([ref], fetch_local=False)
+    node = next(row["NodeID"] for row in ray.nodes() if row["Resources"].get("spot"))
+    kill(built, built.workers[0])
+    with pytest.raises(ObjectReconstructionFailedError, match="max_retries=0") as caught:
+        ray.get(ref, timeout=60)
+    text = str(caught.value)
+    assert ref.hex() in text and node in text and "died at" in text
+
+
+def test_actor_results_are_not_repeated(cluster):
+    built = cluster({}, NODE)
+
+    @ray.remote(resources={"spot": 0.1})
+    class Maker:
+        def make(self):
+            return np.arange(300_000)
+
+    maker = Maker.remote()
+    ref = maker.make.remote()
+    ray.wait([ref], fetch_local=False)
+    kill(built, built.workers[0])
+    with pytest.raises(ObjectLostError, match="actor"):
+        ray.get(ref, timeout=60)
+
+
+def test_switched_off(cluster, tally):
+    built = cluster(dict(enable_object_reconstruction=False), NODE)
+    runs = tally()
+
+    @ray.remote(resources={"spot": 0.1})
+    def make():
+        runs.hit()
+        return np.arange(300_000)
+
+    ref = make.remote()
+    ray.wait([ref], fetch_local=False)
+    built.add_node(**NODE)
+    kill(built, built.workers[0])
+    with pytest.raises(ObjectLostError, match="switched off") as caught:
+        ray.get(ref, timeout=60)
+    assert type(caught.value) is ObjectLostError
+    assert runs.count() == 1
+
+
+def test_put_dies_with_its_owner(cluster):
+    built = cluster({}, NODE)
+
+    @ray.remote(resources={"spot": 0.1})
+    def put():
+        return [ray.put(np.arange(300_000)), ray.put("small")]
+
+    large, small = ray.get(put.remote())
+    node = next(row["NodeID"] for row in ray.nodes() if row["Resources"].get("spot"))
+    kill(built, built.workers[0])
+    for ref in (large, small):
+        with pytest.raises(OwnerDiedError, match="died at") as caught:
+            ray.get(ref, timeout=60)
+        assert node in str(caught.value) and ref.hex() in str(caught.value)
+
+
+def test_object_outlives_the_worker_that_made_it(start):
+    start()
+
+    @ray.remote
+    class Maker:
+        def put(self):
+            return [ray.put(np.arange(300_000)), ray.put("small")]
+
+    maker = Maker.remote()
+    large, small = ray.get(maker.put.remote())
+    ray.kill(maker)
+    assert int(ray.get(large, timeout=30)[-1]) == 299_999
+    assert ray.get(small, timeout=30) == "small"
+
+
+def test_many_objects_lost_at_once(cluster):
+    built = cluster({}, dict(num_cpus=1, resources={"spot": 1}, object_store_memory=300 << 20))
+
+    @ray.remote(resources={"spot": 0.01}, num_cpus=0.01)
+    def make(i):
+        return np.full(15_000, i)
+
+    refs = [make.remote(i) for i in range(1000)]
+    ray.wait(refs, num_returns=len(refs), fetch_local=False)
+    built.add_node(num_cpus=1, resources={"spot": 1}, object_store_memory=300 << 20)
+    kill(built, built.workers[0])
+    assert [int(array[0]) for array in ray.get(refs, timeout=100)] == list(range(1000))
