@@ -63,7 +63,8 @@ func (d *daemon) startFailed(k pool.Key, err error) {
 		blob := wire.ErrorBlob(info)
 		if r.spec.Kind == owner.KindCreate {
 			if h := d.hosted[r.spec.ID.ActorID()]; h != nil {
-				h.cause = info
+				h.cause = d.actorDied(h, info.Message)
+				h.cause.Type = info.Type
 			}
 		}
 		d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: owner.Value{Where: owner.Inline, Err: true, Blob: blob}}}})
