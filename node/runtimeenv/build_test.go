@@ -362,3 +362,15 @@ func TestProgressIsTheLastLine(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestAFileArchiveCannotEscape(t *testing.T) {
+	local := filepath.Join(t.TempDir(), "z.zip")
+	if err := os.WriteFile(local, archive(t, map[string]string{"../evil.py": "x"}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := manager(t, Config{})
+	_, err := m.Ensure(t.Context(), Request{Holder: "h", Env: ask(`{"working_dir": "file://%s"}`, local)})
+	if err == nil || !strings.Contains(err.Error(), "unsafe name") {
+		t.Error(err)
+	}
+}

@@ -110,6 +110,7 @@ func TestBadPackagesLeaveNothing(t *testing.T) {
 		"no zip":   []byte("hello"),
 		"escaping": archive(t, map[string]string{"ok.txt": "", "../evil": "x"}),
 		"absolute": archive(t, map[string]string{"/etc/evil": "x"}),
+		"lone":     archive(t, map[string]string{"../evil": "x"}),
 	} {
 		dir := t.TempDir()
 		m := manager(t, Config{Dir: dir, Fetch: func(context.Context, string) ([]byte, error) { return data, nil }})

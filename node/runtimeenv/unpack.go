@@ -29,12 +29,12 @@ func unzip(data []byte, dir string, strip bool) error {
 		top = commonTop(names)
 	}
 	for _, f := range archive.File {
+		if err := safe(f.Name); err != nil {
+			return err
+		}
 		name := strings.TrimPrefix(f.Name, top)
 		if name == "" {
 			continue
-		}
-		if err := safe(name); err != nil {
-			return err
 		}
 		if err := extract(f, filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 			return fmt.Errorf("unpack %s: %w", f.Name, err)
@@ -73,6 +73,9 @@ func unwheel(data []byte, dir string) error {
 func untar(data []byte, dir string, strip bool) error {
 	names := []string{}
 	err := eachInTar(data, func(h *tar.Header, _ io.Reader) error {
+		if h.Name == "./" {
+			return nil
+		}
 		names = append(names, strings.TrimPrefix(h.Name, "./"))
 		return nil
 	})
@@ -84,12 +87,15 @@ func untar(data []byte, dir string, strip bool) error {
 		top = commonTop(names)
 	}
 	return eachInTar(data, func(h *tar.Header, r io.Reader) error {
+		if h.Name == "./" {
+			return nil
+		}
+		if err := safe(h.Name); err != nil {
+			return err
+		}
 		name := strings.TrimPrefix(strings.TrimPrefix(h.Name, "./"), top)
 		if name == "" {
 			return nil
-		}
-		if err := safe(name); err != nil {
-			return err
 		}
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		switch h.Typeflag {
