@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ray/internal/spec"
@@ -17,6 +18,8 @@ import (
 type headLink struct {
 	d    *daemon
 	peer *wire.Peer
+	// served: the node has been registered once.
+	served atomic.Bool
 
 	mu    sync.Mutex
 	ready chan struct{} // closed while the node is registered
@@ -70,6 +73,7 @@ func (h *headLink) register(ctx context.Context) error {
 		}
 		return err
 	}
+	h.served.Store(true)
 	d.locked(func() { d.registered(reply) })
 	h.mu.Lock()
 	select {
@@ -216,7 +220,11 @@ func (h *headLink) handlers() {
 	handle(note, wire.MethodActorKill, func(k wire.ActorKill) error { d.killActor(k); return nil })
 	handle(note, wire.MethodBundlePrepare, func(b wire.Bundle) error {
 		defer d.wakeTicker()
-		return d.pool.PrepareBundle(bundleOf(b))
+		err := d.pool.PrepareBundle(bundleOf(b))
+		if err == nil {
+			d.beat() // before the answer: the head then counts it no more by itself
+		}
+		return err
 	})
 	handle(note, wire.MethodBundleCommit, func(b wire.Bundle) error {
 		err := d.pool.CommitBundle(b.Group, b.Index, d.now())

@@ -1,18 +1,44 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"ray/internal/session"
 )
 
+// Limits of a head that does not come up.
+const (
+	headTries   = 3       // ends before the node has registered for the first time
+	headLogTail = 4 << 10 // bytes of its log in the error
+)
+
+// headProcess is the head that runs now: a child of this daemon, or one that
+// an earlier daemon of the same session has left behind.
+type headProcess struct {
+	proc  session.Process
+	cmd   *exec.Cmd // nil: adopted
+	since int64     // size of its log before it wrote
+}
+
 // startHead starts the head process of the head machine, in a session of its
-// own, and starts it again with backoff whenever it ends.
+// own, and starts it again with backoff whenever it ends. One that already
+// serves this session is adopted.
 func (d *daemon) startHead() error {
+	lock, err := session.LockDaemon(d.cfg.SessionDir)
+	if err != nil {
+		return fmt.Errorf("become the daemon of this session: %w", err)
+	}
+	d.headLock = lock
 	file := filepath.Join(d.cfg.SessionDir, "head.json")
 	if len(d.cfg.HeadConfig) > 0 {
 		if err := os.WriteFile(file, d.cfg.HeadConfig, 0o600); err != nil {
@@ -25,22 +51,41 @@ func (d *daemon) startHead() error {
 		if err != nil {
 			return fmt.Errorf("find this binary to start the head: %w", err)
 		}
-		argv = []string{self, "__head", "--config", file}
+		argv = []string{self, "__head", "--config", file, "--daemon-session", d.cfg.SessionDir}
+		if d.cfg.OwnerPID != 0 || d.cfg.OwnerFD > 2 {
+			argv = append(argv, "--with-daemon")
+		}
 	}
-	cmd, err := d.runHead(argv)
-	if err != nil {
+	var first *headProcess
+	if p, ok := session.HeadOf(d.cfg.SessionDir); ok {
+		first = &headProcess{proc: p}
+		d.log.Info("the head of this session still serves and is taken over", "pid", p.PID)
+		d.setHead(first)
+	} else if first, err = d.runHead(argv); err != nil {
 		return err
 	}
-	d.goes(func() { d.keepHead(argv, cmd) })
+	d.goes(func() { d.keepHead(argv, first) })
 	return nil
 }
 
-func (d *daemon) runHead(argv []string) (*exec.Cmd, error) {
-	log, err := os.OpenFile(filepath.Join(d.cfg.SessionDir, "logs", "gcs_server.err"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+func (d *daemon) setHead(h *headProcess) {
+	d.headMu.Lock()
+	d.headProc = h
+	d.headMu.Unlock()
+}
+
+func (d *daemon) headLog() string { return filepath.Join(d.cfg.SessionDir, "logs", "gcs_server.err") }
+
+func (d *daemon) runHead(argv []string) (*headProcess, error) {
+	log, err := os.OpenFile(d.headLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the head's log: %w", err)
 	}
 	defer log.Close()
+	h := &headProcess{}
+	if info, err := log.Stat(); err == nil {
+		h.since = info.Size()
+	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = os.Environ()
@@ -51,22 +96,43 @@ func (d *daemon) runHead(argv []string) (*exec.Cmd, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the head: %w", err)
 	}
-	d.headMu.Lock()
-	d.headCmd = cmd
-	d.headMu.Unlock()
-	return cmd, nil
+	h.cmd = cmd
+	h.proc, _ = session.Identify(cmd.Process.Pid) // it is our child: its pid is its own until Wait
+	d.setHead(h)
+	return h, nil
 }
 
-// keepHead restarts the head until the daemon ends.
-func (d *daemon) keepHead(argv []string, cmd *exec.Cmd) {
+// wait returns when the head has ended.
+func (h *headProcess) wait(ctx context.Context) error {
+	if h.cmd != nil {
+		return h.cmd.Wait()
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for h.proc.Alive() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done(): // stopHead waits for it
+			return ctx.Err()
+		}
+	}
+	return errors.New("it is no child of this daemon: how it ended is not known")
+}
+
+// keepHead restarts the head until the daemon ends. One that never gets to
+// serve is given up.
+func (d *daemon) keepHead(argv []string, h *headProcess) {
 	backoff := 100 * time.Millisecond
-	for {
+	for tries := 1; ; tries++ {
 		started := time.Now()
-		err := cmd.Wait()
-		d.headMu.Lock()
-		d.headCmd = nil
-		d.headMu.Unlock()
+		err := h.wait(d.ctx)
 		if d.ctx.Err() != nil {
+			return
+		}
+		d.setHead(nil)
+		if !d.head.served.Load() && tries >= headTries {
+			d.stop(fmt.Errorf("the head process has ended %d times before it served (%w). Its last words, from %s:\n%s",
+				tries, err, d.headLog(), lastWords(d.headLog(), h.since)))
 			return
 		}
 		d.log.Warn("the head process has ended and is started again", "err", err)
@@ -81,12 +147,26 @@ func (d *daemon) keepHead(argv []string, cmd *exec.Cmd) {
 			}
 			backoff = min(2*backoff, 5*time.Second)
 			d.keepIdentity()
-			if cmd, err = d.runHead(argv); err == nil {
+			if h, err = d.runHead(argv); err == nil {
 				break
 			}
 			d.log.Warn("the head cannot be started", "err", err)
 		}
 	}
+}
+
+// lastWords is the end of what was written to a log after an offset.
+func lastWords(path string, since int64) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil {
+		since = max(since, info.Size()-headLogTail)
+	}
+	text, _ := io.ReadAll(io.NewSectionReader(f, since, headLogTail)) // what can be read is shown
+	return strings.TrimSpace(string(text))
 }
 
 // keepIdentity writes the cluster's id into the head's configuration: a head
@@ -109,17 +189,19 @@ func (d *daemon) keepIdentity() {
 	}
 }
 
-// stopHead ends the head: politely, and after a grace by force. keepHead
-// collects it.
+// stopHead ends the head: politely, and after a grace by force.
 func (d *daemon) stopHead() {
 	d.headMu.Lock()
-	cmd := d.headCmd
+	h := d.headProc
 	d.headMu.Unlock()
-	if cmd == nil {
-		return
+	if h != nil {
+		_ = h.proc.Signal(syscall.SIGTERM) // gone already is what we want
+		kill := time.AfterFunc(3*time.Second, func() { _ = h.proc.Signal(syscall.SIGKILL) })
+		d.tasks.Wait() // with keepHead, which collects it
+		for h.cmd == nil && h.proc.Alive() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		kill.Stop()
 	}
-	_ = cmd.Process.Signal(syscall.SIGTERM) // gone already is what we want
-	kill := time.AfterFunc(3*time.Second, func() { _ = cmd.Process.Kill() })
-	d.tasks.Wait()
-	kill.Stop()
+	d.headLock.Release()
 }

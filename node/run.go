@@ -128,6 +128,9 @@ func (d *daemon) work() error {
 	ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
 	err := d.head.connect(ctx)
 	cancel()
+	if cause := context.Cause(d.ctx); err != nil && cause != nil {
+		return cause // the head has been given up
+	}
 	if err != nil {
 		return fmt.Errorf("connect to the head at %s: %w", d.cfg.HeadAddress, err)
 	}

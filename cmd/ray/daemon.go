@@ -55,7 +55,8 @@ func nodeCmd() *cobra.Command {
 
 // headCmd is `ray __head`: the head process, started by its node daemon.
 func headCmd() *cobra.Command {
-	var file string
+	var file, dir string
+	var withDaemon bool
 	cmd := &cobra.Command{
 		Use: "__head", Hidden: true, Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -65,11 +66,70 @@ func headCmd() *cobra.Command {
 			}
 			signal.Ignore(syscall.SIGHUP, syscall.SIGINT)
 			c.Log = daemonLog(os.Stderr, "")
-			return head.Run(cmd.Context(), c)
+			if dir == "" {
+				return head.Run(cmd.Context(), c)
+			}
+			lock, err := session.LockHead(dir)
+			if err != nil {
+				return fmt.Errorf("become the head of this session: %w", err)
+			}
+			defer lock.Release()
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			go endWithoutDaemon(ctx, cancel, dir, withDaemon)
+			return head.Run(ctx, c)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "file with the head's configuration")
+	cmd.Flags().StringVar(&dir, "daemon-session", "", "session directory whose daemon the head belongs to")
+	cmd.Flags().BoolVar(&withDaemon, "with-daemon", false, "end at once with the daemon")
 	return cmd
+}
+
+// orphanGrace is how long the head of a cluster serves without the daemon of
+// its machine: long enough for whoever watches over the machine to start one.
+const orphanGrace = 30 * time.Second
+
+// endWithoutDaemon ends the head when its daemon has ended without ending it,
+// and no other daemon has taken the session over. It waits inside the kernel,
+// so the goroutine lasts as long as the process; it holds nothing.
+func endWithoutDaemon(ctx context.Context, end context.CancelFunc, dir string, atOnce bool) {
+	for {
+		if err := session.AwaitDaemonEnd(dir); err != nil {
+			slog.Warn("the daemon's lock cannot be watched: the head will not notice its end", "err", err)
+			return
+		}
+		if atOnce {
+			slog.Info("the daemon that this head belongs to has ended: the head ends too")
+			end()
+			return
+		}
+		slog.Warn("the daemon of this machine has ended; the head waits for another", "grace", orphanGrace)
+		if !adopted(ctx, dir) {
+			slog.Info("no daemon has taken this session over: the head ends")
+			end()
+			return
+		}
+		slog.Info("a daemon has taken this session over")
+	}
+}
+
+// adopted tells whether a daemon takes the session's lock within the grace.
+func adopted(ctx context.Context, dir string) bool {
+	ctx, cancel := context.WithTimeout(ctx, orphanGrace)
+	defer cancel()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, ok := session.DaemonOf(dir); ok {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
 }
 
 // localCmd is `ray __local`: the cluster that ray.init() starts and owns.

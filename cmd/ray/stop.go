@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -54,6 +55,7 @@ func chooseSessions(address, name string) ([]session.Announcement, error) {
 		return nil, err
 	}
 	root := session.TempDir()
+	all = append(all, orphans(root, all)...)
 	var chosen []session.Announcement
 	for _, a := range all {
 		switch {
@@ -65,6 +67,21 @@ func chooseSessions(address, name string) ([]session.Announcement, error) {
 		chosen = append(chosen, a)
 	}
 	return chosen, nil
+}
+
+// orphans are heads under a RAY_TMPDIR that serve although their daemon has
+// ended: no session file tells of them.
+func orphans(root string, known []session.Announcement) (found []session.Announcement) {
+	dirs, _ := filepath.Glob(filepath.Join(root, "session_*"))
+	for _, dir := range dirs {
+		if slices.ContainsFunc(known, func(a session.Announcement) bool { return a.SessionDir == dir }) {
+			continue
+		}
+		if p, ok := session.HeadOf(dir); ok {
+			found = append(found, session.Announcement{SessionDir: dir, SessionName: filepath.Base(dir), TempDir: root, Process: p, Head: true})
+		}
+	}
+	return found
 }
 
 // stopSessions ends each daemon with everything below it and gives the number
@@ -102,7 +119,7 @@ func stopSessions(ctx context.Context, chosen []session.Announcement, force bool
 		waitGone(ctx, left, 5*time.Second)
 	}
 	for _, a := range chosen {
-		if !a.Alive() {
+		if !a.Alive() && a.NodeID != "" { // an orphan has no session file
 			err = errors.Join(err, session.Withdraw(a))
 		}
 	}

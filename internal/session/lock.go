@@ -1,0 +1,121 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The locks of a session directory. The kernel lets go of them when the
+// process ends, however it ends.
+const (
+	daemonLock = "daemon.lock" // the node daemon of the head machine
+	headLock   = "head.lock"   // the head process
+)
+
+// ErrLocked tells that a living process holds the lock.
+var ErrLocked = errors.New("another process holds the lock")
+
+// Lock is held until Release or the end of the process.
+type Lock struct{ file *os.File }
+
+// LockDaemon makes the calling process the session's head-machine daemon.
+func LockDaemon(dir string) (*Lock, error) { return take(filepath.Join(dir, daemonLock)) }
+
+// LockHead makes the calling process the session's head.
+func LockHead(dir string) (*Lock, error) { return take(filepath.Join(dir, headLock)) }
+
+// take fails with ErrLocked if another process has the lock.
+func take(path string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock of the session: %w", err)
+	}
+	err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
+	for range 5 { // somebody may be looking who holds it: see holder
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+		err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return &Lock{f}, nil
+}
+
+// Release lets go of the lock.
+func (l *Lock) Release() {
+	if l != nil {
+		_ = l.file.Close()
+	}
+}
+
+// HeadOf is the process that serves as the session's head, if one lives.
+func HeadOf(dir string) (Process, bool) { return holder(filepath.Join(dir, headLock)) }
+
+// DaemonOf is the session's head-machine daemon, if it lives.
+func DaemonOf(dir string) (Process, bool) { return holder(filepath.Join(dir, daemonLock)) }
+
+func holder(path string) (Process, bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Process{}, false
+	}
+	defer f.Close()
+	if flock(f, syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+		return Process{}, false // nobody holds it
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Process{}, false
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return Process{}, false
+	}
+	p, err := Identify(pid)
+	return p, err == nil
+}
+
+// AwaitDaemonEnd returns when no process is the session's daemon any more. It
+// cannot be interrupted and keeps a thread of the system busy meanwhile.
+func AwaitDaemonEnd(dir string) error { return await(filepath.Join(dir, daemonLock)) }
+
+// AwaitHeadEnd is the same for the head.
+func AwaitHeadEnd(dir string) error { return await(filepath.Join(dir, headLock)) }
+
+func await(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return flock(f, syscall.LOCK_SH)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), how); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package session_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"ray/internal/session"
+)
+
+func TestLocksOfASession(t *testing.T) {
+	dir := t.TempDir()
+	if p, ok := session.DaemonOf(dir); ok {
+		t.Fatalf("a session that nobody serves has a daemon: %+v", p)
+	}
+	lock, err := session.LockDaemon(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := session.DaemonOf(dir); !ok || p.PID != os.Getpid() {
+		t.Errorf("holder %+v %v", p, ok)
+	}
+	if _, err := session.LockDaemon(dir); !errors.Is(err, session.ErrLocked) {
+		t.Errorf("a second daemon: %v", err)
+	}
+	head, err := session.LockHead(dir)
+	if err != nil {
+		t.Fatal("head and daemon are in each other's way:", err)
+	}
+	defer head.Release()
+	gone := make(chan error, 1)
+	go func() { gone <- session.AwaitDaemonEnd(dir) }()
+	select {
+	case err := <-gone:
+		t.Errorf("the daemon has not ended: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	lock.Release()
+	select {
+	case err := <-gone:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the end of the daemon is not noticed")
+	}
+	if lock, err = session.LockDaemon(dir); err != nil {
+		t.Errorf("after its end: %v", err)
+	}
+	lock.Release()
+}
