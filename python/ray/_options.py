@@ -196,9 +196,9 @@ def _common(options: Dict[str, Any]) -> None:
             if not isinstance(value, (int, float)):
                 raise TypeError(f"The amount of resource {key!r} must be a number, got {type(value)}")
             check_amount(key, value)
-    name = options.get("name")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"The type of keyword 'name' must be str or None, but received type {type(name)}")
+    label = options.get("name")
+    if label is not None and not isinstance(label, str):
+        raise TypeError(f"The type of keyword 'name' must be str or None, but received type {type(label)}")
     accelerator = options.get("accelerator_type")
     if accelerator is not None and not isinstance(accelerator, str):
         raise TypeError("accelerator_type must be a string")
@@ -311,8 +311,11 @@ def actor_resources(options: Dict[str, Any]) -> Tuple[Dict[str, float], Optional
     return resources_of(options, 1.0), None
 
 
-def strategy_of(options: Dict[str, Any]) -> Dict[str, Any]:
-    """The strategy as the cluster is sent it; the running task's group is inherited where it says so."""
+def strategy_of(options: Dict[str, Any], resources: Optional[Dict[str, float]] = None) -> Dict[str, Any]:
+    """The strategy as the cluster is sent it; the running task's group is inherited where it says so.
+
+    resources: what has to fit into a bundle of the group.
+    """
     given = options.get("scheduling_strategy")
     group, bundle, capture = None, -1, None
     if given is None and options.get("placement_group", "default") != "default":
@@ -341,13 +344,42 @@ def strategy_of(options: Dict[str, Any]) -> Dict[str, Any]:
         return {"kind": "NODE_LABEL", "hard_labels": hard, "soft_labels": soft}
     if group is not None and not group.is_empty:
         _check_bundle(group, bundle)
+        _check_fit(group, bundle, resources)
         return {
             "kind": "PLACEMENT_GROUP",
             "placement_group": group.id.hex(),
             "bundle": bundle,
             "capture_children": bool(_inherited_capture() if capture is None else capture),
         }
-    return inherited_strategy() or {"kind": "DEFAULT"}
+    inherited = inherited_strategy()
+    if inherited is None:
+        return {"kind": "DEFAULT"}
+    _check_fit(_known_group(inherited["placement_group"]), -1, resources)
+    return inherited
+
+
+def _check_fit(group: Any, bundle: int, resources: Optional[Dict[str, float]]) -> None:
+    """Refuses at once what would wait for ever. A group that is gone says so later, by itself."""
+    if resources and group.bundle_specs:
+        from ray.util.placement_group import check_request_fits
+
+        check_request_fits(group, bundle, resources)
+
+
+_GROUPS_KEPT = 64
+_groups: Dict[str, Any] = {}
+
+
+def _known_group(group_id: str) -> Any:
+    """The group that the running task's children inherit; its bundles are asked for once."""
+    from ray.util.placement_group import PlacementGroup, PlacementGroupID
+
+    found = _groups.get(group_id)
+    if found is None:
+        if len(_groups) >= _GROUPS_KEPT:
+            _groups.clear()
+        found = _groups[group_id] = PlacementGroup(PlacementGroupID.from_hex(group_id))
+    return found
 
 
 def _check_bundle(group: Any, bundle: int) -> None:
@@ -410,7 +442,7 @@ def env_of(options: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 
 def add_common(template: Dict[str, Any], options: Dict[str, Any]) -> None:
     """Puts strategy, labels and environment into a template."""
-    template["strategy"] = strategy_of(options)
+    template["strategy"] = strategy_of(options, template.get("placement") or template["resources"])
     if options.get("label_selector"):
         template["label_selector"] = options["label_selector"]
     if options.get("fallback_strategy"):

@@ -330,10 +330,14 @@ def _is_function(value: Any) -> bool:
     return inspect.isfunction(value) or inspect.ismethod(value) or inspect.isbuiltin(value)
 
 
+def _constructor(cls: Any) -> Any:
+    return cls.__init__
+
+
 def _create(actor_class: ActorClass, args: tuple, kwargs: Dict[str, Any], options: Dict[str, Any]) -> "ActorHandle":
     client = state.client()
     if actor_class._init_signature is None:
-        actor_class._init_signature = Signature.of(actor_class._class.__init__, skip_first=True)
+        actor_class._init_signature = Signature.of(_constructor(actor_class._class), skip_first=True)
     actor_class._init_signature.check(args, kwargs)
     name, namespace = options.get("name"), options.get("namespace") or client.namespace
     template, info = _creation_template(actor_class, client, options, namespace)

@@ -3,7 +3,7 @@
 import os
 import sys
 from traceback import format_exception
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Type
 
 
 class RayError(Exception):
@@ -163,7 +163,7 @@ def _dual_class(cause_class: type) -> type:
             return _rebuild_dual, (self._plain,)
 
         def __str__(self) -> str:
-            return self._annotated
+            return self._annotated or ""
 
     Dual.__name__ = f"RayTaskError({cause_class.__name__})"
     Dual.__qualname__ = Dual.__name__
@@ -405,7 +405,7 @@ class ObjectLostError(RayError):
         return text
 
 
-def _rebuild_lost(cls: type, object_hex: str, owner: Any, call_site: str, detail: str) -> Any:
+def _rebuild_lost(cls: Type[ObjectLostError], object_hex: str, owner: Any, call_site: str, detail: str) -> Any:
     made = cls.__new__(cls)
     ObjectLostError.__init__(made, object_hex, owner, call_site)
     made.detail = detail

@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union, cast
 
 from ray._core import state
 from ray._core.generators import ObjectRefGenerator
@@ -123,7 +123,8 @@ def wait(
         )
     if generators:
         return _wait_mixed(client, ray_waitables, num_returns, timeout, fetch_local)
-    return client.wait(ray_waitables, num_returns, timeout, fetch_local)
+    refs = cast(List[ObjectRef], ray_waitables)
+    return client.wait(refs, num_returns, timeout, fetch_local)  # type: ignore[return-value]
 
 
 def _wait_mixed(
@@ -134,7 +135,7 @@ def _wait_mixed(
 
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        ready = set()
+        ready: Set[int] = set()
         refs = [item for item in items if type(item) is ObjectRef]
         if refs:
             found, _ = client.wait(refs, len(refs), 0, fetch_local)
@@ -145,9 +146,8 @@ def _wait_mixed(
         left = None if deadline is None else deadline - time.monotonic()
         if len(ready) >= num_returns or (left is not None and left <= 0):
             break
-        arrivals = client._arrivals
         client.wait_until(
-            lambda: client._arrivals != arrivals,
+            lambda seen=client._arrivals: client._arrivals != seen,
             lambda: tuple(item._task_id if type(item) is not ObjectRef else item._bin for item in items),
             time.monotonic() + min(0.05, left if left is not None else 0.05),
             blocking=True,

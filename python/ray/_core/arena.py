@@ -21,6 +21,8 @@ class _Watch(weakref.ref):
     """A weak reference that knows which object's view it watches."""
 
     __slots__ = ("object_id", "place")
+    object_id: bytes
+    place: Optional[Tuple[int, int]]
 
 
 class Arena:

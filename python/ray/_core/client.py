@@ -22,6 +22,8 @@ millisecond or two. Dropped references are noted in a queue (``__del__`` may
 run anywhere) and released with the next batch.
 """
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -50,6 +52,9 @@ _TASK_ID = frames.Struct("<II16s")
 _ONE = b"\x01\x00\x00\x00"
 _FLUSH_FRAMES = 96
 _FLUSH_BYTES = 64 * 1024
+# Whether the daemon is told which line made each reference; `ray memory` shows it.
+_RECORD_SITES = os.environ.get("RAY_record_ref_creation_sites", "0").lower() in ("1", "true")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Client(Reader):
@@ -303,6 +308,8 @@ class Client(Reader):
                     self._flush_locked()
             if not self._flusher_awake:
                 self._wake_flusher()
+            if _RECORD_SITES:
+                self._note_site("put object", [oid])
             return ObjectRef(oid, self.node_id, self)
         if serialized is None:
             serialized = serialization.serialize(value)
@@ -323,7 +330,19 @@ class Client(Reader):
             else:
                 self._objects[oid] = LOCAL
             self._flush_locked()
+        if _RECORD_SITES:
+            self._note_site("put object", [oid])
         return ObjectRef(oid, self.node_id, self)
+
+    def _note_site(self, what: str, ids: List[bytes]) -> None:
+        """Tells the daemon which line of the user's code made references."""
+        caller = sys._getframe(1)
+        while caller.f_back is not None and os.path.abspath(caller.f_code.co_filename).startswith(_PACKAGE):
+            caller = caller.f_back
+        code = caller.f_code
+        site = f"({what}) | {code.co_filename}:{code.co_name}:{caller.f_lineno}"
+        params = {"ids": [oid.hex() for oid in ids], "site": site}
+        self.send(frames.call_frame(frames.NOTE, 0, "ref.site", params, b""))
 
     def encode_value(self, oid: bytes, serialized: Any) -> Tuple[bytes, Optional[bytes]]:
         """The value as it travels; in the arena if it is large. Gives the blob too if it is inline."""
@@ -407,6 +426,8 @@ class Client(Reader):
                 self._flush_locked()
         if not self._flusher_awake:
             self._wake_flusher()
+        if _RECORD_SITES:
+            self._note_site("task call", [oid])
         return ObjectRef(oid, self.node_id, self)
 
     def submit_plain_call(self, template: int, actor_id: bytes, payload: bytes) -> ObjectRef:
@@ -430,6 +451,8 @@ class Client(Reader):
                 self._flush_locked()
         if not self._flusher_awake:
             self._wake_flusher()
+        if _RECORD_SITES:
+            self._note_site("actor call", [oid])
         return ObjectRef(oid, self.node_id, self)
 
     def submit(
@@ -486,6 +509,8 @@ class Client(Reader):
         del keep
         if not self._flusher_awake:
             self._wake_flusher()
+        if _RECORD_SITES:
+            self._note_site("actor call" if actor_id else "task call", ids)
         return task_id, [ObjectRef(oid, self.node_id, self) for oid in ids]
 
     def _pack_args(self, args: tuple, kwargs: Dict[str, Any]) -> Tuple[bytes, bytes, bytes, int, Any]:

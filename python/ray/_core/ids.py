@@ -7,7 +7,7 @@ id ends in a job id.
 
 import os
 import struct
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 _T = TypeVar("_T", bound="BaseID")
 
@@ -146,7 +146,7 @@ class ActorID(BaseID):
     SIZE = 16
 
     @classmethod
-    def of(cls, job_id: JobID, parent_task_id: "TaskID" = None, parent_task_counter: int = 0) -> "ActorID":
+    def of(cls, job_id: JobID, parent_task_id: "Optional[TaskID]" = None, parent_task_counter: int = 0) -> "ActorID":
         """A new id in the job."""
         return cls(os.urandom(12) + job_id.binary())
 

@@ -130,7 +130,7 @@ class TLSStream:
 
     def certificate_hash(self) -> bytes:
         """SHA-256 of the other side's certificate."""
-        return hashlib.sha256(self._tls.getpeercert(True)).digest()
+        return hashlib.sha256(self._tls.getpeercert(True) or b"").digest()
 
     def recv(self, size: int) -> bytes:
         """Reads at least one byte; b"" at the end."""

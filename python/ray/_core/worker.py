@@ -308,7 +308,7 @@ class Worker:
     def _drop(self, item: Exec) -> None:
         """Lets go of what came with a task that is not run."""
         client = self.client
-        for ref, where, place in item.deps:
+        for ref, where, _ in item.deps:
             if where == frames.ARENA:
                 client._unpinned.append(ref[:28])
         item.guard = None
@@ -895,7 +895,8 @@ def run_worker(spec: Dict[str, Any]) -> None:
     sys.stdin = open(0, closefd=False)
     sys.stdout = open(1, "w", buffering=1, closefd=False, encoding="utf-8", errors="backslashreplace")
     sys.stderr = open(2, "w", buffering=1, closefd=False, encoding="utf-8", errors="backslashreplace")
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    for name in ("stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
     random.seed()
     for name in spec.get("unset") or []:
         os.environ.pop(name, None)

@@ -5,11 +5,11 @@ The launcher functions run the ``ray`` program that is installed beside Python.
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+
+from ray._core.bootstrap import find_binary
 
 Config = Union[Dict[str, Any], str]
 
@@ -70,16 +70,12 @@ def _rows(num_cpus: Any, bundles: Any, selectors: Any) -> List[Dict[str, Any]]:
 
 
 def ray_program() -> str:
-    """Path of the ``ray`` program: the one beside this Python, else the first on PATH.
+    """Path of the ``ray`` program: RAY_BINARY, the one beside this Python, else the first on PATH.
 
     Raises:
         RuntimeError: there is none.
     """
-    beside = os.path.join(os.path.dirname(sys.executable), "ray")
-    found = beside if os.path.exists(beside) else shutil.which("ray")
-    if not found:
-        raise RuntimeError(f"the program 'ray' was found neither beside {sys.executable} nor on PATH")
-    return found
+    return find_binary()
 
 
 def _run(config: Config, *arguments: str, after: Tuple[str, ...] = ()) -> str:
