@@ -38,6 +38,8 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 		d.stackText(c, m)
 	case "metrics.record":
 		err = d.recordMetrics(m.JSON)
+	case "ref.site":
+		err = d.refSites(m.JSON)
 	case "driver.finish":
 	default:
 		d.passOn(c, m, out)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -198,6 +199,8 @@ func errorType(name string) string {
 	return "TASK_EXECUTION_EXCEPTION"
 }
 
+// objectRows lists each object once for each process here that holds it, or
+// once for this node if only something else does.
 func (d *daemon) objectRows(add func(map[string]any)) {
 	d.own.Objects(func(o *owner.Object) bool {
 		local, pins, borrowers := o.Pinned()
@@ -208,27 +211,59 @@ func (d *daemon) objectRows(add func(map[string]any)) {
 		case local == 0 && o.Where == owner.Arena:
 			kind = "PINNED_IN_MEMORY"
 		}
-		if o.ID.TaskID().IsActorTask() && o.ID.Index() == 1 && o.ID.TaskID() == spec.ActorCreationTaskID(o.ID.TaskID().ActorID()) {
+		if id := o.ID.TaskID(); id.IsActorTask() && o.ID.Index() == 1 && id == spec.ActorCreationTaskID(id.ActorID()) {
 			kind = "ACTOR_HANDLE"
 		}
 		status := "FINISHED"
 		if t := o.Creator(); t != nil && t.State != owner.TaskDone {
 			status = "PENDING_NODE_ASSIGNMENT"
 		}
-		typ, pid := "DRIVER", d.pid
-		if c := d.clients[o.Holder()]; c != nil {
-			pid = c.hello.PID
-			if c.worker != nil {
-				typ = "WORKER"
-			}
+		site := o.Site
+		if site == "" {
+			site = "disabled"
 		}
-		add(map[string]any{
-			"object_id": o.ID, "object_size": o.Size, "task_status": status, "attempt_number": 0, "reference_type": kind, "call_site": "disabled",
-			"type": typ, "pid": pid, "ip": d.cfg.NodeIP, "node_id": d.self,
-			"local": local, "pins": pins, "borrowers": borrowers, "in_store": o.Where == owner.Arena,
+		row := func(typ string, pid int) {
+			add(map[string]any{
+				"object_id": o.ID, "object_size": o.Size, "task_status": status, "attempt_number": 0, "reference_type": kind, "call_site": site,
+				"type": typ, "pid": pid, "ip": d.cfg.NodeIP, "node_id": d.self,
+				"local": local, "pins": pins, "borrowers": borrowers, "in_store": o.Where == owner.Arena,
+			})
+		}
+		holders := 0
+		o.Holders(func(num owner.Client) {
+			c := d.clients[num]
+			if c == nil {
+				return
+			}
+			holders++
+			if c.worker != nil {
+				row("WORKER", c.hello.PID)
+			} else {
+				row("DRIVER", c.hello.PID)
+			}
 		})
+		if holders == 0 {
+			row("DRIVER", d.pid)
+		}
 		return true
 	})
+}
+
+// refSites notes where a client made references.
+func (d *daemon) refSites(text []byte) error {
+	var in struct {
+		IDs  []spec.ObjectID `json:"ids"`
+		Site string          `json:"site"`
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	for _, id := range in.IDs {
+		if o := d.own.Object(id); o != nil {
+			o.Site = in.Site
+		}
+	}
+	return nil
 }
 
 func (d *daemon) workerRows(add func(map[string]any)) {

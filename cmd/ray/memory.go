@@ -19,7 +19,7 @@ type memoryOptions struct {
 	api             apiFlags
 	groupBy, sortBy string
 	units           string
-	statsOnly       bool
+	statsOnly, json bool
 	entries         int
 }
 
@@ -37,6 +37,7 @@ func memoryCmd() *cobra.Command {
 	f.StringVar(&o.sortBy, "sort-by", "OBJECT_SIZE", "PID, OBJECT_SIZE or REFERENCE_TYPE")
 	f.StringVar(&o.units, "units", "B", "B, KB, MB or GB")
 	f.BoolVar(&o.statsOnly, "stats-only", false, "only the sums of each group")
+	f.BoolVar(&o.json, "json", false, "print the rows as JSON")
 	f.IntVarP(&o.entries, "num-entries", "n", 0, "at most this many objects of each group (default: all)")
 	f.Bool("no-format", false, "accepted and ignored")
 	_ = f.MarkHidden("no-format")
@@ -92,6 +93,12 @@ func (o *memoryOptions) run(cmd *cobra.Command) error {
 	}
 	if err := json.Unmarshal(data, &reply); err != nil {
 		return fmt.Errorf("the list of objects is not what was expected: %w", err)
+	}
+	if o.json {
+		out := json.NewEncoder(cmd.OutOrStdout())
+		out.SetEscapeHTML(false)
+		out.SetIndent("", "  ")
+		return out.Encode(reply.Rows)
 	}
 	groups := map[string][]heldObject{}
 	for _, h := range reply.Rows {

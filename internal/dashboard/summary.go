@@ -56,12 +56,13 @@ func summarizeActors(rows []map[string]any) map[string]any {
 
 func summarizeObjects(rows []map[string]any) map[string]any {
 	groups := map[string]map[string]any{}
-	total, workers := 0.0, map[string]bool{}
+	total, workers, enabled := 0.0, map[string]bool{}, false
 	for _, row := range rows {
 		site := show(row["call_site"])
 		if site == "" {
 			site = "disabled"
 		}
+		enabled = enabled || site != "disabled"
 		g := groups[site]
 		if g == nil {
 			g = map[string]any{
@@ -80,7 +81,7 @@ func summarizeObjects(rows []map[string]any) map[string]any {
 	}
 	return map[string]any{
 		"summary": groups, "total_objects": len(rows), "total_size_mb": total / (1 << 20),
-		"callsite_enabled": false, "summary_by": "callsite", "total_num_workers": len(workers),
+		"callsite_enabled": enabled, "summary_by": "callsite", "total_num_workers": len(workers),
 	}
 }
 

@@ -61,6 +61,7 @@ type Object struct {
 	borrow  []spec.NodeID
 	task    *Task // creator: unfinished, or kept for reconstruction
 
+	Site    string      // where its reference was made, if the client records that
 	lostOn  spec.NodeID // where the last copy was, and what became of it
 	lostWhy string
 
@@ -88,6 +89,16 @@ func (o *Object) Pinned() (local, pins, borrowers int) {
 		n += int(c)
 	}
 	return n, int(o.pins), len(o.borrow)
+}
+
+// Holders calls f for each local client that holds the object.
+func (o *Object) Holders(f func(Client)) {
+	if o.first != 0 {
+		f(o.first)
+	}
+	for c := range o.more {
+		f(c)
+	}
 }
 
 // Holder is a client that has been given the object, or 0.
