@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"ray/internal/cluster"
 	"ray/internal/sshx"
 )
 
@@ -84,6 +85,17 @@ type Provider interface {
 	Host(ctx context.Context, id string) (sshx.Host, error)
 	// Traits says what nodes of this provider are like.
 	Traits() Traits
+}
+
+// Preparer is a provider that needs more than machines: keys, networks, rights.
+type Preparer interface {
+	// Prepare finds or makes what the cluster file leaves open and gives the
+	// file with it filled in, from which the provider then is made anew. It may
+	// be called again: what is there is used.
+	Prepare(ctx context.Context) (*cluster.Config, error)
+	// Cleanup removes what Prepare made for this cluster, once its machines
+	// are gone, and names what it removed.
+	Cleanup(ctx context.Context) ([]string, error)
 }
 
 // Traits are the differences between providers that launcher and bootstrap

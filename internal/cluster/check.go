@@ -34,7 +34,7 @@ func (c *checker) addAt(path, format string, args ...any) {
 			c.add(p, path, format, args...)
 			return
 		}
-		i := strings.LastIndexByte(look, '.')
+		i := strings.LastIndexAny(look, ".[")
 		if i < 0 {
 			c.add(position{}, path, format, args...)
 			return
@@ -116,7 +116,7 @@ func (c *checker) value(n *yaml.Node, path string, f field) {
 		}
 	case openObject:
 		if c.isMapping(n, path, f.kind) {
-			c.mapping(n, path, func(_, _ *yaml.Node, _ string) {})
+			c.nested(n, path)
 		}
 	case typesMap:
 		if c.isMapping(n, path, f.kind) {
@@ -137,6 +137,17 @@ func (c *checker) value(n *yaml.Node, path string, f field) {
 	default:
 		c.scalar(n, path, f)
 	}
+}
+
+// nested notes where the fields of a section with any keys stand.
+func (c *checker) nested(n *yaml.Node, path string) {
+	c.mapping(n, path, func(_, v *yaml.Node, path string) {
+		// An alias may lead back to where we are; converting has refused that,
+		// and positions below one are not needed.
+		if v.Kind == yaml.MappingNode {
+			c.nested(v, path)
+		}
+	})
 }
 
 func (c *checker) isMapping(n *yaml.Node, path string, k kind) bool {

@@ -35,6 +35,7 @@ type Config struct {
 	HeadStart      []string
 	WorkerStart    []string
 	doc            map[string]any // the resolved file
+	at             map[string]position
 }
 
 // Provider is the provider section.
@@ -57,12 +58,17 @@ func (p Provider) Bool(key string, otherwise bool) bool {
 	return otherwise
 }
 
+// Section gives a mapping of the section, nil if it is absent; read-only.
+func (p Provider) Section(key string) map[string]any { return sub(p.fields, key) }
+
 // Auth is the auth section: how machines are reached.
 type Auth struct {
 	User         string
 	PrivateKey   string
 	PublicKey    string
 	ProxyCommand string
+	// ProxyByID: the proxy command knows machines by the provider's id.
+	ProxyByID bool
 }
 
 // NodeType is one entry of available_node_types.
@@ -103,6 +109,7 @@ func newConfig(source string, doc map[string]any) *Config {
 		Auth: Auth{
 			User: str(auth["ssh_user"]), PrivateKey: str(auth["ssh_private_key"]),
 			PublicKey: str(auth["ssh_public_key"]), ProxyCommand: str(auth["ssh_proxy_command"]),
+			ProxyByID: auth["ssh_proxy_use_node_id"] == true,
 		},
 		FileMounts: textsByName(doc["file_mounts"]), SyncedFiles: texts(doc["cluster_synced_files"]),
 		RsyncExclude: texts(doc["rsync_exclude"]), RsyncFilter: texts(doc["rsync_filter"]),

@@ -76,7 +76,9 @@ func ParseWith(name string, data []byte, o Override) (*Config, error) {
 	if len(c.problems) > 0 {
 		return nil, c.problems.sorted()
 	}
-	return newConfig(name, resolved), nil
+	cfg := newConfig(name, resolved)
+	cfg.at = c.at
+	return cfg, nil
 }
 
 func (o Override) apply(doc map[string]any) {
@@ -138,6 +140,20 @@ func (c *Config) With(provider map[string]any) *Config {
 		section[k] = v
 	}
 	return newConfig(c.Source, doc)
+}
+
+// Edit gives a copy whose document f has changed; f must keep it valid.
+func (c *Config) Edit(f func(doc map[string]any)) *Config {
+	doc := c.Document()
+	f(doc)
+	return newConfig(c.Source, doc)
+}
+
+// Problem is a mistake at a field of the file, found after reading it.
+func (c *Config) Problem(path, message string) Problem {
+	look := &checker{file: filepath.ToSlash(c.Source), at: c.at}
+	look.addAt(path, "%s", message)
+	return look.problems[0]
 }
 
 // WithFileMounts gives a copy with other file mounts (remote path → local path).

@@ -53,5 +53,5 @@ func (ps Problems) sorted() Problems {
 		}
 		return a.Column - b.Column
 	})
-	return ps
+	return slices.Compact(ps) // a section may have been walked twice
 }

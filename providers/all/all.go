@@ -10,6 +10,7 @@ import (
 
 	"ray/internal/cluster"
 	"ray/providers"
+	"ray/providers/aws"
 	"ray/providers/fake"
 	"ray/providers/local"
 	"ray/providers/process"
@@ -40,9 +41,19 @@ func New(cfg *cluster.Config, o Options) (providers.Provider, error) {
 		}), nil
 	case "fake":
 		return fake.New(cfg.Name), nil
+	case "aws":
+		return aws.New(aws.Options{Dir: o.StateDir, Config: cfg})
 	}
 	return nil, &providers.Error{Cause: providers.BadConfig, Op: "not supported yet: provider " + cfg.Provider.Type,
-		Hint: "process (nodes on this machine) and local (machines reached by SSH) are there"}
+		Hint: "process (nodes on this machine), local (machines reached by SSH) and aws are there"}
+}
+
+// Check finds what only the provider can tell is wrong with a cluster file.
+func Check(cfg *cluster.Config) error {
+	if cfg.Provider.Type == "aws" {
+		return aws.Check(cfg)
+	}
+	return nil
 }
 
 // RayPath is the path by which this program was called, without following
