@@ -169,6 +169,9 @@ func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
 
 // activity says why the node is not idle.
 func (d *daemon) activity() (out []string) {
+	for _, r := range d.envMaker.Making() {
+		out = append(out, "makes the runtime environment "+r.Title+": "+r.Progress)
+	}
 	if n := d.pool.Running() + d.pool.Queued(); n > 0 {
 		out = append(out, fmt.Sprintf("%d tasks run or wait", n))
 	}

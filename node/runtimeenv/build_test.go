@@ -349,6 +349,9 @@ func TestProgressIsTheLastLine(t *testing.T) {
 		text, since := m.Progress("02000000")
 		return text == "uv: big: Downloading big-1.0.whl" && !since.IsZero()
 	})
+	if rows := m.Making(); len(rows) != 1 || rows[0].Title != "uv: big" || rows[0].Progress != "Downloading big-1.0.whl" {
+		t.Errorf("%+v", rows)
+	}
 	if rows := m.Rows(); len(rows) != 1 || rows[0].State != Making {
 		t.Errorf("%+v", rows)
 	}

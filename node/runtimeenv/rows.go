@@ -48,6 +48,25 @@ func (m *Manager) Rows() []Row {
 	return rows
 }
 
+// Making lists what is being made at the moment.
+func (m *Manager) Making() (rows []Row) {
+	m.mu.Lock()
+	c := m.cache
+	m.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		if e.output != nil {
+			rows = append(rows, Row{Title: e.about.Title, State: Making, Progress: e.output.last(), Uses: e.uses})
+		}
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Title, b.Title) })
+	return rows
+}
+
 // Progress tells what is being made for a job at the moment, with the
 // installer's last line, and since when; "" if nothing is.
 func (m *Manager) Progress(job string) (text string, since time.Time) {
