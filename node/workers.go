@@ -21,6 +21,8 @@ import (
 func (d *daemon) startWorker(k pool.Key) {
 	j := d.jobs[k.Job]
 	if j == nil || j.dead || d.down {
+		// What came back from a worker after its job's end must not ask again.
+		d.dropQueued(k)
 		d.pool.StartFailed(k, d.now())
 		return
 	}
@@ -49,6 +51,15 @@ func (d *daemon) startWorker(k pool.Key) {
 			}
 		})
 	})
+}
+
+// dropQueued ends the tasks that wait for a worker of a job that has ended.
+func (d *daemon) dropQueued(k pool.Key) {
+	for _, t := range d.pool.FailKey(k) {
+		r := t.Data.(*run)
+		info := &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + r.spec.Tmpl.Name + " belongs to a job that has ended"}
+		d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(info)}}}})
+	}
 }
 
 // startFailed ends the tasks that no worker can be had for.
