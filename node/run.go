@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -77,6 +78,7 @@ func (c *Config) complete() error {
 	if _, ok := c.Resources[spec.Memory]; !ok {
 		c.Resources[spec.Memory] = spec.Fixed(max(0, mem*7/10)) * spec.FixedScale
 	}
+	maps.DeleteFunc(c.Resources, func(_ string, v spec.Fixed) bool { return v == 0 }) // none of it was declared
 	c.Resources["node:"+c.NodeIP] = spec.FixedScale
 	if c.Head {
 		c.Resources[spec.HeadResource] = spec.FixedScale

@@ -213,8 +213,8 @@ func (d *daemon) warnUnserved() {
 		if row.warned || len(row.tasks) == 0 || time.Since(row.since) < 3*time.Second {
 			continue
 		}
-		if row.reason == "" {
-			continue
+		if row.reason == "" || row.tmpl.Strategy.Kind == spec.StrategyPlacementGroup {
+			continue // a group that is still being made is no surprise
 		}
 		row.warned = true
 		d.warn(row.tasks[0].spec.ID.JobID(), "The task "+row.tasks[0].spec.Tmpl.Name+" waits for "+row.class.need.String()+": "+row.reason)

@@ -150,6 +150,11 @@ func (p *startPlan) offer(o *startOptions) {
 		}
 	}
 	c.Resources, c.Labels, c.NodeName = spec.FromFloats(amounts), o.labels, o.nodeName
+	for name, amount := range amounts {
+		if amount == 0 {
+			c.Resources[name] = 0 // declared to be none: the daemon does not look for it
+		}
+	}
 	if o.objectStore != nil {
 		c.ObjectStoreBytes = int64(*o.objectStore)
 	}

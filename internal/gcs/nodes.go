@@ -3,7 +3,9 @@ package gcs
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"ray/internal/spec"
 )
@@ -33,7 +35,7 @@ func (t *Tables) Join(info spec.NodeInfo, now int64) (c Change, err error) {
 	t.putNode(&c, n)
 	c.effect(Replan{})
 	if old == nil {
-		c.effect(Tell{"INFO", "node", fmt.Sprintf("Node %s joined (%s).", nodeText(n), n.Total)})
+		c.effect(Tell{"INFO", "node", fmt.Sprintf("Node %s joined (%s).", nodeText(n), offered(n.Total))})
 	}
 	return c, nil
 }
@@ -104,6 +106,15 @@ func nodeText(n *spec.Node) string {
 		text += ", type " + n.NodeType
 	}
 	return text + " at " + n.IP
+}
+
+// offered leaves out of a node's resources what every node has.
+func offered(r spec.Resources) spec.Resources {
+	out := r.Clone()
+	maps.DeleteFunc(out, func(name string, _ spec.Fixed) bool {
+		return name == spec.Memory || name == spec.ObjectStoreMemory || strings.HasPrefix(name, "node:")
+	})
+	return out
 }
 
 // Node gives a row.

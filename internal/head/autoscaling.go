@@ -82,9 +82,6 @@ func scalingConfig(f *bootstrap.Fleet) autoscaler.Config {
 		NodeTypes: map[string]autoscaler.NodeType{}, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
 		UpscalingSpeed: f.Config.UpscalingSpeed, IdleTimeout: f.Config.IdleTimeout,
 	}
-	if c.UpscalingSpeed <= 0 {
-		c.UpscalingSpeed = autoscaler.Unlimited
-	}
 	for name, t := range f.Config.NodeTypes {
 		hash, err := f.Config.LaunchHash(name)
 		if err != nil {
@@ -172,13 +169,10 @@ func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
 	return v, nil
 }
 
-// Drain implements autoscaler.Drainer.
+// Drain implements autoscaler.Drainer. Whatever the cause, only idle nodes are
+// meant: one that has got work since then refuses.
 func (s *autoscaling) Drain(ctx context.Context, node spec.NodeID, reason string, deadline time.Time) error {
-	upstream := "DRAIN_NODE_REASON_IDLE_TERMINATION"
-	if reason != string(autoscaler.CauseIdle) {
-		upstream = "DRAIN_NODE_REASON_PREEMPTION"
-	}
-	reply, err := s.h.drain(ctx, node, wire.Drain{Reason: upstream, Message: reason, DeadlineMS: deadline.UnixMilli()})
+	reply, err := s.h.drain(ctx, node, wire.Drain{Reason: drainIdle, Message: reason, DeadlineMS: deadline.UnixMilli()})
 	if err == nil && !reply.Accepted {
 		err = errors.New("the node stays: " + reply.Message)
 	}
@@ -233,6 +227,12 @@ func (s *autoscaling) wake() { s.loop.Wake() }
 
 func (s *autoscaling) close() { s.loop.Close() }
 
+// drainIdle is the reason of a drain that a node may refuse.
+const drainIdle = "DRAIN_NODE_REASON_IDLE_TERMINATION"
+
+// admits implements scaler.
+func (s *autoscaling) admits(instance string) bool { return s.loop.Admits(instance) }
+
 // explain implements scaler.
 func (s *autoscaling) explain(d spec.Demand) (text string, served bool) {
 	return s.loop.Report().Explain(d)
@@ -246,6 +246,7 @@ func sameNeed(a, b spec.Demand) bool {
 func (s *autoscaling) fill(st *spec.Status) {
 	report := s.loop.Report()
 	st.NodeTypes, st.Failures = report.NodeTypes, report.Failures
+	s.notes(report, st.Nodes)
 	s.mu.Lock()
 	for _, p := range report.Pending {
 		if step := s.unready[p.ID]; step != "" {
@@ -257,6 +258,26 @@ func (s *autoscaling) fill(st *spec.Status) {
 	for _, d := range report.Infeasible {
 		if !slices.ContainsFunc(st.Infeasible, func(o spec.Demand) bool { return sameNeed(o, d) }) {
 			st.Infeasible = append(st.Infeasible, d)
+		}
+	}
+}
+
+// notes tells of idle nodes why they stay, and of others why they go.
+func (s *autoscaling) notes(report autoscaler.Report, nodes []spec.Node) {
+	why := map[string]string{}
+	names := map[string]string{}
+	for _, row := range s.loop.Instances() {
+		names[row.ID] = row.CloudID
+	}
+	for _, k := range report.Kept {
+		why[names[k.InstanceID]] = "stays: " + k.Reason
+	}
+	for _, p := range report.Stopping {
+		why[p.ID] = "leaves: " + p.Reason
+	}
+	for i := range nodes {
+		if text := why[nodes[i].Instance]; text != "" && nodes[i].Instance != "" && nodes[i].State != spec.NodeDead {
+			nodes[i].Activity = append(slices.Clone(nodes[i].Activity), text)
 		}
 	}
 }

@@ -32,6 +32,9 @@ func (h *Head) explain(a scheduler.Answer, d spec.Demand) wire.Reason {
 type scaler interface {
 	// wake asks for a round of planning soon.
 	wake()
+	// admits tells whether a node on the machine may join: not if the machine
+	// is being taken away. It must not take the head's lock.
+	admits(instance string) bool
 	// explain says what the autoscaler does about a demand; served tells that
 	// some node type can hold it. It must not take the head's lock.
 	explain(d spec.Demand) (text string, served bool)

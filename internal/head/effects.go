@@ -87,6 +87,9 @@ func (h *Head) askBundle(to spec.NodeID, method string, b wire.Bundle, next func
 			h.log.Debug("a bundle was refused", "method", method, "node", to, "err", err)
 			h.backOff(b.Group)
 		}
+		if method == wire.MethodBundlePrepare {
+			h.kept(to, b.Resources) // reserved, which its heartbeat has said before this answer, or not at all
+		}
 		h.commit(next(err == nil), nil)
 	}
 	p := h.peerOf(to)
@@ -127,6 +130,7 @@ func (h *Head) wakeGroup(pg spec.PlacementGroup) {
 		return
 	}
 	h.mu.Lock()
+	delete(h.refused, pg.ID)
 	waiting := h.groupWaiters[pg.ID]
 	delete(h.groupWaiters, pg.ID)
 	h.mu.Unlock()

@@ -93,11 +93,8 @@ func (h *Head) waitsForReturn(owner spec.NodeID) bool {
 
 // placeGroups plans groups with unplaced bundles. Needs h.mu.
 func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
-	for _, g := range h.tables.Groups() {
+	for _, g := range h.tables.LivingGroups() {
 		id := g.Info.ID
-		if g.Info.State == spec.PGCreated || g.Info.State == spec.PGRemoved {
-			delete(h.refused, id)
-		}
 		// A group of before the restart may still be where it was.
 		if !g.Waiting() || h.heldBack(id, now) || !h.recovering.IsZero() && g.Info.Attempts > 0 {
 			continue

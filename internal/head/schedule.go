@@ -138,7 +138,7 @@ func (h *Head) snapshot(now time.Time) *scheduler.Cluster {
 			Labels: n.Labels, Pythons: n.Pythons, Backlog: backlog(&s.beat),
 		})
 	}
-	for _, g := range h.tables.Groups() {
+	for _, g := range h.tables.LivingGroups() {
 		nodes := g.Info.Nodes
 		if len(nodes) == 0 {
 			nodes = make([]spec.NodeID, len(g.Info.Bundles))

@@ -35,9 +35,20 @@ func (c *Cluster) Place(row Row, random *rand.Rand) Answer {
 	case p.hardAffinity():
 		answer.Error = p.unschedulable()
 	default:
-		answer.Reason, answer.Infeasible = p.infeasibleReason(), true
+		answer.Reason, answer.Infeasible = p.infeasibleReason(), !p.groupChanges()
 	}
 	return answer
+}
+
+// groupChanges tells whether the row's placement group is still being made, or
+// a node of it is away: what it offers is not known yet.
+func (p *placer) groupChanges() bool {
+	s := p.row.Strategy
+	if s.Kind != spec.StrategyPlacementGroup {
+		return false
+	}
+	g := p.c.Groups[s.PlacementGroup]
+	return g.State != spec.PGCreated || slices.ContainsFunc(bundleNodes(g, s.Bundle), func(id spec.NodeID) bool { return p.c.node(id) == nil })
 }
 
 type placer struct {

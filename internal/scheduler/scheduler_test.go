@@ -267,3 +267,22 @@ func TestPlaceFreeBeforeBusy(t *testing.T) {
 		}
 	}
 }
+
+// A group that is being made, or whose node is away, makes nothing infeasible.
+func TestPlaceInAGroupThatChanges(t *testing.T) {
+	pg := spec.PlacementGroupID{1}
+	row := Row{Resources: spec.Resources{"CPU_group_" + pg.String(): 2}, Count: 1, Strategy: spec.Strategy{Kind: spec.StrategyPlacementGroup, PlacementGroup: pg, Bundle: -1}}
+	for _, c := range []struct {
+		state string
+		node  string
+		want  bool
+	}{{spec.PGPending, "a", false}, {spec.PGRescheduling, "a", false}, {spec.PGCreated, "gone", false}, {spec.PGCreated, "a", true}} {
+		cluster := &Cluster{Nodes: []Node{{ID: nodeID("a"), Total: spec.Resources{}, Available: spec.Resources{}}}, Groups: map[spec.PlacementGroupID]Group{
+			pg: {State: c.state, Nodes: []spec.NodeID{nodeID(c.node)}, Bundles: []spec.Resources{{spec.CPU: 1}}},
+		}}
+		got := cluster.Place(row, rand.New(rand.NewPCG(1, 1)))
+		if got.Infeasible != c.want || got.Error != nil {
+			t.Errorf("%s on %s: %+v", c.state, c.node, got)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package head
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"ray/autoscaler"
+	"ray/internal/bootstrap"
+	clusterfile "ray/internal/cluster"
+	"ray/internal/gcs"
+	"ray/internal/spec"
+	"ray/internal/wire"
+)
+
+// fakeScaler takes one machine away.
+type fakeScaler struct{ leaving string }
+
+func (f fakeScaler) wake()                              {}
+func (f fakeScaler) close()                             {}
+func (f fakeScaler) admits(instance string) bool        { return instance != f.leaving }
+func (f fakeScaler) explain(spec.Demand) (string, bool) { return "", false }
+func (f fakeScaler) fill(*spec.Status)                  {}
+
+// TestAdmission refuses nodes on machines that go, and a second node on one
+// machine while the first works.
+func TestAdmission(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	h.mu.Lock()
+	h.scaler = fakeScaler{leaving: "i-1"}
+	h.mu.Unlock()
+	attempt := func(instance string) (*fakeNode, error) {
+		n := dial(t, h)
+		return n, n.try(wire.MethodRegister, wire.RegisterRequest{Info: spec.NodeInfo{ID: n.id, Instance: instance, Total: cpus(1)}}, nil)
+	}
+	if _, err := attempt("i-1"); err == nil || !strings.Contains(err.Error(), "is being taken away") {
+		t.Errorf("on a machine that goes: %v", err)
+	}
+	first, err := attempt("i-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := attempt("i-2"); err == nil || !strings.Contains(err.Error(), "already has a node") {
+		t.Errorf("a second node: %v", err)
+	}
+	if err := first.try(wire.MethodRegister, wire.RegisterRequest{Info: spec.NodeInfo{ID: first.id, Instance: "i-2", Total: cpus(1)}}, nil); err != nil {
+		t.Errorf("the same node again: %v", err)
+	}
+	_ = first.peer.Close()
+	eventually(t, "room for another", func() bool {
+		_, err := attempt("i-2")
+		return err == nil
+	})
+}
+
+// TestJoinedEvent names what matters of a node's resources.
+func TestJoinedEvent(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	total := cpus(2)
+	total["special"], total[spec.Memory], total[spec.ObjectStoreMemory], total["node:10.0.0.1"] = spec.FixedScale, 5, 5, 5
+	join(t, h, "one", total)
+	eventually(t, "the event", func() bool {
+		for _, e := range h.coreStatus().Events {
+			if strings.Contains(e.Message, "joined ({'CPU': 2.0, 'special': 1.0}).") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestScalingSpeed passes a speed of nothing on as it is: a few at a time.
+func TestScalingSpeed(t *testing.T) {
+	f := &bootstrap.Fleet{Config: &clusterfile.Config{UpscalingSpeed: 0}}
+	if c := scalingConfig(f); c.UpscalingSpeed != 0 {
+		t.Errorf("speed %v", c.UpscalingSpeed)
+	}
+}
+
+// TestScalerDrainMayBeRefused asks, whatever the cause, in a way that a node
+// with work refuses.
+func TestScalerDrainMayBeRefused(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	n := join(t, h, "one", cpus(1))
+	n.peer.Handle(wire.MethodDrain, func(_ context.Context, r *wire.Request) (any, []byte, error) {
+		var d wire.Drain
+		err := r.Decode(&d)
+		return wire.DrainReply{Accepted: !strings.Contains(d.Reason, "IDLE")}, nil, err
+	})
+	s := &autoscaling{h: h}
+	for _, cause := range []autoscaler.Cause{autoscaler.CauseIdle, autoscaler.CauseOutdated, autoscaler.CauseMaxWorkers} {
+		if err := s.Drain(t.Context(), n.id, string(cause), time.Now().Add(time.Minute)); err == nil || !strings.Contains(err.Error(), "the node stays") {
+			t.Errorf("%s: %v", cause, err)
+		}
+	}
+}
