@@ -377,3 +377,19 @@ func TestAFileArchiveCannotEscape(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAFullDiskIsNamed(t *testing.T) {
+	py, version := python(t)
+	bin := t.TempDir()
+	tool(t, bin, "uv", "echo 'error: failed to write: No space left on device (os error 28)' >&2; exit 2\n")
+	m := manager(t, Config{Environ: bare(bin)})
+	_, err := m.Ensure(t.Context(), Request{Env: ask(`{"uv": ["x"]}`), Holder: "h", Python: py, Version: version})
+	for _, want := range []string{"exit status 2", "The disk of the cache " + m.cfg.Dir + " is full"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in %v", want, err)
+		}
+	}
+	if left := ids(m.cache); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}

@@ -145,7 +145,7 @@ func (c *cache) get(ctx context.Context, r recipe, log *setupLog) (string, error
 	select {
 	case <-e.done:
 	case <-ctx.Done():
-		c.put(r.id)
+		c.leave(e)
 		return "", fmt.Errorf("%w%s", context.Cause(ctx), out.end())
 	}
 	if e.err != nil {
@@ -154,13 +154,23 @@ func (c *cache) get(ctx context.Context, r recipe, log *setupLog) (string, error
 	return c.root(r.id), nil
 }
 
-// put ends a use. What nobody waits for any more is not made to the end.
+// put ends a use of what was made.
 func (c *cache) put(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.entries[id]
-	if e == nil || e.uses == 0 {
-		return
+	if e := c.entries[id]; e != nil && e.made && e.uses > 0 {
+		e.uses--
+	}
+}
+
+// leave ends the wait of one asker. What nobody waits for any more is not made
+// to the end.
+func (c *cache) leave(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := e.id
+	if c.entries[id] != e || e.uses == 0 {
+		return // it has failed meanwhile
 	}
 	e.uses--
 	if e.uses == 0 && !e.made {

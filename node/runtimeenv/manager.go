@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -128,6 +129,9 @@ func (m *Manager) Ensure(ctx context.Context, r Request) (Env, error) {
 	}
 	if err := m.fill(ctx, r, &f, &out); err != nil {
 		m.Release(r.Holder)
+		if errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "No space left on device") {
+			err = fmt.Errorf("%w\nThe disk of the cache %s is full: free space there, or start the node with its temporary directory on a larger disk", err, m.cfg.Dir)
+		}
 		m.logFor(r.Job).write("failed: " + masked(err.Error()))
 		return out, failure(err)
 	}
