@@ -30,11 +30,16 @@ func rootCmd() *cobra.Command {
 		Short:         "Launch a cluster, run Python on it, watch it, take it down.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       compatibleVersion,
 		Args:          cobra.ArbitraryArgs,
-		RunE:          runRoot,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version, _ := cmd.Flags().GetBool("version"); version {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), "ray, version", compatibleVersion)
+				return err
+			}
+			return runRoot(cmd, args)
+		},
 	}
-	root.SetVersionTemplate("ray, version {{.Version}}\n")
+	root.Flags().BoolP("version", "v", false, "version for ray")
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(cmd *cobra.Command, args []string) error {

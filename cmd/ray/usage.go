@@ -1,40 +1,46 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
 
-// usageTemplate is the layout of every --help.
-const usageTemplate = `Usage: {{useLine .}}
-{{- if .HasAvailableLocalFlags}}
-
-Options:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
-{{- end}}
-{{- if .HasAvailableSubCommands}}
-{{- $cmds := .Commands}}
-{{- if not .Groups}}
-
-Commands:
-{{- range $cmds}}{{if listed .}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
-{{- end}}
-{{- range $group := .Groups}}
-
-{{$group.Title}}
-{{- range $cmds}}{{if and (eq .GroupID $group.ID) (listed .)}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
-{{- end}}
-{{- end}}
-`
-
-// setUsage gives every command the same shape of help.
+// setUsage gives every command the same shape of help. It is written out here,
+// because a template would call methods by name, and the linker would then have
+// to keep every method of every package.
 func setUsage(root *cobra.Command) {
-	cobra.AddTemplateFunc("useLine", useLine)
-	cobra.AddTemplateFunc("listed", func(c *cobra.Command) bool { return c.IsAvailableCommand() && c.Name() != "help" })
-	root.SetUsageTemplate(usageTemplate)
+	root.SetUsageFunc(func(c *cobra.Command) error {
+		_, err := io.WriteString(c.OutOrStderr(), usage(c))
+		return err
+	})
+}
+
+// usage is the part of a command's help below its description.
+func usage(c *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString("Usage: " + useLine(c))
+	if c.HasAvailableLocalFlags() {
+		b.WriteString("\n\nOptions:\n" + strings.TrimRightFunc(c.LocalFlags().FlagUsages(), unicode.IsSpace))
+	}
+	if c.HasAvailableSubCommands() {
+		groups := c.Groups()
+		if len(groups) == 0 {
+			groups = []*cobra.Group{{Title: "Commands:"}}
+		}
+		for _, g := range groups {
+			b.WriteString("\n\n" + g.Title)
+			for _, sub := range c.Commands() {
+				if sub.GroupID == g.ID && sub.IsAvailableCommand() && sub.Name() != "help" {
+					fmt.Fprintf(&b, "\n  %-*s %s", sub.NamePadding(), sub.Name(), sub.Short)
+				}
+			}
+		}
+	}
+	return b.String() + "\n"
 }
 
 // useLine says where options and verbs go, unless the command says it itself.
