@@ -95,9 +95,18 @@ func (t *Tables) editGroup(id spec.PlacementGroupID) *Group {
 	return &row
 }
 
+func (t *Tables) keepGroup(g *Group) {
+	t.groups[g.Info.ID] = g
+	if g.Info.State == spec.PGRemoved {
+		delete(t.living, g.Info.ID)
+	} else {
+		t.living[g.Info.ID] = true
+	}
+}
+
 func (t *Tables) putGroup(c *Change, g *Group) {
 	g.settleState()
-	t.groups[g.Info.ID] = g
+	t.keepGroup(g)
 	c.putJSON(tableGroups, g.Info.ID.String(), g)
 	c.effect(GroupChanged{g.Info})
 }

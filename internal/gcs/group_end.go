@@ -52,7 +52,7 @@ func (t *Tables) endActorsOfGroup(c *Change, id spec.PlacementGroupID, now int64
 }
 
 func (t *Tables) endGroupsOfJob(job spec.JobID, now int64) (c Change) {
-	for _, g := range t.Groups() {
+	for _, g := range t.LivingGroups() {
 		if g.Info.JobID == job && !g.Info.Detached {
 			c.Merge(t.RemoveGroup(g.Info.ID, now))
 		}
@@ -63,7 +63,7 @@ func (t *Tables) endGroupsOfJob(job spec.JobID, now int64) (c Change) {
 // bundlesOfDeadNode takes the bundles of a dead node out; a step that was under
 // way goes on without them, and they are planned again.
 func (t *Tables) bundlesOfDeadNode(node spec.NodeID) (c Change) {
-	for _, g := range t.Groups() {
+	for _, g := range t.LivingGroups() {
 		t.dropBundles(&c, g.Info.ID, func(_ int, r Reservation) bool { return r.Node == node })
 	}
 	return c
@@ -112,7 +112,7 @@ func (t *Tables) RejoinBundles(node spec.NodeID, have []wire.Bundle) (c Change) 
 			c.effect(ReturnBundle{node, b})
 		}
 	}
-	for _, g := range t.Groups() {
+	for _, g := range t.LivingGroups() {
 		t.dropBundles(&c, g.Info.ID, func(i int, r Reservation) bool {
 			return r.Node == node && r.Step == Committed && !there[key{g.Info.ID, i}]
 		})
@@ -122,8 +122,8 @@ func (t *Tables) RejoinBundles(node spec.NodeID, have []wire.Bundle) (c Change) 
 
 // GroupsWait tells whether any group wants places.
 func (t *Tables) GroupsWait() bool {
-	for _, g := range t.groups {
-		if g.Waiting() {
+	for id := range t.living {
+		if t.groups[id].Waiting() {
 			return true
 		}
 	}
@@ -148,8 +148,8 @@ func (t *Tables) Group(id spec.PlacementGroupID) (Group, bool) {
 
 // GroupByName finds a group that is not removed.
 func (t *Tables) GroupByName(namespace, name string) (spec.PlacementGroup, bool) {
-	for _, g := range t.groups {
-		if g.Info.Name == name && g.Info.Namespace == namespace && g.Info.State != spec.PGRemoved {
+	for id := range t.living {
+		if g := t.groups[id]; g.Info.Name == name && g.Info.Namespace == namespace {
 			return g.Info, true
 		}
 	}
@@ -162,8 +162,21 @@ func (t *Tables) Groups() []Group {
 	for _, g := range t.groups {
 		out = append(out, *g)
 	}
-	slices.SortFunc(out, func(a, b Group) int {
+	return byAge(out)
+}
+
+// LivingGroups lists the rows of groups that are not removed, oldest first.
+func (t *Tables) LivingGroups() []Group {
+	out := make([]Group, 0, len(t.living))
+	for id := range t.living {
+		out = append(out, *t.groups[id])
+	}
+	return byAge(out)
+}
+
+func byAge(groups []Group) []Group {
+	slices.SortFunc(groups, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(a.Info.CreatedMS, b.Info.CreatedMS), slices.Compare(a.Info.ID[:], b.Info.ID[:]))
 	})
-	return out
+	return groups
 }

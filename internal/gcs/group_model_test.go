@@ -194,10 +194,11 @@ func TestGroupsNeverLeak(t *testing.T) {
 		seed := 0
 		w.settle(func(n int) int { seed++; return seed % n })
 		want := map[string]bool{}
-		for _, g := range w.tables.Groups() {
-			if g.Info.State == spec.PGRemoved {
-				continue
-			}
+		living := slices.DeleteFunc(w.tables.Groups(), func(g Group) bool { return g.Info.State == spec.PGRemoved })
+		if n := len(w.tables.LivingGroups()); n != len(living) {
+			t.Fatalf("%d groups live, %d are listed as living", len(living), n)
+		}
+		for _, g := range living {
 			if g.Info.State != spec.PGCreated {
 				t.Fatalf("group %v is %s at the end: %+v", g.Info.ID, g.Info.State, g.Bundles)
 			}

@@ -77,7 +77,7 @@ func (t *Tables) fill(jobs []*spec.Job, actors []*Actor, groups []*Group, nodes 
 	}
 	slices.SortFunc(groups, func(a, b *Group) int { return cmp.Compare(a.Info.CreatedMS, b.Info.CreatedMS) })
 	for _, g := range groups {
-		t.groups[g.Info.ID] = g
+		t.keepGroup(g)
 		if g.Info.State == spec.PGRemoved {
 			t.endedGroups.add(g.Info.ID, keptGroups)
 		} else {

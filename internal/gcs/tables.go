@@ -38,6 +38,7 @@ type Tables struct {
 	wanting  map[spec.ActorID]bool // those of actors that wait for a place
 	names    map[nameKey]spec.ActorID
 	groups   map[spec.PlacementGroupID]*Group
+	living   map[spec.PlacementGroupID]bool // groups that are not removed
 	nodes    map[spec.NodeID]*spec.Node
 	packages map[string]int64 // URI → size
 	machines []byte           // the autoscaler's table, its own format
@@ -102,6 +103,7 @@ func New() *Tables {
 		wanting:  map[spec.ActorID]bool{},
 		names:    map[nameKey]spec.ActorID{},
 		groups:   map[spec.PlacementGroupID]*Group{},
+		living:   map[spec.PlacementGroupID]bool{},
 		nodes:    map[spec.NodeID]*spec.Node{},
 		packages: map[string]int64{},
 		watch:    map[spec.ActorID]map[spec.NodeID]bool{},
