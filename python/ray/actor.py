@@ -63,7 +63,7 @@ def exit_actor() -> None:
     """
     if state.actor is None:
         raise TypeError("exit_actor API is called on a non-actor worker. It is only available in an actor's methods.")
-    from ray._core.worker import ActorExit
+    from ray._core.process import ActorExit
     from ray.exceptions import AsyncioActorExit
 
     if state.actor.is_async:

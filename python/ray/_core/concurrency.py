@@ -16,10 +16,11 @@ from ray._core import aio, frames, state
 from ray._core.state import TaskInfo
 
 if TYPE_CHECKING:
-    from ray._core.worker import Exec, Template, Worker
+    from ray._core.assignment import Exec, Template
+    from ray._core.runner import Worker
 
 
-def executor_for(worker: "Worker", options: Dict[str, Any]) -> Any:
+def executor_for(worker: Any, options: Dict[str, Any]) -> Any:
     """What runs the calls of an actor with these options; None for the main thread."""
     groups = dict(options.get("groups") or {})
     limit = options.get("max_concurrency") or 1
@@ -55,9 +56,9 @@ class ThreadExecutor:
 
     def call(self, function: Any, *args: Any) -> Any:
         """Runs the constructor: in the main thread, as for other actors."""
-        from ray._core.worker import _call_user
+        from ray._core.performing import call_user
 
-        return _call_user(function, args, {})
+        return call_user(function, args, {})
 
     def submit(self, item: "Exec", template: "Template") -> None:
         """Queues a call in its group."""
@@ -187,9 +188,9 @@ class AsyncExecutor:
                 result = await self._call(item, template)
                 if template.streaming:
                     items = worker.consumed.pop(item.task_id, 0)
-                    from ray._core.worker import _NONE_VALUE
+                    from ray._core.performing import NONE_VALUE
 
-                    status, values = frames.OK, [(1, _NONE_VALUE)]
+                    status, values = frames.OK, [(1, NONE_VALUE)]
                 else:
                     status, values = frames.OK, outcome.returns(worker.client, item, template, result)
                 if template.method == "__ray_terminate__":
@@ -231,7 +232,7 @@ class AsyncExecutor:
     async def _stream(
         self, function: Any, args: tuple, kwargs: Dict[str, Any], item: "Exec", template: "Template"
     ) -> None:
-        from ray._core.worker import StreamSink
+        from ray._core.performing import StreamSink
 
         sink = StreamSink(self._worker, item, template)
         generator = _call_async(function, args, kwargs)

@@ -17,8 +17,9 @@ from ray.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from ray._core.assignment import Exec, Template
     from ray._core.client import Client
-    from ray._core.worker import Exec, Template, Worker
+    from ray._core.process import Process
 
 Values = List[Tuple[int, bytes]]
 
@@ -86,9 +87,9 @@ def _dynamic(client: "Client", result: Any) -> Any:
     return DynamicObjectRefGenerator([client.put(value) for value in result])
 
 
-def failure(worker: "Worker", item: "Exec", template: "Template", error: BaseException) -> Tuple[int, Values, int]:
+def failure(worker: "Process", item: "Exec", template: "Template", error: BaseException) -> Tuple[int, Values, int]:
     """Status, returns and items of a task that raised."""
-    from ray._core.worker import ActorExit, ArgumentFailed
+    from ray._core.process import ActorExit, ArgumentFailed
 
     items = worker.consumed.pop(item.task_id, 0) if template.streaming else 0
     client = worker.client
@@ -125,13 +126,13 @@ def failure(worker: "Worker", item: "Exec", template: "Template", error: BaseExc
     return status, _error(client, item, packed, wrapped), items
 
 
-def _creation(worker: "Worker", item: "Exec", status: int, values: Values, text: str) -> Any:
+def _creation(worker: "Process", item: "Exec", status: int, values: Values, text: str) -> Any:
     if item.kind == frames.KIND_ACTOR_CREATE:
         worker.note("actor.init_error", {"text": text})
     return status, values
 
 
-def _crash(worker: "Worker", error: SystemExit) -> None:
+def _crash(worker: "Process", error: SystemExit) -> None:
     """sys.exit() in a task ends the worker: the task counts as crashed."""
     traceback.print_exception(type(error), error, error.__traceback__)
     try:
@@ -161,7 +162,7 @@ def _error(client: "Client", item: "Exec", error: Any, fallback: Any = None) -> 
     return [(ALL, frames.value_inline(serialized.to_bytes(), serialized.refs))]
 
 
-def _task_error(worker: "Worker", template: "Template", error: BaseException) -> Tuple[RayTaskError, Any]:
+def _task_error(worker: "Process", template: "Template", error: BaseException) -> Tuple[RayTaskError, Any]:
     cause = error
     if isinstance(error, RayTaskError):
         # The error of a task further down, passed on: its own cause counts, not the wrapper.
@@ -196,7 +197,7 @@ def _actor_repr() -> Any:
         return None
 
 
-def _text(worker: "Worker", template: "Template", error: BaseException) -> str:
+def _text(worker: "Process", template: "Template", error: BaseException) -> str:
     """The traceback as users see it: where it ran, then the frames of their code."""
     where = f"pid={os.getpid()}, ip={worker.client.node_ip}"
     actor = state.actor
@@ -211,14 +212,14 @@ def _text(worker: "Worker", template: "Template", error: BaseException) -> str:
 
 def _user_part(tb: Any) -> Any:
     """The traceback without this package's frames at its start."""
-    from ray._core import concurrency, worker
+    from ray._core import concurrency, performing
 
     inner = tb
     while inner is not None:
         code = inner.tb_frame.f_code
         inner = inner.tb_next
-        if code is worker._USER_CODE or code in concurrency.USER_CODES:
+        if code is performing.USER_CODE or code in concurrency.USER_CODES:
             tb = inner
-    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code is worker._construct.__code__:
+    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code is performing.CONSTRUCT_CODE:
         tb = tb.tb_next
     return tb

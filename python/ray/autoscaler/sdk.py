@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-from ray._core.bootstrap import find_binary
+from ray._core.finding import find_binary
 
 Config = Union[Dict[str, Any], str]
 

@@ -145,7 +145,10 @@ def placement_group(
         row["bundle_label_selector"] = bundle_label_selector
     if _soft_target_node_id:
         row["soft_target_node_id"] = _soft_target_node_id
-    client.call("pg.create", row)
+    if name or lifetime == "detached":
+        client.call("pg.create", row)  # the name may be taken; and a detached group must outlive this process
+    else:
+        client.tell("pg.create", row)
     return PlacementGroup(group_id, plain)
 
 
@@ -157,7 +160,7 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
     """
     assert placement_group is not None
     if not placement_group.is_empty:
-        state.client().call("pg.remove", {"id": placement_group.id.hex()})
+        state.client().tell("pg.remove", {"id": placement_group.id.hex()})
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:

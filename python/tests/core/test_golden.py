@@ -4,7 +4,7 @@ import os
 
 import pytest
 from ray._core import frames
-from ray._core.worker import Exec
+from ray._core.assignment import Exec
 
 _FILE = os.path.join(os.path.dirname(__file__), "..", "..", "..", "internal", "wire", "testdata", "frames.txt")
 

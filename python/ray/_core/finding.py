@@ -1,0 +1,86 @@
+"""Finding things on this machine: the ``ray`` program, and the daemons that run."""
+
+import os
+import socket
+import sys
+from typing import Any, Dict, List, Optional, Tuple
+
+
+def find_binary() -> str:
+    """The ``ray`` binary: RAY_BINARY, beside the interpreter, the repository's bin, PATH."""
+    given = os.environ.get("RAY_BINARY")
+    if given:
+        return given
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    candidates = [
+        os.path.join(os.path.dirname(sys.executable), "ray"),
+        os.path.join(here, "bin", "ray"),
+    ]
+    candidates += [os.path.join(folder, "ray") for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    for path in candidates:
+        if os.access(path, os.X_OK) and os.path.isfile(path) and _is_native(path):
+            return path
+    raise RuntimeError(
+        "The `ray` binary was not found: it is neither named by RAY_BINARY, nor beside "
+        f"{sys.executable}, nor on PATH. It comes with the package; build it with scripts/build."
+    )
+
+
+def _is_native(path: str) -> bool:
+    """Whether the file is a program, not a script of another package that is called ray."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) != b"#!"
+    except OSError:
+        return False
+
+
+def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
+    """The daemon of this machine through which to reach address (None: the last cluster that was started)."""
+    from ray._private.addresses import announcements
+
+    rows = announcements()
+    if address is None:
+        rows = [row for row in rows if not row.get("job_owner") and _same_tmpdir(row)]
+        if not rows:
+            return None
+        rows = [row for row in rows if row.get("cluster_id") == rows[0].get("cluster_id")]
+    else:
+        names = _same_places(address)
+        rows = [row for row in rows if row.get("address") in names or row.get("node_address") in names]
+        exact = [row for row in rows if row.get("node_address") in names and row.get("head")]
+        rows = exact or rows
+    heads = [row for row in rows if row.get("head")]
+    if heads:
+        return heads[0]
+    return min(rows, key=lambda row: row.get("started_ms", 0)) if rows else None
+
+
+def _same_tmpdir(row: Dict[str, Any]) -> bool:
+    given = os.environ.get("RAY_TMPDIR")
+    return not given or os.path.realpath(row.get("tmpdir") or "") == os.path.realpath(given)
+
+
+def _same_places(address: str) -> List[str]:
+    host, _, port = address.rpartition(":")
+    names = [address]
+    if host in ("localhost", "127.0.0.1", "::1", "0.0.0.0"):
+        names += [f"127.0.0.1:{port}", f"localhost:{port}"]
+        try:
+            names.append(f"{_own_ip()}:{port}")
+        except OSError:
+            pass
+    return names
+
+
+def _own_ip() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("192.0.2.1", 9))
+        return sock.getsockname()[0]
+
+
+def split_address(address: str) -> Tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"Malformed address: {address!r}. Expected 'host:port', 'auto', 'local' or 'ray://host:port'.")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,194 @@
+"""Reading values."""
+
+import threading
+import time
+from collections import deque
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from ray._core import frames, serialization
+from ray._core.entries import PENDING, GetRequest, Inline, Shared
+from ray._core.link import Link
+from ray._core.refs import ObjectRef
+from ray._core.serialization import ErrorValue
+
+
+class Gets(Link):
+    """The part of a client that reads values."""
+
+    def get(self, refs: Sequence[ObjectRef], timeout: Optional[float] = None) -> List[Any]:
+        """The values of refs; raises the first error among them."""
+        objects = self._objects
+        entries: List[Any] = [objects.get(ref._bin) for ref in refs]
+        missing = [i for i, entry in enumerate(entries) if entry is None or type(entry) is int]
+        if missing and self.arena is not None:
+            missing = self._reuse(refs, entries, missing)
+        if missing:
+            self._fetch(refs, entries, missing, timeout)
+        out = []
+        for ref, entry in zip(refs, entries):
+            value = serialization.deserialize(entry) if type(entry) is bytes else self._open(ref._bin, entry)
+            if type(value) is ErrorValue:
+                raise self._to_raise(value.error)
+            out.append(value)
+        return out
+
+    def _reuse(self, refs: Sequence[ObjectRef], entries: List[Any], missing: List[int]) -> List[int]:
+        """Fills in what is still pinned for this process; gives the places that are left."""
+        left = []
+        for i in missing:
+            found = None if entries[i] is PENDING else self.arena.reuse(refs[i]._bin)
+            if found is None:
+                left.append(i)
+            else:
+                entries[i] = Shared(found[0], found[1], None)
+        return left
+
+    def get_one(self, ref: ObjectRef) -> Any:
+        """The value of one reference, without a time limit."""
+        entry = self._objects.get(ref._bin)
+        if type(entry) is not bytes:
+            return self.get([ref])[0]
+        value = serialization.deserialize(entry)
+        if type(value) is ErrorValue:
+            raise self._to_raise(value.error)
+        return value
+
+    def value_of(self, ref: ObjectRef, entry: Any) -> Any:
+        """The value of what :meth:`subscribe` delivered."""
+        value = self._open(ref._bin, entry)
+        if type(value) is ErrorValue:
+            raise self._to_raise(value.error)
+        return value
+
+    def _open(self, oid: bytes, entry: Any) -> Any:
+        kind = type(entry)
+        if kind is bytes:
+            return serialization.deserialize(entry)
+        if isinstance(entry, Inline):
+            return serialization.deserialize(entry.blob)
+        if kind is Shared:
+            return serialization.deserialize(entry.view, entry.view)
+        raise RuntimeError(f"object {oid.hex()} has no value here: {entry!r}")
+
+    @staticmethod
+    def _to_raise(error: BaseException) -> BaseException:
+        convert = getattr(error, "as_instanceof_cause", None)
+        return convert() if convert is not None else error
+
+    def _fetch(
+        self, refs: Sequence[ObjectRef], entries: List[Any], missing: List[int], timeout: Optional[float]
+    ) -> None:
+        """Fills in the entries at the places in missing, or raises GetTimeoutError.
+
+        Returns early, with some entries left out, when one of them is an error.
+        """
+        objects = self._objects
+        deadline = None if timeout is None else time.monotonic() + timeout
+        requests: List[int] = []
+        places: Dict[int, List[Tuple[int, GetRequest, int]]] = {}
+        left = deque(missing)
+        errors_seen = self._errors
+
+        def ask(wanted: List[int]) -> None:
+            if not wanted:
+                return
+            flags = frames.BLOCKS if threading.current_thread() is self._main else 0
+            number, request = self._send_get([refs[i] for i in wanted], flags)
+            requests.append(number)
+            for k, i in enumerate(wanted):
+                places.setdefault(i, []).append((number, request, k))
+
+        def arrived(i: int) -> bool:
+            where = places.get(i)
+            if where is not None:
+                entry = where[-1][1].values[where[-1][2]]
+                if entry is not None:
+                    entries[i] = entry
+                    return True
+                return False
+            entry = objects.get(refs[i]._bin)
+            if entry is PENDING:
+                return False
+            if entry is None or type(entry) is int:
+                # Its task is done but the value did not come with the news.
+                ask([j for j in left if j not in places and objects.get(refs[j]._bin) is not PENDING])
+                return False
+            entries[i] = entry
+            return True
+
+        def done() -> bool:
+            nonlocal errors_seen
+            while left:
+                if arrived(left[0]):
+                    left.popleft()
+                    continue
+                if self._errors != errors_seen:
+                    errors_seen = self._errors
+                    for i in left:
+                        if arrived(i) and _is_error_entry(entries[i]):
+                            raise _Failed(i)
+                return False
+            return True
+
+        def keys() -> Tuple[Any, ...]:
+            first = left[0]
+            where = places.get(first)
+            return (where[-1][0],) if where is not None else (refs[first]._bin,)
+
+        try:
+            ask([i for i in missing if objects.get(refs[i]._bin) is not PENDING])
+            if done():
+                return
+            only_requests = all(i in places for i in left)
+            if timeout is not None and timeout < 0.1 and places:
+                self._settle_round_trip(done)
+                if not left:
+                    return
+            if not self.wait_until(done, keys, deadline, blocking=True, patient=only_requests):
+                from ray.exceptions import GetTimeoutError
+
+                raise GetTimeoutError(
+                    f"Get timed out: some object(s) not ready: {len(left)} of {len(refs)} after {timeout} s, "
+                    f"the first is {refs[left[0]]!r}."
+                )
+        except _Failed as failed:
+            value = self._open(refs[failed.index]._bin, entries[failed.index])
+            raise self._to_raise(value.error) from None
+        finally:
+            self._end_gets(requests)
+
+    def _send_get(self, refs: Sequence[ObjectRef], flags: int, callback: Any = None) -> Tuple[int, GetRequest]:
+        with self._lock:
+            if self.dead is not None:
+                self.check_alive()
+            number = self._next_request()
+            request = self._requests[number] = GetRequest([ref._bin for ref in refs], callback)
+            listed = b"".join([ref._bin + ref._owner for ref in refs])
+            self._out.append(frames.get_frame(frames.GET, flags, number, listed))
+        return number, request
+
+    def _end_gets(self, requests: List[int]) -> None:
+        for number in requests:
+            with self._lock:
+                request = self._requests.pop(number, None)
+                if request is not None and request.left and self.dead is None:
+                    self._out.append(frames.NUMBERED.pack(8, frames.FORGET, 0, 0, number))
+                    self._forgotten[number] = request.ids
+                    if len(self._forgotten) > 256:
+                        del self._forgotten[next(iter(self._forgotten))]
+
+
+class _Failed(Exception):
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+def _is_error_entry(entry: Any) -> bool:
+    kind = type(entry)
+    if kind is bytes:
+        return serialization.is_error(entry)
+    if isinstance(entry, Inline):
+        return serialization.is_error(entry.blob)
+    if kind is Shared:
+        return serialization.is_error(entry.view)
+    return False

@@ -1,0 +1,118 @@
+"""Storing values: in the daemon's table if they are small, else in shared memory."""
+
+import os
+import sys
+from typing import Any, List, Optional, Tuple
+
+from ray._core import frames, serialization
+from ray._core.entries import LOCAL, CreateRequest
+from ray._core.link import FLUSH_BYTES, FLUSH_FRAMES, Link
+from ray._core.refs import ObjectRef
+
+_PUT_INLINE = frames.Struct("<IBBHHHI28sBBHI")
+RECORD_SITES = os.environ.get("RAY_record_ref_creation_sites", "0").lower() in ("1", "true")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Puts(Link):
+    """The part of a client that stores values."""
+
+    def put(self, value: Any) -> ObjectRef:
+        """Stores value as a new object."""
+        blob, serialized = serialization.serialize_small(value)
+        if serialized is not None and not serialized.held and serialized.size <= self.inline_limit:
+            blob, serialized = serialized.to_bytes(), None
+        if serialized is None and (len(blob) <= self.inline_limit or self.arena is None):
+            size = len(blob)
+            with self._lock:
+                if self.dead is not None:
+                    self.check_alive()
+                self._put_counter = index = self._put_counter + 1
+                oid = self._put_prefix + frames.U32.pack(index)
+                head = _PUT_INLINE.pack(48 + size, 0x13, 0, 0, 36, 0, 0, oid, 0, 0, 0, size)
+                out = self._out
+                if size > 8192:
+                    out.append(head)
+                    out.append(blob)
+                else:
+                    out.append(head + blob)
+                self._objects[oid] = blob
+                self._count[oid] = 1
+                self._out_bytes += size
+                if len(out) > FLUSH_FRAMES or self._out_bytes > FLUSH_BYTES:
+                    self._flush_locked()
+            if not self._flusher_awake:
+                self._wake_flusher()
+            if RECORD_SITES:
+                self._note_site("put object", [oid])
+            return ObjectRef(oid, self.node_id, self)
+        if serialized is None:
+            serialized = serialization.serialize(value)
+        with self._lock:
+            self._put_counter += 1
+            oid = self._put_prefix + frames.U32.pack(self._put_counter)
+        return self._put_serialized(oid, serialized)
+
+    def _put_serialized(self, oid: bytes, serialized: Any) -> ObjectRef:
+        encoded, inline = self.encode_value(oid, serialized)
+        with self._lock:
+            if self.dead is not None:
+                self.check_alive()
+            self._out.append(frames.put_frame(oid, encoded))
+            self._count[oid] = 1
+            if inline is not None and not serialized.held:
+                self._objects[oid] = inline
+            else:
+                self._objects[oid] = LOCAL
+            self._flush_locked()
+        if RECORD_SITES:
+            self._note_site("put object", [oid])
+        return ObjectRef(oid, self.node_id, self)
+
+    def encode_value(self, oid: bytes, serialized: Any) -> Tuple[bytes, Optional[bytes]]:
+        """The value as it travels; in the arena if it is large. Gives the blob too if it is inline."""
+        if serialized.size <= self.inline_limit or self.arena is None:
+            if serialized.size > frames.MAX_FRAME - 4096:
+                raise ValueError(
+                    f"a value of {serialized.size} bytes is too large for one message (1 GiB); a driver on one of the "
+                    "cluster's machines can store it in shared memory, or split the value"
+                )
+            blob = serialized.to_bytes()
+            return frames.value_inline(blob, serialized.refs), blob
+        offset = self._allocate(oid, serialized)
+        return frames.value_arena(offset, serialized.size, serialized.refs), None
+
+    def _allocate(self, oid: bytes, serialized: Any) -> int:
+        if self.arena.idle:  # type: ignore[union-attr]
+            self.arena.end_all_idle()  # type: ignore[union-attr]
+        with self._lock:
+            if self.dead is not None:
+                self.check_alive()
+            number = self._next_request()
+            request = self._requests[number] = CreateRequest()
+            self._out.append(frames.create_frame(number, oid, serialized.size))
+            self._flush_locked()
+        try:
+            self.wait_until(lambda: request.done, lambda: (number,), None)
+        finally:
+            self._requests.pop(number, None)
+        if request.error is not None:
+            from ray._core.errors import from_info
+
+            raise from_info(request.error)
+        try:
+            self.arena.write(request.offset, serialized.size, serialized, request.warm)  # type: ignore[union-attr]
+        except BaseException:
+            self.send(frames.frame(frames.ABORT, oid))
+            raise
+        return request.offset
+
+    def _note_site(self, what: str, ids: List[bytes]) -> None:
+        """Tells the daemon which line of the user's code made references."""
+        caller = sys._getframe(1)
+        while caller.f_back is not None and os.path.abspath(caller.f_code.co_filename).startswith(_PACKAGE):
+            caller = caller.f_back
+        code = caller.f_code
+        site = f"({what}) | {code.co_filename}:{code.co_name}:{caller.f_lineno}"
+        params = {"ids": [oid.hex() for oid in ids], "site": site}
+        self.send(frames.call_frame(frames.NOTE, 0, "ref.site", params, b""))
