@@ -50,7 +50,7 @@ def test_submit(jobs, server):
     with pytest.raises(TypeError):
         jobs.submit_job(entrypoint=5)
     with pytest.raises(ValueError, match="not supported yet"):
-        jobs.submit_job(entrypoint="true", runtime_env={"pip": ["x"]})
+        jobs.submit_job(entrypoint="true", runtime_env={"image_uri": "x"})
 
 
 def test_working_dir_is_uploaded_once(jobs, server, tmp_path):
