@@ -77,6 +77,7 @@ func (p *Pool) ReturnBundle(group spec.PlacementGroupID, index int, now int64) {
 	if b.committed {
 		for name, n := range bundleOffer(b.Bundle) {
 			p.led.change(name, -n)
+			p.led.forget(name)
 		}
 		delete(p.led.devices, fmt.Sprintf("GPU_group_%d_%s", index, group))
 	}

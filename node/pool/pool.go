@@ -218,7 +218,7 @@ func (p *Pool) Class(k Key, need spec.Resources, actor bool) *Class {
 	if c := p.classes[name]; c != nil {
 		return c
 	}
-	c := &Class{Key: k, Need: need.Clone(), Actor: actor, name: name, need: p.led.amounts(need), cpu: need[spec.CPU], cap: 1}
+	c := &Class{Key: k, Need: need.Clone(), Actor: actor, name: name, need: p.led.keep(p.led.amounts(need)), cpu: need[spec.CPU], cap: 1}
 	p.classes[name] = c
 	return c
 }

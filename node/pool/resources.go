@@ -14,8 +14,12 @@ import (
 type ledger struct {
 	index map[string]int
 	names []string
-	total []spec.Fixed
-	avail []spec.Fixed
+	// lasting are names that a class counts with; free are the indexes of names
+	// that nothing uses any more (of bundles that are gone).
+	lasting []bool
+	free    []int
+	total   []spec.Fixed
+	avail   []spec.Fixed
 	// devices of each GPU pool: "GPU", and the GPU_group_… names of bundles.
 	devices map[string][]device
 }
@@ -55,14 +59,41 @@ func newLedger(total spec.Resources) *ledger {
 
 func (l *ledger) intern(name string) int {
 	i, ok := l.index[name]
-	if !ok {
+	if ok {
+		return i
+	}
+	if n := len(l.free); n > 0 {
+		i = l.free[n-1]
+		l.free = l.free[:n-1]
+		l.names[i] = name
+	} else {
 		i = len(l.names)
-		l.index[name] = i
 		l.names = append(l.names, name)
 		l.total = append(l.total, 0)
 		l.avail = append(l.avail, 0)
+		l.lasting = append(l.lasting, false)
 	}
+	l.index[name] = i
 	return i
+}
+
+// forget gives up a name of which there is nothing left, unless it is lasting.
+func (l *ledger) forget(name string) {
+	i, ok := l.index[name]
+	if !ok || l.lasting[i] || l.total[i] != 0 || l.avail[i] != 0 {
+		return
+	}
+	delete(l.index, name)
+	l.names[i] = ""
+	l.free = append(l.free, i)
+}
+
+// keep makes the names of a class lasting: its tasks and leases hold their indexes.
+func (l *ledger) keep(need []amount) []amount {
+	for _, a := range need {
+		l.lasting[a.index] = true
+	}
+	return need
 }
 
 func (l *ledger) change(name string, by spec.Fixed) {
@@ -218,7 +249,7 @@ func gpuIDs(shares []deviceShare) []string {
 }
 
 func (l *ledger) asMap(v []spec.Fixed) spec.Resources {
-	out := make(spec.Resources, len(v))
+	out := make(spec.Resources, len(l.index))
 	for i, n := range v {
 		if l.total[i] > 0 {
 			out[l.names[i]] = max(n, 0)

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Optional, Union
 
-from ray._core import state
+from ray._core import frames, state
 from ray._core.ids import PlacementGroupID
 
 Bundle = Dict[str, float]
@@ -94,6 +94,13 @@ def _bundle(row: Dict[str, Any]) -> Bundle:
     return {name: float(amount) for name, amount in row.items()}
 
 
+def _tell(method: str, params: Dict[str, Any]) -> None:
+    """Tells the cluster what cannot fail; what this process sends or asks later comes after it."""
+    client = state.client()
+    client.check_alive()
+    client.send(frames.call_frame(frames.NOTE, 0, method, params, b""))
+
+
 def _row(group_id: str) -> Dict[str, Any]:
     """The table row of one group, {} if the cluster knows none."""
     rows, _ = state.client().call("pg.table", {"id": group_id})
@@ -148,7 +155,7 @@ def placement_group(
     if name or lifetime == "detached":
         client.call("pg.create", row)  # the name may be taken; and a detached group must outlive this process
     else:
-        client.tell("pg.create", row)
+        _tell("pg.create", row)
     return PlacementGroup(group_id, plain)
 
 
@@ -160,7 +167,7 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
     """
     assert placement_group is not None
     if not placement_group.is_empty:
-        state.client().tell("pg.remove", {"id": placement_group.id.hex()})
+        _tell("pg.remove", {"id": placement_group.id.hex()})
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
