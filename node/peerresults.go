@@ -54,9 +54,24 @@ func (d *daemon) reportRun(r *run, o outcome) {
 		d.dropForeign(r, &o)
 		return
 	}
+	// The worker may let go of what it returns before the result can leave.
+	for i := range o.results {
+		for _, ref := range o.results[i].Value.Refs {
+			d.own.Pin(ref)
+		}
+	}
 	r.result = &o
 	if r.adopted {
 		d.sendResult(r)
+	}
+}
+
+// unpinResult undoes what reportRun has pinned.
+func (d *daemon) unpinResult(o *outcome) {
+	for i := range o.results {
+		for _, ref := range o.results[i].Value.Refs {
+			d.own.Unpin(ref)
+		}
 	}
 }
 
@@ -73,6 +88,11 @@ func (d *daemon) dropForeign(r *run, o *outcome) {
 func (d *daemon) sendResult(r *run) {
 	o := r.result
 	r.result = nil
+	defer d.unpinResult(o)
+	if d.peerOf(r.from).dead {
+		d.dropForeign(r, o)
+		return
+	}
 	k := transitKey{task: r.spec.ID, attempt: r.attempt}
 	for i := range o.results {
 		v := &o.results[i].Value

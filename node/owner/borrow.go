@@ -79,7 +79,7 @@ func (s *State) Adopt(from spec.NodeID, refs []spec.Ref, token any) {
 	a := &Adoption{Token: token, Node: from, left: 1}
 	for _, r := range refs {
 		o := s.objects[r.ID]
-		if o == nil || o.Owned() || o.acked || o.Owner == from || !o.borrowed {
+		if o == nil || o.Owned() || o.acked || o.Owner == from || !o.borrowed || s.dead[o.Owner] {
 			continue
 		}
 		a.left++
