@@ -38,5 +38,6 @@ cluster exists. The command ends when the provider says that nothing is left.`,
 	f.bindYes(cmd)
 	cmd.Flags().BoolVar(&o.WorkersOnly, "workers-only", false, "keep the head")
 	cmd.Flags().BoolVar(&o.KeepMinWorkers, "keep-min-workers", false, "keep min_workers workers of each type; use with --workers-only")
+	cmd.Flags().BoolVar(&o.AllResources, "all-resources", false, "remove also the keys, groups and roles that were made for the cluster")
 	return cmd
 }

@@ -20,6 +20,12 @@ var (
 	processWorkerStart = []any{"ray stop", "ray start --node-ip-address=127.0.0.1 --address=$RAY_HEAD_ADDRESS"}
 )
 
+// Start commands of on-prem hosts.
+var (
+	localHeadStart   = []any{"ray stop", "ulimit -c unlimited; ray start --head --port=6379 --autoscaling-config=" + BootstrapPath}
+	localWorkerStart = []any{"ray stop", "ray start --address=$RAY_HEAD_IP:6379"}
+)
+
 // localType is the one node type of on-prem clusters.
 const localType = "local.cluster.node"
 
@@ -51,8 +57,9 @@ func fillDefaults(doc map[string]any) map[string]any {
 			out[k] = v
 		}
 	}
-	if str(provider["type"]) != "local" {
-		delete(out, "min_workers")
+	delete(out, "min_workers")
+	if only := sub(sub(out, "available_node_types"), localType); str(provider["type"]) == "local" && only != nil {
+		out["max_workers"] = only["max_workers"] // no more than there are hosts
 	}
 	fillSetup(out)
 	fillTypes(out)
@@ -67,19 +74,40 @@ var nullable = map[string]bool{
 	"worker_setup_commands": true, "metadata": true,
 }
 
+// defaultTypes are the provider's head and worker. What they have is asked of
+// the provider where it tells, so that AWS needs no resources here. Unlike
+// upstream's, no default sets anything up: the launcher brings the runtime.
 func defaultTypes(provider string) map[string]any {
 	head, worker := "ray.head.default", "ray.worker.default"
-	if provider == "gcp" {
-		head, worker = "ray_head_default", "ray_worker_small"
-	}
 	resources := map[string]any{"CPU": int64(2)}
+	headConfig, workerConfig := map[string]any{}, map[string]any{}
+	switch provider {
+	case "aws":
+		resources = map[string]any{}
+		headConfig = map[string]any{"InstanceType": "m5.large", "BlockDeviceMappings": []any{
+			map[string]any{"DeviceName": "/dev/sda1", "Ebs": map[string]any{"VolumeSize": int64(256)}},
+		}}
+		workerConfig = map[string]any{"InstanceType": "m5.large", "InstanceMarketOptions": map[string]any{"MarketType": "spot"}}
+	case "gcp":
+		head, worker = "ray_head_default", "ray_worker_small"
+		headConfig, workerConfig = gcpMachine(), gcpMachine()
+		workerConfig["scheduling"] = []any{map[string]any{"preemptible": true}}
+	}
 	return map[string]any{
 		"head_node_type": head,
 		"available_node_types": map[string]any{
-			head:   map[string]any{"node_config": map[string]any{}, "resources": resources},
-			worker: map[string]any{"node_config": map[string]any{}, "resources": resources, "min_workers": int64(0)},
+			head:   map[string]any{"node_config": headConfig, "resources": maps.Clone(resources)},
+			worker: map[string]any{"node_config": workerConfig, "resources": resources, "min_workers": int64(0)},
 		},
 	}
+}
+
+func gcpMachine() map[string]any {
+	return map[string]any{"machineType": "n1-standard-2", "disks": []any{map[string]any{
+		"boot": true, "autoDelete": true, "type": "PERSISTENT", "initializeParams": map[string]any{
+			"diskSizeGb": int64(50), "sourceImage": "projects/deeplearning-platform-release/global/images/family/common-cpu",
+		},
+	}}}
 }
 
 // localDefaults makes the one node type of a list of hosts.
@@ -95,6 +123,7 @@ func localDefaults(doc, provider map[string]any) map[string]any {
 	least, most := count("min_workers"), count("max_workers")
 	return map[string]any{
 		"max_workers": most, "head_node_type": localType,
+		"head_start_ray_commands": localHeadStart, "worker_start_ray_commands": localWorkerStart,
 		"available_node_types": map[string]any{
 			localType: map[string]any{
 				"node_config": map[string]any{}, "resources": map[string]any{}, "min_workers": min(least, most), "max_workers": most,

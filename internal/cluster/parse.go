@@ -125,6 +125,7 @@ func (c *Config) Marshal() []byte {
 	doc := c.Document()
 	doc["setup_commands"] = []any{}
 	if c.Provider.Type == "local" {
+		doc["min_workers"] = int64(c.MinWorkers())
 		delete(doc, "available_node_types")
 		delete(doc, "head_node_type")
 	}
@@ -141,6 +142,9 @@ func (c *Config) With(provider map[string]any) *Config {
 	}
 	return newConfig(c.Source, doc)
 }
+
+// Named gives a copy that messages call by another file's name.
+func (c *Config) Named(source string) *Config { return newConfig(source, c.Document()) }
 
 // Edit gives a copy whose document f has changed; f must keep it valid.
 func (c *Config) Edit(f func(doc map[string]any)) *Config {

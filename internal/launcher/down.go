@@ -15,6 +15,8 @@ import (
 type DownOptions struct {
 	WorkersOnly    bool
 	KeepMinWorkers bool
+	// AllResources removes also what the provider made besides machines.
+	AllResources bool
 }
 
 const (
@@ -32,7 +34,7 @@ func (c *Cluster) Down(ctx context.Context, o DownOptions) error {
 	if err != nil {
 		return err
 	}
-	if head == nil && len(workers) == 0 && !c.dir.exists() {
+	if head == nil && len(workers) == 0 && !c.dir.exists() && !o.AllResources {
 		c.say("Nothing to do: cluster %s has no machines.", c.Config.Name)
 		return nil
 	}
@@ -55,6 +57,9 @@ func (c *Cluster) Down(ctx context.Context, o DownOptions) error {
 	if o.WorkersOnly || o.KeepMinWorkers && c.Config.MinWorkers() > 0 {
 		c.say("%d machine(s) of %s ended; the rest was kept as asked.", total, c.Config.Name)
 		return nil
+	}
+	if err := c.cleanup(ctx, o); err != nil {
+		return err
 	}
 	if err := c.l.store().forget(c.dir); err != nil {
 		return err

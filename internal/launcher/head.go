@@ -60,6 +60,9 @@ func (c *Cluster) node(inst providers.Instance, host sshx.Host) bootstrap.Node {
 	}
 	if inst.Kind == providers.Head {
 		n.Files = map[string][]byte{cluster.BootstrapPath: c.bootstrapConfig().Marshal()}
+		if key, err := c.keyFile(); err == nil && key != nil {
+			n.Files[bootstrapKey] = key
+		}
 	} else {
 		n.HeadAddress = c.Record.Address
 	}
@@ -76,7 +79,24 @@ func (c *Cluster) bootstrapConfig() *cluster.Config {
 	for remote := range c.Config.FileMounts {
 		mounts[remote] = remote
 	}
-	return c.Config.With(map[string]any{"state_dir": "~/.ray/" + c.Config.Name + "-state"}).WithFileMounts(mounts)
+	copied := c.Config.With(map[string]any{"state_dir": "~/.ray/" + c.Config.Name + "-state"}).WithFileMounts(mounts)
+	if c.Provider.Traits().Manual {
+		return copied
+	}
+	return copied.Edit(func(doc map[string]any) {
+		if auth, ok := doc["auth"].(map[string]any); ok {
+			if auth["ssh_private_key"] != nil {
+				auth["ssh_private_key"] = bootstrapKey
+			}
+			// The head is inside already.
+			delete(auth, "ssh_public_key")
+			delete(auth, "ssh_proxy_command")
+			delete(auth, "ssh_proxy_use_node_id")
+		}
+		if p, ok := doc["provider"].(map[string]any); ok {
+			p["use_internal_ips"] = true
+		}
+	})
 }
 
 // announced reads what the node daemon on the host says about itself; false if
@@ -126,9 +146,9 @@ func findAddress(ctx context.Context, host sshx.Host) (session.Announcement, err
 }
 
 // publicAddress is an address of the head as seen from here.
-func publicAddress(inst providers.Instance, announced string) string {
+func (c *Cluster) publicAddress(inst providers.Instance, announced string) string {
 	ip := inst.ExternalIP
-	if ip == "" {
+	if p := c.Config.Provider; ip == "" || p.Bool("use_internal_ips", false) && !p.Bool("use_external_head_ip", false) {
 		ip = inst.IP
 	}
 	_, port, err := net.SplitHostPort(announced)

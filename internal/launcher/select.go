@@ -46,6 +46,8 @@ type Source struct {
 
 // Cluster is a cluster with its state and provider at hand.
 type Cluster struct {
+	// Config is the file with what the provider has filled in, where that is
+	// known; file is the same as it was written.
 	Config   *cluster.Config
 	Record   Record
 	Provider providers.Provider
@@ -54,8 +56,9 @@ type Cluster struct {
 	// Named: its name or file was given in this call.
 	Named bool
 
-	dir dir
-	l   *Launcher
+	file *cluster.Config
+	dir  dir
+	l    *Launcher
 }
 
 // IsFile tells whether a verb's first argument is a cluster file rather than
@@ -132,18 +135,23 @@ func (l *Launcher) find(src Source) (d dir, named bool, err error) {
 var ErrNoCluster = errors.New("there is no cluster; start one with `ray up FILE`, or give a cluster file")
 
 func (l *Launcher) open(d dir, cfg *cluster.Config, fromState, named bool) (*Cluster, error) {
-	make := l.NewProvider
+	r, _ := d.record()
+	c := &Cluster{Record: r, FromState: fromState, Named: named, file: cfg, dir: d, l: l}
+	return c, c.adopt(c.known())
+}
+
+// adopt makes cfg the cluster's, with a provider of it.
+func (c *Cluster) adopt(cfg *cluster.Config) error {
+	make := c.l.NewProvider
 	if make == nil {
 		make = all.New
 	}
-	p, err := make(cfg, all.Options{StateDir: string(d), Ray: l.Ray})
+	p, err := make(cfg, all.Options{StateDir: string(c.dir), Ray: c.l.Ray})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r, _ := d.record()
-	return &Cluster{
-		Config: cfg, Record: r, Provider: journaled{p, d.path("journal.jsonl")}, FromState: fromState, Named: named, dir: d, l: l,
-	}, nil
+	c.Config, c.Provider = cfg, journaled{p, c.dir.path("journal.jsonl")}
+	return nil
 }
 
 // maxDownload bounds a cluster file from the network, in bytes.

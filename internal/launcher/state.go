@@ -36,6 +36,8 @@ type Record struct {
 	Name     string `json:"name"`
 	Provider string `json:"provider"`
 	File     string `json:"file"` // the cluster file, as it was called
+	// FileHash is the file's, from which the kept one was prepared.
+	FileHash string `json:"file_hash,omitempty"`
 	// The head, once it runs.
 	HeadID    string    `json:"head_id,omitempty"`
 	Address   string    `json:"address,omitempty"`   // host:port of the head

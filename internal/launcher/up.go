@@ -42,6 +42,7 @@ func upSteps() []step[*up] {
 	return []step[*up]{
 		{"Preparing the cluster's state", (*up).prepare},
 		{"Looking for the head", (*up).look},
+		{"Asking the provider for what the file leaves open", (*up).provide},
 		{"Comparing the head with the cluster file", (*up).compare},
 		{"Making the head's machine", (*up).create},
 		{"Setting up the head", (*up).bootstrap},
@@ -92,8 +93,10 @@ func (u *up) prepare(context.Context) error {
 	if err := u.dir.makeToken(); err != nil {
 		return err
 	}
-	if err := u.dir.keep(u.Config); err != nil {
-		return err
+	if _, ok := u.preparer(); !ok || u.Record.FileHash == "" {
+		if err := u.dir.keep(u.Config); err != nil {
+			return err
+		}
 	}
 	u.warn()
 	u.Record.Name, u.Record.Provider, u.Record.File = u.Config.Name, u.Config.Provider.Type, u.Config.Source
@@ -112,7 +115,9 @@ func (u *up) warn() {
 }
 
 func (u *up) look(ctx context.Context) (err error) {
-	if u.launch, err = u.Config.LaunchHash(u.Config.HeadType); err != nil {
+	// Of the file as it was written: what a provider fills in may differ from
+	// one day and one laptop to the next.
+	if u.launch, err = u.file.LaunchHash(u.file.HeadType); err != nil {
 		return err
 	}
 	u.head, u.workers, err = u.live(ctx)
@@ -154,7 +159,7 @@ func (u *up) compare(ctx context.Context) error {
 	}
 	switch {
 	case same && alive && !u.o.RestartOnly:
-		u.Record.HeadID, u.Record.Address = u.head.ID, publicAddress(*u.head, a.Address)
+		u.Record.HeadID, u.Record.Address = u.head.ID, u.publicAddress(*u.head, a.Address)
 		if err := u.dir.remember(u.Record); err != nil {
 			return err
 		}
@@ -228,7 +233,7 @@ func (u *up) address(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.Record.Address, u.Record.Dashboard = publicAddress(*u.head, a.Address), a.Dashboard
+	u.Record.Address, u.Record.Dashboard = u.publicAddress(*u.head, a.Address), a.Dashboard
 	return u.dir.remember(u.Record)
 }
 
