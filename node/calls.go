@@ -158,7 +158,7 @@ func (d *daemon) locations(text []byte) (any, error) {
 		if o.Where == owner.Arena {
 			nodes = append(nodes, d.self)
 		}
-		out[id.String()] = map[string]any{"nodes": nodes, "size": o.Size, "did_spill": false}
+		out[id.String()] = map[string]any{"nodes": nodes, "size": o.Size, "did_spill": d.store.Has(id) && !d.store.InMemory(id)}
 	}
 	return out, nil
 }
