@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -157,65 +156,6 @@ func (s *Service) begin(id string, req Request) {
 		s.mu.Unlock()
 		s.changed(id)
 	})
-}
-
-// start finds a node and has it run the entrypoint.
-func (s *Service) start(ctx context.Context, id string, req Request) {
-	node, err := s.place(ctx, id, req)
-	if err != nil {
-		if s.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			s.fail(id, errUnschedulable, fmt.Sprintf("No node could start the entrypoint within %s: %s", startTimeout(), err))
-		}
-		return
-	}
-	run := wire.DriverRun{SubmissionID: id, Entrypoint: req.Entrypoint, RuntimeEnv: req.RuntimeEnv, Env: s.driverEnv(id, req)}
-	var started wire.DriverStarted
-	ctx, cancel := context.WithTimeout(ctx, runTimeout)
-	defer cancel()
-	_, err = s.cluster.CallNode(ctx, node, wire.MethodDriverRun, run, &started, nil)
-	if err != nil {
-		if s.ctx.Err() == nil {
-			kind := errStart
-			if info := new(spec.ErrorInfo); errors.As(err, &info) && info.Type == "RuntimeEnvSetupError" {
-				kind = errRuntimeEnv
-			}
-			s.fail(id, kind, "The entrypoint could not be started: "+err.Error())
-		}
-		return
-	}
-	alive, err := s.cluster.UpdateJob(id, func(j *spec.Job) {
-		j.Status, j.Message = spec.JobRunning, gcs.JobRunningMessage
-		j.NodeID = node
-		if j.DriverPID == 0 {
-			j.DriverPID = started.PID
-		}
-	})
-	s.mu.Lock()
-	stop := s.stopped[id]
-	s.mu.Unlock()
-	if err == nil && !alive || stop { // it was stopped while it started
-		s.stopDriver(node, id)
-	}
-}
-
-// place waits for a node that takes the entrypoint.
-func (s *Service) place(ctx context.Context, id string, req Request) (spec.NodeID, error) {
-	said := ""
-	for {
-		node, reason := s.cluster.PickNode(req.need(), req.LabelSelector)
-		if !node.IsZero() {
-			return node, nil
-		}
-		if reason != said {
-			said = reason
-			if _, err := s.cluster.UpdateJob(id, func(j *spec.Job) { j.Message = gcs.JobPendingMessage + " It waits: " + reason + "." }); err != nil {
-				s.log.Warn("job status", "job", id, "err", err)
-			}
-		}
-		if err := s.pause(ctx, pickEvery); err != nil {
-			return node, fmt.Errorf("%w: %s", err, said)
-		}
-	}
 }
 
 // fail ends a job that has not ended.

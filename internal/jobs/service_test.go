@@ -270,6 +270,21 @@ func TestHowJobsFail(t *testing.T) {
 	}
 }
 
+// TestBusyNode tries again where the resources were taken in between.
+func TestBusyNode(t *testing.T) {
+	f, _, url := setup(t)
+	f.do(func() { f.refuse = &spec.ErrorInfo{Type: wire.ErrNodeBusy, Message: "taken"} })
+	id := submit(t, url, `{"entrypoint": "x", "entrypoint_num_cpus": 1}`)
+	status(t, f, id, spec.JobPending)
+	f.do(func() { f.refuse = nil })
+	status(t, f, id, spec.JobRunning)
+	f.do(func() {
+		if len(f.runs) != 1 || f.runs[0].Resources[spec.CPU] != spec.FixedScale {
+			t.Errorf("runs %+v", f.runs)
+		}
+	})
+}
+
 func TestStop(t *testing.T) {
 	f, s, url := setup(t)
 	var reply struct{ Stopped bool }

@@ -280,7 +280,14 @@ type DriverRun struct {
 	Entrypoint   string            `json:"entrypoint"`
 	Env          map[string]string `json:"env"`
 	RuntimeEnv   json.RawMessage   `json:"runtime_env,omitempty"`
+	// Resources are held until the entrypoint ends; a node without them
+	// refuses with the error type ErrNodeBusy.
+	Resources spec.Resources `json:"resources,omitempty"`
 }
+
+// ErrNodeBusy is the error type of a node that has not what a request needs
+// now: another, or the same one later, may have it.
+const ErrNodeBusy = "NodeBusyError"
 
 // DriverStarted reports the process. The log is logs/job-driver-<submission id>.log.
 type DriverStarted struct {

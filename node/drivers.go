@@ -1,0 +1,107 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/proc"
+	"ray/node/runtimeenv"
+)
+
+// driverRun starts the entrypoint of a submitted job. It holds the resources
+// that were asked for it until it ends.
+func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.DriverRun
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	held, err := d.pool.Hold(in.Resources)
+	d.beat()
+	d.mu.Unlock()
+	if err != nil {
+		return nil, nil, &spec.ErrorInfo{Type: wire.ErrNodeBusy, Message: err.Error()}
+	}
+	release := func() {
+		d.envMaker.Release(in.SubmissionID)
+		d.locked(func() {
+			d.pool.Release(held, d.now())
+			d.beatChanged = true
+			d.wakeTicker()
+		})
+	}
+	child, err := d.startDriver(ctx, in, held.GPUs())
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	d.drivers[in.SubmissionID] = child
+	d.mu.Unlock()
+	d.goes(func() {
+		<-child.Done()
+		release()
+		e := child.Exit()
+		d.locked(func() {
+			delete(d.drivers, in.SubmissionID)
+			d.head.notify(wire.MethodDriverExited, wire.DriverExited{SubmissionID: in.SubmissionID, ExitCode: e.Code, Signal: e.Signal})
+		})
+	})
+	return wire.DriverStarted{SubmissionID: in.SubmissionID, PID: child.PID}, nil, nil
+}
+
+// startDriver makes the entrypoint's environment and its process.
+func (d *daemon) startDriver(ctx context.Context, in wire.DriverRun, gpus []string) (*proc.Child, error) {
+	python := ""
+	if len(d.cfg.Pythons) > 0 {
+		python = d.cfg.Pythons[0]
+	}
+	env, err := d.envMaker.Ensure(ctx, runtimeenv.Request{Env: in.RuntimeEnv, Holder: in.SubmissionID, Job: in.SubmissionID, Python: python})
+	if err != nil {
+		return nil, err
+	}
+	set := map[string]string{"RAY_ADDRESS": d.cfg.HeadAddress, "RAY_JOB_SUBMISSION_ID": in.SubmissionID}
+	for _, m := range []map[string]string{env.ServerVars, env.Vars, in.Env} {
+		for k, v := range m {
+			set[k] = v
+		}
+	}
+	if len(gpus) > 0 {
+		set["CUDA_VISIBLE_DEVICES"] = strings.Join(gpus, ",")
+	}
+	path := append([]string{d.cfg.PackageDir}, env.SysPath...)
+	if old := set["PYTHONPATH"]; old != "" {
+		path = append(path, old)
+	} else if old := os.Getenv("PYTHONPATH"); old != "" {
+		path = append(path, old)
+	}
+	set["PYTHONPATH"] = strings.Join(path, string(os.PathListSeparator))
+	if env.Bin == "" && python != "" {
+		set["PATH"] = filepath.Dir(python) + string(os.PathListSeparator) + os.Getenv("PATH")
+	}
+	c := proc.Command{ID: in.SubmissionID, Line: in.Entrypoint, Dir: env.Cwd, Env: os.Environ(),
+		LogPath: filepath.Join(d.cfg.SessionDir, "logs", "job-driver-"+in.SubmissionID+".log")}
+	for k, v := range set {
+		c.Env = append(c.Env, k+"="+v)
+	}
+	child, err := d.procs.Run(c)
+	if err != nil {
+		return nil, fmt.Errorf("the entrypoint could not be started: %w", err)
+	}
+	return child, nil
+}
+
+func (d *daemon) driverStop(_ context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.DriverStop
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	d.procs.Stop(in.SubmissionID, time.Duration(in.GraceMS)*time.Millisecond)
+	return nil, nil, nil
+}
