@@ -18,17 +18,32 @@ from typing import Any, Dict, List, Tuple
 _MESSAGE = 1 << 20
 
 
+# What a worker imports before its first task is done: each costs more after the fork.
+_FIRST_NEEDED = (
+    "ray._core.worker",
+    "ray._core.aio",
+    "ray._core.concurrency",
+    "ray._core.outcome",
+    "ray.actor",
+    "ray.remote_function",
+    "ray.runtime_context",
+    "ray.cloudpickle",
+)
+
+
 def _preload() -> None:
     """Imports what every worker needs."""
     import asyncio  # noqa: F401
     import ctypes  # noqa: F401
     import importlib
     import inspect  # noqa: F401
+    import queue  # noqa: F401
+    import random  # noqa: F401
     import traceback  # noqa: F401
 
     import ray  # noqa: F401
 
-    for name in ("ray._core.worker", "ray.actor", "ray.remote_function", "ray.runtime_context", "ray.cloudpickle"):
+    for name in _FIRST_NEEDED:
         try:
             importlib.import_module(name)
         except ImportError as error:
