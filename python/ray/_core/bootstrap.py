@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from ray._core import state
 from ray._core.context import RayContext
@@ -95,34 +95,20 @@ def init(
         raise RuntimeError(
             "`local_mode` is no longer supported. Run the functions directly to debug them in one process."
         )
+    given = {
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "resources": resources,
+        "labels": labels,
+        "object_store_memory": object_store_memory,
+        **{name: kwargs.get(name) for name in ("_system_config", "_node_name", "_enable_object_reconstruction")},
+    }
     with state._lock:
-        if state._client is not None:
-            if state._client.dead is None:
-                if ignore_reinit_error:
-                    return session.context
-                raise RuntimeError(
-                    "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
-                    "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
-                )
-            shutdown()
-        given = {
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "resources": resources,
-            "labels": labels,
-            "object_store_memory": object_store_memory,
-            "_system_config": kwargs.get("_system_config"),
-            "_node_name": kwargs.get("_node_name"),
-            "_enable_object_reconstruction": kwargs.get("_enable_object_reconstruction"),
-        }
-        config_env = json.loads(os.environ.get(_JOB_CONFIG) or "{}")
-        env = merged_env(runtime_env, job_config, config_env)
+        if _is_connected(ignore_reinit_error):
+            return session.context
         if log_to_driver is None:
             log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1") not in ("0", "false", "False")
-        namespace = namespace or os.environ.get("RAY_NAMESPACE") or None
-        if namespace is not None and not isinstance(namespace, str):
-            raise TypeError(f"namespace must be None or a string, got {type(namespace)}")
-        job = job_spec(namespace, sendable(env), log_to_driver, job_config, config_env)
+        env, job = _job_of(namespace, runtime_env, log_to_driver, job_config)
         if logging_config is not None and hasattr(logging_config, "_apply"):
             logging_config._apply()
         try:
@@ -131,16 +117,49 @@ def init(
             stop_process()
             raise
         _begin(client, log_to_driver)
-        try:
-            if env:
-                from ray.runtime_env.normalize import normalize
-
-                normalize(env, client)
-        except BaseException:
-            shutdown()
-            raise
+        _upload(env, client)
         session.context = RayContext(client, address)
         return session.context
+
+
+def _is_connected(ignore_reinit_error: bool) -> bool:
+    """Whether to keep the connection that there is; one whose cluster is gone is given up."""
+    if state._client is None:
+        return False
+    if state._client.dead is not None:
+        shutdown()
+        return False
+    if ignore_reinit_error:
+        return True
+    raise RuntimeError(
+        "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
+        "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
+    )
+
+
+def _job_of(
+    namespace: Optional[str], runtime_env: Any, log_to_driver: bool, job_config: Any
+) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """The job's runtime environment as the user gave it, and what the cluster is told of the job."""
+    config_env = json.loads(os.environ.get(_JOB_CONFIG) or "{}")
+    env = merged_env(runtime_env, job_config, config_env)
+    namespace = namespace or os.environ.get("RAY_NAMESPACE") or None
+    if namespace is not None and not isinstance(namespace, str):
+        raise TypeError(f"namespace must be None or a string, got {type(namespace)}")
+    return env, job_spec(namespace, sendable(env), log_to_driver, job_config, config_env)
+
+
+def _upload(env: Dict[str, Any], client: Any) -> None:
+    """Uploads the local folders of the job's environment."""
+    if not env:
+        return
+    from ray.runtime_env.normalize import normalize
+
+    try:
+        normalize(env, client)
+    except BaseException:
+        shutdown()
+        raise
 
 
 def _open(

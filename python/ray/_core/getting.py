@@ -84,67 +84,18 @@ class Gets(Link):
         """
         objects = self._objects
         deadline = None if timeout is None else time.monotonic() + timeout
-        requests: List[int] = []
-        places: Dict[int, List[Tuple[int, GetRequest, int]]] = {}
-        left = deque(missing)
-        errors_seen = self._errors
-
-        def ask(wanted: List[int]) -> None:
-            if not wanted:
-                return
-            flags = frames.BLOCKS if threading.current_thread() is self._main else 0
-            number, request = self._send_get([refs[i] for i in wanted], flags)
-            requests.append(number)
-            for k, i in enumerate(wanted):
-                places.setdefault(i, []).append((number, request, k))
-
-        def arrived(i: int) -> bool:
-            where = places.get(i)
-            if where is not None:
-                entry = where[-1][1].values[where[-1][2]]
-                if entry is not None:
-                    entries[i] = entry
-                    return True
-                return False
-            entry = objects.get(refs[i]._bin)
-            if entry is PENDING:
-                return False
-            if entry is None or type(entry) is int:
-                # Its task is done but the value did not come with the news.
-                ask([j for j in left if j not in places and objects.get(refs[j]._bin) is not PENDING])
-                return False
-            entries[i] = entry
-            return True
-
-        def done() -> bool:
-            nonlocal errors_seen
-            while left:
-                if arrived(left[0]):
-                    left.popleft()
-                    continue
-                if self._errors != errors_seen:
-                    errors_seen = self._errors
-                    for i in left:
-                        if arrived(i) and _is_error_entry(entries[i]):
-                            raise _Failed(i)
-                return False
-            return True
-
-        def keys() -> Tuple[Any, ...]:
-            first = left[0]
-            where = places.get(first)
-            return (where[-1][0],) if where is not None else (refs[first]._bin,)
-
+        fetch = _Fetch(self, refs, entries, missing)
+        left = fetch.left
         try:
-            ask([i for i in missing if objects.get(refs[i]._bin) is not PENDING])
-            if done():
+            fetch.ask([i for i in missing if objects.get(refs[i]._bin) is not PENDING])
+            if fetch.done():
                 return
-            only_requests = all(i in places for i in left)
-            if timeout is not None and timeout < 0.1 and places:
-                self._settle_round_trip(done)
+            only_requests = all(i in fetch.places for i in left)
+            if timeout is not None and timeout < 0.1 and fetch.places:
+                self._settle_round_trip(fetch.done)
                 if not left:
                     return
-            if not self.wait_until(done, keys, deadline, blocking=True, patient=only_requests):
+            if not self.wait_until(fetch.done, fetch.keys, deadline, blocking=True, patient=only_requests):
                 from ray.exceptions import GetTimeoutError
 
                 raise GetTimeoutError(
@@ -155,7 +106,7 @@ class Gets(Link):
             value = self._open(refs[failed.index]._bin, entries[failed.index])
             raise self._to_raise(value.error) from None
         finally:
-            self._end_gets(requests)
+            self._end_gets(fetch.requests)
 
     def _send_get(self, refs: Sequence[ObjectRef], flags: int, callback: Any = None) -> Tuple[int, GetRequest]:
         with self._lock:
@@ -176,6 +127,74 @@ class Gets(Link):
                     self._forgotten[number] = request.ids
                     if len(self._forgotten) > 256:
                         del self._forgotten[next(iter(self._forgotten))]
+
+
+class _Fetch:
+    """The values that one ``get`` still waits for, in order."""
+
+    __slots__ = ("_client", "_objects", "_refs", "_entries", "_errors_seen", "left", "requests", "places")
+
+    def __init__(self, client: Gets, refs: Sequence[ObjectRef], entries: List[Any], missing: List[int]) -> None:
+        self._client = client
+        self._objects = client._objects
+        self._refs = refs
+        self._entries = entries
+        self._errors_seen = client._errors
+        self.left = deque(missing)
+        self.requests: List[int] = []
+        # Where the answer for a place will be: number and object of the request, index in it.
+        self.places: Dict[int, Tuple[int, GetRequest, int]] = {}
+
+    def ask(self, wanted: List[int]) -> None:
+        """Asks the daemon for the values at these places."""
+        if not wanted:
+            return
+        client = self._client
+        flags = frames.BLOCKS if threading.current_thread() is client._main else 0
+        number, request = client._send_get([self._refs[i] for i in wanted], flags)
+        self.requests.append(number)
+        for k, i in enumerate(wanted):
+            self.places[i] = (number, request, k)
+
+    def _arrived(self, i: int) -> bool:
+        where = self.places.get(i)
+        if where is not None:
+            entry = where[1].values[where[2]]
+            if entry is not None:
+                self._entries[i] = entry
+                return True
+            return False
+        objects, refs = self._objects, self._refs
+        entry = objects.get(refs[i]._bin)
+        if entry is PENDING:
+            return False
+        if entry is None or type(entry) is int:
+            # Its task is done but the value did not come with the news.
+            self.ask([j for j in self.left if j not in self.places and objects.get(refs[j]._bin) is not PENDING])
+            return False
+        self._entries[i] = entry
+        return True
+
+    def done(self) -> bool:
+        """Whether all values are here; raises _Failed as soon as one of them is an error."""
+        left = self.left
+        while left:
+            if self._arrived(left[0]):
+                left.popleft()
+                continue
+            if self._client._errors != self._errors_seen:
+                self._errors_seen = self._client._errors
+                for i in left:
+                    if self._arrived(i) and _is_error_entry(self._entries[i]):
+                        raise _Failed(i)
+            return False
+        return True
+
+    def keys(self) -> Tuple[Any, ...]:
+        """What to be woken for: the first value that is left."""
+        first = self.left[0]
+        where = self.places.get(first)
+        return (where[0],) if where is not None else (self._refs[first]._bin,)
 
 
 class _Failed(Exception):

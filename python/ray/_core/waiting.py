@@ -120,61 +120,105 @@ class Waits(Gets):
         unknown: List[int],
         pending: List[int],
     ) -> None:
-        objects = self._objects
         deadline = None if timeout is None else time.monotonic() + timeout
-        flags = (frames.FETCH_LOCAL if fetch_local else 0) | (
-            frames.BLOCKS if threading.current_thread() is self._main else 0
-        )
-        requests: List[Tuple[int, WaitRequest, List[int]]] = []
-        arrivals = self._arrivals - 1
-
-        def ask(wanted: List[int]) -> None:
-            if not wanted:
-                return
-            with self._lock:
-                if self.dead is not None:
-                    self.check_alive()
-                number = self._next_request()
-                request = self._requests[number] = WaitRequest()
-                listed = b"".join([refs[i]._bin + refs[i]._owner for i in wanted])
-                self._out.append(frames.get_frame(frames.WAIT, flags, number, listed))
-            requests.append((number, request, wanted))
-
-        def done() -> bool:
-            nonlocal pending, arrivals
-            for _, request, wanted in requests:
-                if request.fresh:
-                    fresh, request.fresh = request.fresh, []
-                    ready.update(wanted[k] for k in fresh)
-            if pending and self._arrivals != arrivals:
-                arrivals = self._arrivals
-                still, elsewhere = [], []
-                for i in pending:
-                    entry = objects.get(refs[i]._bin)
-                    if entry is PENDING:
-                        still.append(i)
-                    elif entry is None or (entry is ELSEWHERE and fetch_local):
-                        elsewhere.append(i)
-                    else:
-                        ready.add(i)
-                pending = still
-                if elsewhere:
-                    ask(elsewhere)
-                    self.flush()
-            return len(ready) >= num_returns
-
-        def keys() -> Tuple[Any, ...]:
-            return tuple([number for number, _, _ in requests] + [refs[i]._bin for i in pending])
-
-        ask(unknown)
+        more = _Wait(self, refs, num_returns, fetch_local, ready, pending)
+        more.ask(unknown)
         try:
             patient = bool(unknown) and not pending
-            if timeout is not None and timeout < 0.1 and unknown and self._settle_round_trip(done):
+            if timeout is not None and timeout < 0.1 and unknown and self._settle_round_trip(more.done):
                 return
-            self.wait_until(done, keys, deadline, blocking=True, patient=patient)
+            self.wait_until(more.done, more.keys, deadline, blocking=True, patient=patient)
         finally:
-            with self._lock:
-                for number, request, wanted in requests:
-                    self._requests.pop(number, None)
-                    if request.count < len(wanted) and self.dead is None:
-                        self._out.append(frames.NUMBERED.pack(8, frames.FORGET, 0, 0, number))
+            more.end()
+
+
+class _Wait:
+    """What one ``wait`` still waits for."""
+
+    __slots__ = (
+        "_client",
+        "_refs",
+        "_num_returns",
+        "_fetch_local",
+        "_flags",
+        "_ready",
+        "_pending",
+        "_requests",
+        "_seen",
+    )
+
+    def __init__(
+        self,
+        client: Waits,
+        refs: Sequence[ObjectRef],
+        num_returns: int,
+        fetch_local: bool,
+        ready: Set[int],
+        pending: List[int],
+    ) -> None:
+        self._client = client
+        self._refs = refs
+        self._num_returns = num_returns
+        self._fetch_local = fetch_local
+        self._flags = frames.FETCH_LOCAL if fetch_local else 0
+        if threading.current_thread() is client._main:
+            self._flags |= frames.BLOCKS
+        self._ready = ready
+        self._pending = pending
+        self._requests: List[Tuple[int, WaitRequest, List[int]]] = []
+        self._seen = client._arrivals - 1
+
+    def ask(self, wanted: List[int]) -> None:
+        """Asks the daemon to tell when the values at these places are there."""
+        if not wanted:
+            return
+        client, refs = self._client, self._refs
+        with client._lock:
+            if client.dead is not None:
+                client.check_alive()
+            number = client._next_request()
+            request = client._requests[number] = WaitRequest()
+            listed = b"".join([refs[i]._bin + refs[i]._owner for i in wanted])
+            client._out.append(frames.get_frame(frames.WAIT, self._flags, number, listed))
+        self._requests.append((number, request, wanted))
+
+    def done(self) -> bool:
+        """Whether enough values are ready."""
+        for _, request, wanted in self._requests:
+            if request.fresh:
+                fresh, request.fresh = request.fresh, []
+                self._ready.update(wanted[k] for k in fresh)
+        if self._pending and self._client._arrivals != self._seen:
+            self._seen = self._client._arrivals
+            self._sort_pending()
+        return len(self._ready) >= self._num_returns
+
+    def _sort_pending(self) -> None:
+        """Some tasks may have ended: their results are ready, or have to be asked for."""
+        objects, refs = self._client._objects, self._refs
+        still, elsewhere = [], []
+        for i in self._pending:
+            entry = objects.get(refs[i]._bin)
+            if entry is PENDING:
+                still.append(i)
+            elif entry is None or (entry is ELSEWHERE and self._fetch_local):
+                elsewhere.append(i)
+            else:
+                self._ready.add(i)
+        self._pending = still
+        if elsewhere:
+            self.ask(elsewhere)
+            self._client.flush()
+
+    def keys(self) -> Tuple[Any, ...]:
+        """What to be woken for."""
+        return tuple([number for number, _, _ in self._requests] + [self._refs[i]._bin for i in self._pending])
+
+    def end(self) -> None:
+        """Tells the daemon that nobody waits any more."""
+        client = self._client
+        with client._lock:
+            for number, request, wanted in self._requests:
+                client._requests.pop(number, None)
+                if request.count < len(wanted) and client.dead is None:
+                    client._out.append(frames.NUMBERED.pack(8, frames.FORGET, 0, 0, number))
