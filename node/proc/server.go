@@ -98,8 +98,12 @@ func (m *Manager) serverFor(ws WorkerSpec) *server {
 	return s
 }
 
+// workerMark names the worker that a program descends from: the fork server
+// sets it. This daemon may itself run below a worker of another cluster.
+const workerMark = "RAY_WORKER_ID="
+
 func environ(extra map[string]string) []string {
-	env := os.Environ()
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, workerMark) })
 	for _, k := range slices.Sorted(maps.Keys(extra)) {
 		env = append(env, k+"="+extra[k])
 	}

@@ -1,5 +1,7 @@
 """The process from which workers are forked (docs/PROTOCOL.md, section 3).
 
+Orphans of workers become its children, and end with their worker.
+
 It has one thread and imports only this package and the standard library, so
 that a fork is cheap and safe. It reports every child's end, and when its
 daemon goes it kills them all.
@@ -14,6 +16,8 @@ import socket
 import struct
 import sys
 from typing import Any, Dict, List, Tuple
+
+from ray._core import strays
 
 _MESSAGE = 1 << 20
 
@@ -90,11 +94,14 @@ class _Server:
             except ChildProcessError:
                 return
             if pid == 0:
-                return
+                break
             worker_id = self.children.pop(pid, "")
+            if not worker_id:
+                continue  # an orphan
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
             self.send({"op": "exit", "worker_id": worker_id, "pid": pid, "code": code, "signal": number})
+        strays.sweep(self.children, self.children.values())
 
     def _serve(self) -> bool:
         """Handles one message; False at the end of the stream."""
@@ -149,6 +156,7 @@ class _Server:
         self.sock.close()
         from ray._core import worker
 
+        message["env"] = {**(message.get("env") or {}), strays.MARK: message["worker_id"]}
         worker.start_in_child(message, descriptors)
 
     def kill_all(self) -> None:
@@ -157,6 +165,7 @@ class _Server:
                 os.killpg(pid, signal.SIGKILL)
             except OSError:
                 pass
+        strays.kill_everything()
 
 
 def _receive(sock: socket.socket) -> Tuple[bytes, List[int]]:
@@ -175,6 +184,7 @@ def main(descriptor: int) -> None:
     sock = socket.socket(fileno=descriptor)
     sock.setblocking(True)
     os.set_inheritable(descriptor, False)
+    strays.become_subreaper()
     _preload()
     gc.collect()
     gc.freeze()
