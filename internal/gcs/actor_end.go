@@ -31,14 +31,15 @@ func (t *Tables) ActorEnded(e wire.ActorEnded, from spec.NodeID, now int64) (c C
 		t.bury(&c, a, cause, now)
 		return c
 	}
-	t.restartOrBury(&c, a, cause, now)
+	t.restartOrBury(&c, a, cause, true, now)
 	return c
 }
 
-// restartOrBury is for an incarnation that ended against its will.
-func (t *Tables) restartOrBury(c *Change, a *Actor, cause *spec.ErrorInfo, now int64) {
+// restartOrBury is for an incarnation that ended against its will. begun tells
+// that its constructor had: one that ends its process must not be run for ever.
+func (t *Tables) restartOrBury(c *Change, a *Actor, cause *spec.ErrorInfo, begun bool, now int64) {
 	o := a.Info.Options
-	started := a.Info.State != spec.ActorPending // a constructor that never ran is no restart
+	started := begun || a.Info.State != spec.ActorPending // a constructor that never ran is no restart
 	mayStart := !a.OwnerGone || len(a.Create.Stored) > 0
 	switch {
 	case a.Unreferenced || !mayStart:
@@ -182,7 +183,7 @@ func (t *Tables) actorsOfDeadNode(id spec.NodeID, reason string, now int64) (c C
 			}
 		}
 		if onNode {
-			t.restartOrBury(&c, a, diedError(a, fmt.Sprintf("The node of the actor died: %s (%s).", id, reason)), now)
+			t.restartOrBury(&c, a, diedError(a, fmt.Sprintf("The node of the actor died: %s (%s).", id, reason)), false, now)
 		}
 	}
 	return c

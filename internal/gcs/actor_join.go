@@ -28,7 +28,7 @@ func (t *Tables) RejoinActors(node spec.NodeID, owned []wire.ActorCreate, living
 			t.settle(&c, a, s, now)
 		case told(alive, a.Info.ID): // adopted above
 		case a.placed() && a.Info.NodeID == node && a.Info.State == spec.ActorAlive:
-			t.restartOrBury(&c, a, diedError(a, "The actor's process ended while the head was away."), now)
+			t.restartOrBury(&c, a, diedError(a, "The actor's process ended while the head was away."), false, now)
 		case a.placed() && a.Info.State != spec.ActorAlive && (a.Info.Owner == node && !a.OwnerGone || a.Info.NodeID == node && a.OwnerGone):
 			c.effect(t.startEffect(a))
 		}
