@@ -71,7 +71,10 @@ type Service struct {
 }
 
 // attempt is the start of one job under way.
-type attempt struct{ cancel context.CancelFunc }
+type attempt struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
 
 // New makes a service; Resume takes up what an earlier head left.
 func New(c Cluster, log *slog.Logger) *Service {
@@ -142,13 +145,14 @@ func (s *Service) Submit(req Request) (string, error) {
 
 func (s *Service) begin(id string, req Request) {
 	ctx, cancel := context.WithTimeout(s.ctx, startTimeout())
-	a := &attempt{cancel}
+	a := &attempt{cancel, make(chan struct{})}
 	s.mu.Lock()
 	s.starts[id] = a
 	s.mu.Unlock()
 	s.work.Go(func() {
 		defer cancel()
 		s.start(ctx, id, req)
+		close(a.done)
 		s.mu.Lock()
 		if s.starts[id] == a {
 			delete(s.starts, id)
@@ -181,6 +185,15 @@ func (s *Service) end(id string, f func(*spec.Job)) {
 
 // Exited takes the end of an entrypoint from the node that ran it.
 func (s *Service) Exited(e wire.DriverExited) {
+	s.mu.Lock()
+	a := s.starts[e.SubmissionID]
+	s.mu.Unlock()
+	if a != nil { // a short one may end before its start is noted
+		select {
+		case <-a.done:
+		case <-s.ctx.Done():
+		}
+	}
 	s.mu.Lock()
 	stopped := s.stopped[e.SubmissionID]
 	s.mu.Unlock()

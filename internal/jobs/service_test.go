@@ -33,6 +33,7 @@ type fakeCluster struct {
 	logs     map[string][]byte
 	packages map[string][]byte
 	refuse   error
+	started  func(id string) // called while a node answers
 }
 
 func (f *fakeCluster) do(g func()) {
@@ -83,6 +84,9 @@ func (f *fakeCluster) CallNode(_ context.Context, _ spec.NodeID, method string, 
 	switch in := in.(type) {
 	case wire.DriverRun:
 		f.runs = append(f.runs, in)
+		if f.started != nil {
+			f.started(in.SubmissionID)
+		}
 		*out.(*wire.DriverStarted) = wire.DriverStarted{SubmissionID: in.SubmissionID, PID: 77}
 	case wire.DriverStop:
 		f.stops = append(f.stops, in)
@@ -267,6 +271,22 @@ func TestHowJobsFail(t *testing.T) {
 	shell := submit(t, url, `{"entrypoint": "x"}`)
 	if j = status(t, f, shell, spec.JobFailed); j.ErrorType != errStart {
 		t.Errorf("start: %+v", j)
+	}
+}
+
+// TestShortJob ends before the answer to its start has come: its node, where
+// its output is, is known all the same.
+func TestShortJob(t *testing.T) {
+	f, s, url := setup(t)
+	f.do(func() {
+		f.started = func(id string) {
+			go s.Exited(wire.DriverExited{SubmissionID: id})
+			time.Sleep(5 * time.Millisecond) // the answer is slow
+		}
+	})
+	id := submit(t, url, `{"entrypoint": "x"}`)
+	if j := status(t, f, id, spec.JobSucceeded); j.NodeID != f.node {
+		t.Errorf("node %s", j.NodeID)
 	}
 }
 
