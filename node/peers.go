@@ -22,7 +22,6 @@ type peer struct {
 	sentJobs    map[spec.JobID]bool
 	sentExports map[spec.FunctionID]bool
 
-	in        *wire.Session
 	templates map[uint32]*owner.Template // by the peer's numbers
 	transit   map[transitKey][]spec.Ref  // references on their way to the peer
 }
@@ -151,7 +150,6 @@ func (d *daemon) forward(t *owner.Task, node spec.NodeID, inc int) {
 	}
 	d.peerKnows(p, t)
 	values := make([]owner.Value, 0, len(t.Deps))
-	var nested []spec.Ref
 	for _, dep := range t.Deps {
 		o := d.own.Object(dep.ID)
 		if o == nil || !o.Known() {
@@ -159,7 +157,6 @@ func (d *daemon) forward(t *owner.Task, node spec.NodeID, inc int) {
 			continue
 		}
 		values = append(values, snapshot(o))
-		nested = append(nested, o.Nested...)
 	}
 	// The arguments themselves are pinned by the task until it ends.
 	d.toPeer(node, func(b []byte) []byte {
