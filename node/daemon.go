@@ -43,6 +43,7 @@ type daemon struct {
 	// metricsAddress is the host:port of /metrics, recorded what programs measured.
 	metricsAddress string
 	recorded       metrics.Registry
+	lease          lease // from the head
 	hostname       string
 	pid            int
 	pythons        []string
@@ -102,14 +103,13 @@ type daemon struct {
 
 // scratch is memory that handlers reuse; under mu.
 type scratch struct {
-	submit  wire.Submit
-	done    wire.Done
-	yield   wire.Yield
-	push    wire.Push
-	exec    wire.Exec
-	results []owner.Result
-	deps    []wire.Dep
-	ready   map[readyKey][]uint32
+	submit wire.Submit
+	done   wire.Done
+	yield  wire.Yield
+	push   wire.Push
+	exec   wire.Exec
+	deps   []wire.Dep
+	ready  map[readyKey][]uint32
 }
 
 type readyKey struct {

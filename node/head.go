@@ -46,7 +46,7 @@ func (h *headLink) connect(ctx context.Context) error {
 		Reset: func(ctx context.Context) {
 			h.lost()
 			if err := h.register(ctx); err != nil && ctx.Err() == nil {
-				d.stop(fmt.Errorf("the head does not take this node back: %w", err))
+				d.stop(fmt.Errorf("%w: it does not take it back: %w", errCutOff, err))
 			}
 		},
 		Closed: func(err error) {
@@ -67,6 +67,7 @@ func (h *headLink) register(ctx context.Context) error {
 	req := d.registration()
 	d.mu.Unlock()
 	var reply wire.RegisterReply
+	begun := time.Now()
 	if _, err := h.peer.Call(ctx, wire.MethodRegister, req, &reply, nil); err != nil {
 		if errors.Is(err, wire.ErrReset) {
 			return nil // Reset is called again
@@ -74,7 +75,11 @@ func (h *headLink) register(ctx context.Context) error {
 		return err
 	}
 	h.served.Store(true)
-	d.locked(func() { d.registered(reply) })
+	d.locked(func() {
+		d.lease.span = time.Duration(reply.LeaseMS) * time.Millisecond
+		d.lease.renew(begun)
+		d.registered(reply)
+	})
 	h.mu.Lock()
 	select {
 	case <-h.ready:

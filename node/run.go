@@ -36,8 +36,10 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
-	d := newDaemon(ctx, c)
-	err := d.serve()
+	err := newDaemon(ctx, c).serve()
+	for errors.Is(err, errCutOff) && ctx.Err() == nil && !c.Head && c.OwnerFD == 0 && c.OwnerPID == 0 {
+		err = newDaemon(ctx, c).serve() // as a new node
+	}
 	if errors.Is(err, errShutdown) || errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -149,6 +151,9 @@ func (d *daemon) work() error {
 			}
 		},
 		Refused: func(a net.Addr, err error) { d.log.Warn("connection refused", "from", a.String(), "err", err) }}
+	if d.cfg.Head {
+		h.Witness = d.testify
+	}
 	d.port.Serve(h)
 	if d.clientPort != nil {
 		d.clientPort.Serve(wire.Handlers{Client: h.Client, Refused: h.Refused})
@@ -156,6 +161,9 @@ func (d *daemon) work() error {
 	d.goes(func() { d.acceptLocal(d.unix) })
 	d.goes(d.tick)
 	d.goes(d.watchMemory)
+	if !d.cfg.Head {
+		d.goes(d.keepLease)
+	}
 	d.watchOwner()
 	if d.cfg.Announce != nil {
 		a := Announcement{ClusterID: d.cluster.ClusterID, ClusterName: d.cluster.ClusterName, NodeID: d.self, NodeIP: d.cfg.NodeIP, Head: d.cfg.Head,

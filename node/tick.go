@@ -138,8 +138,12 @@ func (d *daemon) report(now time.Time) {
 		}
 		var reply wire.HeartbeatReply
 		if json.Unmarshal(r.JSON, &reply) == nil && reply.Unknown {
-			d.stop(fmt.Errorf("the head has declared this node dead"))
+			d.stop(fmt.Errorf("%w: it has declared it dead", errCutOff))
+			return
 		}
+		d.mu.Lock()
+		d.lease.renew(now)
+		d.mu.Unlock()
 	})
 }
 

@@ -23,16 +23,35 @@ const (
 func (h *Head) leaseLoop() {
 	tick := time.NewTicker(min(h.lease/8, 250*time.Millisecond))
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-h.ctx.Done():
 			return
 		case <-tick.C:
 		}
+		now := time.Now()
 		h.mu.Lock()
-		h.checkLeases(time.Now())
+		if h.slept(now.Sub(last), now) {
+			h.log.Warn("this process did not run for a while: every node gets a new lease", "for", now.Sub(last))
+		}
+		h.checkLeases(now)
 		h.mu.Unlock()
+		last = now
 	}
+}
+
+// slept gives all nodes a full lease if the head was not running: their
+// heartbeats could not be taken, and they were told that the head is away.
+// Needs h.mu.
+func (h *Head) slept(gap time.Duration, now time.Time) bool {
+	if gap <= min(silence, h.lease/2) {
+		return false
+	}
+	for _, s := range h.soft {
+		s.seen = now
+	}
+	return true
 }
 
 // checkLeases needs h.mu.

@@ -95,3 +95,22 @@ func TestScalerDrainMayBeRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestHeadThatSlept gives its nodes a new lease instead of a verdict.
+func TestHeadThatSlept(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	n := join(t, h, "one", cpus(1))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now().Add(time.Hour)
+	if h.slept(200*time.Millisecond, now) {
+		t.Error("an ordinary pause counted as sleep")
+	}
+	if !h.slept(time.Hour, now) {
+		t.Error("an hour did not count as sleep")
+	}
+	h.checkLeases(now)
+	if h.soft[n.id] == nil {
+		t.Error("a node was declared dead because the head slept")
+	}
+}

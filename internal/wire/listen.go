@@ -20,6 +20,8 @@ type Handlers struct {
 	Client func(net.Conn)
 	// Bulk is the same for object bytes.
 	Bulk func(net.Conn)
+	// Witness is the same for questions about the head.
+	Witness func(net.Conn)
 	// Sessions takes the connections of sessions.
 	Sessions *Sessions
 	// Refused is told of connections that were not admitted.
@@ -142,6 +144,8 @@ func (ln *Listener) handle(raw net.Conn) {
 		serve = ln.h.Client
 	case kind == KindBulk:
 		serve = ln.h.Bulk
+	case kind == KindWitness:
+		serve = ln.h.Witness
 	case kind == KindSession && ln.h.Sessions != nil:
 		serve = func(c net.Conn) { kept = ln.h.Sessions.serve(c) }
 	}

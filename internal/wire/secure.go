@@ -26,6 +26,7 @@ const (
 	KindClient  byte = 'C' // client frames
 	KindSession byte = 'S' // a Session
 	KindBulk    byte = 'B' // object bytes
+	KindWitness byte = 'W' // a question about the head
 )
 
 const (
