@@ -1,12 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"ray/internal/cluster"
+	"ray/internal/launcher"
 )
 
 // attachCmd is `ray attach [FILE]`.
@@ -23,8 +23,8 @@ func attachCmd() *cobra.Command {
 			if err := r.check(); err != nil {
 				return err
 			}
-			if ip != "" {
-				return errors.New("not supported yet: --node-ip")
+			if fresh && r.mux() == launcher.NoMux {
+				return usagef("--new needs --screen or --tmux.")
 			}
 			f.yes = true
 			_, c, rest, err := f.open(cmd, args, cluster.Override{})
@@ -39,7 +39,11 @@ func attachCmd() *cobra.Command {
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Shell on the head of %s; leave it with exit or Ctrl-D.\n", c.Config.Name)
 			}
 			return remoteStatus(cmd, "shell", r.around(cmd.Context(), c, func() error {
-				return c.Exec(cmd.Context(), "", nil, s)
+				line := r.mux().Line("", fresh)
+				if ip != "" {
+					return c.ExecOn(cmd.Context(), ip, line, s)
+				}
+				return c.Exec(cmd.Context(), line, nil, s)
 			}))
 		},
 	}
@@ -47,6 +51,6 @@ func attachCmd() *cobra.Command {
 	r.bind(cmd)
 	_ = cmd.Flags().MarkHidden("stop")
 	cmd.Flags().BoolVarP(&fresh, "new", "N", false, "a new session of screen or tmux")
-	cmd.Flags().StringVar(&ip, "node-ip", "", "another node than the head (not supported yet)")
+	cmd.Flags().StringVar(&ip, "node-ip", "", "a shell on the node with this address instead of the head")
 	return cmd
 }

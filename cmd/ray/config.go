@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ray/internal/cluster"
+	"ray/providers/all"
 )
 
 // configCmd is `ray config`: what a cluster file says, without starting anything.
@@ -15,6 +16,9 @@ func configCmd() *cobra.Command {
 		Use: "validate FILE", Short: "Check a cluster file and list every problem.", Args: exactArgs("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := cluster.Load(args[0])
+			if err == nil {
+				err = all.Check(cfg)
+			}
 			if err != nil {
 				return err
 			}
@@ -38,7 +42,15 @@ func configCmd() *cobra.Command {
 			return err
 		},
 	}
-	return group("config", "Check and show cluster files.", validate, show, configHashCmd())
+	schema := &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of cluster files, for editors.", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			enc.SetIndent("", "  ")
+			return enc.Encode(cluster.Schema())
+		},
+	}
+	return group("config", "Check and show cluster files.", validate, show, schema, configHashCmd())
 }
 
 func configHashCmd() *cobra.Command {

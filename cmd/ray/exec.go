@@ -27,16 +27,37 @@ func (r *runFlags) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&r.start, "start", false, "start the cluster first if it has no head")
 	flags.BoolVar(&r.stop, "stop", false, "take the cluster down afterwards")
-	flags.BoolVar(&r.screen, "screen", false, "run in screen (not supported yet)")
-	flags.BoolVar(&r.tmux, "tmux", false, "run in tmux (not supported yet)")
+	flags.BoolVar(&r.screen, "screen", false, "in a session of screen on the head")
+	flags.BoolVar(&r.tmux, "tmux", false, "in a session of tmux on the head")
 	flags.IntSliceVarP(&r.ports, "port-forward", "p", nil, "port to forward, the same here and there; may be repeated")
 }
 
 func (r *runFlags) check() error {
-	if r.screen || r.tmux {
-		return errors.New("not supported yet: --screen and --tmux")
+	if r.screen && r.tmux {
+		return usagef("--screen and --tmux exclude each other.")
 	}
 	return nil
+}
+
+// mux is the multiplexer that was asked for.
+func (r *runFlags) mux() launcher.Mux {
+	switch {
+	case r.screen:
+		return launcher.Screen
+	case r.tmux:
+		return launcher.Tmux
+	}
+	return launcher.NoMux
+}
+
+// detached says where what now runs in a multiplexer can be seen.
+func (r *runFlags) detached(cmd *cobra.Command, file string) {
+	if m := r.mux(); m != launcher.NoMux {
+		if file != "" {
+			file = " " + sshx.Quote(file)
+		}
+		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "It runs in %s on the head. See it with: ray attach%s --%s\n", m, file, m)
+	}
 }
 
 // around runs do on the cluster's head: started before and taken down after,
@@ -83,9 +104,17 @@ func execCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return remoteStatus(cmd, "command", r.around(cmd.Context(), c, func() error {
-				return c.Exec(cmd.Context(), strings.Join(rest, " "), nil, streams(cmd))
-			}))
+			if r.mux() != launcher.NoMux && r.stop {
+				return usagef("--stop would end the cluster while the command runs in %s; leave one of them out.", r.mux())
+			}
+			err = r.around(cmd.Context(), c, func() error {
+				return c.Exec(cmd.Context(), r.mux().Line(strings.Join(rest, " "), false), nil, streams(cmd))
+			})
+			if err == nil {
+				file, _ := launcher.Split(args)
+				r.detached(cmd, file)
+			}
+			return remoteStatus(cmd, "command", err)
 		},
 	}
 	f.bind(cmd)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"ray/internal/cluster"
@@ -12,6 +15,7 @@ func upCmd() *cobra.Command {
 	var f launchFlags
 	var o launcher.UpOptions
 	var least, most int
+	var plan, asJSON bool
 	cmd := &cobra.Command{
 		Use:     "up FILE",
 		Aliases: []string{"create-or-update"},
@@ -25,6 +29,9 @@ changed, it does nothing.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.NoRestart && o.RestartOnly {
 				return usagef("--no-restart and --restart-only exclude each other.")
+			}
+			if asJSON && !plan {
+				return usagef("--json is for --plan.")
 			}
 			l, err := f.launcher(cmd)
 			if err != nil {
@@ -41,6 +48,9 @@ changed, it does nothing.`,
 			if err != nil {
 				return err
 			}
+			if plan {
+				return showPlan(cmd, c, asJSON)
+			}
 			return c.Up(cmd.Context(), o)
 		},
 	}
@@ -48,9 +58,33 @@ changed, it does nothing.`,
 	f.bindYes(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&o.Wait, "wait", false, "return when min_workers workers have joined")
+	flags.BoolVar(&plan, "plan", false, "only tell what would be done; exit status 2 if that is something")
+	flags.BoolVar(&plan, "dry-run", false, "the same as --plan")
+	flags.BoolVar(&asJSON, "json", false, "print the plan as JSON; only with --plan")
 	flags.BoolVar(&o.NoRestart, "no-restart", false, "do not restart a head that runs")
 	flags.BoolVar(&o.RestartOnly, "restart-only", false, "restart without running set-up commands")
 	flags.IntVar(&least, "min-workers", 0, "replace the min_workers of the worker type, where there is one")
 	flags.IntVar(&most, "max-workers", 0, "replace the max_workers of the file")
 	return cmd
+}
+
+// planHasChanges is the exit status of a plan that is not empty.
+const planHasChanges = 2
+
+func showPlan(cmd *cobra.Command, c *launcher.Cluster, asJSON bool) error {
+	p, err := c.Plan(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		err = enc.Encode(p)
+	} else {
+		_, err = fmt.Fprint(cmd.OutOrStdout(), p)
+	}
+	if err == nil && len(p.Changes) > 0 {
+		err = exitWith(planHasChanges)
+	}
+	return err
 }

@@ -5,7 +5,8 @@ import "github.com/spf13/cobra"
 // lifecycleCmds make, use and end clusters.
 func lifecycleCmds() []*cobra.Command {
 	return []*cobra.Command{
-		upCmd(), downCmd(), attachCmd(), execCmd(), submitCmd(), getHeadIPCmd(), clustersCmd(), useCmd(), configCmd(),
+		upCmd(), downCmd(), attachCmd(), execCmd(), submitCmd(), getHeadIPCmd(), getWorkerIPsCmd(),
+		rsyncUpCmd(), rsyncDownCmd(), monitorCmd(), dashboardCmd(), sshConfigCmd(), clustersCmd(), useCmd(), configCmd(),
 		startCmd(), stopCmd(), statusCmd(),
 		jobCmd(),
 		versionCmd(), completionCmd(), getAuthTokenCmd(),
@@ -19,5 +20,5 @@ func observabilityCmds() []*cobra.Command {
 
 // hiddenCmds are run by this program itself or by scripts.
 func hiddenCmds() []*cobra.Command {
-	return []*cobra.Command{nodeCmd(), headCmd(), localCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), healthCheckCmd()}
+	return []*cobra.Command{nodeCmd(), headCmd(), localCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), healthCheckCmd(), killRandomNodeCmd()}
 }

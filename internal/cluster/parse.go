@@ -66,6 +66,7 @@ func ParseWith(name string, data []byte, o Override) (*Config, error) {
 	doc := value.(map[string]any)
 	c.object(root, "", topFields)
 	c.provider(root, doc)
+	c.convertLegacy(doc)
 	o.apply(doc)
 	typesOK := len(c.problems) == 0
 	resolved := doc

@@ -76,10 +76,14 @@ func (u *up) provide(ctx context.Context) error {
 	if err := j.outcome(e, err); err != nil {
 		return err
 	}
-	if err := u.adopt(cfg); err != nil {
+	if err := u.dir.keep(cfg); err != nil {
 		return err
 	}
-	if err := u.dir.keep(cfg); err != nil {
+	// As the next run will read it, so that the same hash comes out.
+	if cfg, err = cluster.Load(u.dir.path("cluster.yaml")); err != nil {
+		return err
+	}
+	if err := u.adopt(cfg.Named(u.file.Source)); err != nil {
 		return err
 	}
 	u.Record.FileHash = hash

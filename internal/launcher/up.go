@@ -276,8 +276,11 @@ func (u *up) failed(err error) error {
 	}
 	// The failure may be a Ctrl-C: what exists is asked all the same.
 	head, workers, lerr := u.live(context.Background())
-	if lerr != nil || head == nil && len(workers) == 0 {
+	if lerr != nil && lerr.Error() != err.Error() {
 		return errors.Join(err, lerr)
+	}
+	if lerr != nil || head == nil && len(workers) == 0 {
+		return err
 	}
 	n := len(workers)
 	if head != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go/logging"
 
 	"ray/internal/cluster"
 	"ray/internal/sshx"
@@ -90,7 +91,7 @@ func (p *Provider) aws(ctx context.Context) (aws.Config, error) {
 		return *p.loaded, nil
 	}
 	options := []func(*config.LoadOptions) error{
-		config.WithRegion(p.region()),
+		config.WithRegion(p.region()), config.WithLogger(logging.Nop{}),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.AddWithMaxAttempts(retry.NewStandard(), maxAttempts)
 		}),

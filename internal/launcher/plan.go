@@ -1,0 +1,122 @@
+package launcher
+
+import (
+	"context"
+	"fmt"
+
+	"ray/internal/bootstrap"
+	"ray/providers"
+)
+
+// Change is one thing that `ray up` would do.
+type Change struct {
+	Action   string `json:"action"` // create, replace, set-up, start or terminate
+	What     string `json:"what"`
+	Count    int    `json:"count"`
+	Why      string `json:"why"`
+	Disturbs string `json:"disturbs,omitempty"` // whom; empty is nobody
+}
+
+// Plan is what `ray up` would do; no changes means nothing.
+type Plan struct {
+	Cluster  string   `json:"cluster"`
+	Provider string   `json:"provider"`
+	Changes  []Change `json:"changes"`
+	// Steps are those of `ray up`, in order; each looks before it acts.
+	Steps []string `json:"steps"`
+}
+
+const everything = "everything that runs on the cluster ends"
+
+// Plan finds out what Up would do, and changes nothing.
+func (c *Cluster) Plan(ctx context.Context) (Plan, error) {
+	p := Plan{Cluster: c.Config.Name, Provider: c.Config.Provider.Type, Changes: []Change{}}
+	for _, s := range upSteps() {
+		p.Steps = append(p.Steps, s.title)
+	}
+	u := &up{Cluster: c}
+	var err error
+	if u.launch, err = c.file.LaunchHash(c.file.HeadType); err != nil {
+		return p, err
+	}
+	if u.head, u.workers, err = c.live(ctx); err != nil {
+		return p, err
+	}
+	p.Changes, err = u.changes(ctx)
+	return p, err
+}
+
+func (u *up) changes(ctx context.Context) ([]Change, error) {
+	out := []Change{}
+	head := Change{What: "head " + u.Config.HeadType, Count: 1}
+	if u.head == nil {
+		head.Action, head.Why = "create", "no head is there"
+		return append(append(out, head), u.minWorkers()...), nil
+	}
+	if u.head.State == providers.Stopping {
+		head.Action, head.Why = "replace", "the head's machine is stopped"
+		return u.replaced(head), nil
+	}
+	if h := u.head.Tags[providers.TagLaunchHash]; h != u.launch && h != "" || u.head.Type != u.Config.HeadType {
+		head.Action, head.Why, head.Disturbs = "replace", "the machine's description has changed", everything
+		return u.replaced(head), nil
+	}
+	host, err := u.Provider.Host(ctx, u.head.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
+	same, err := bootstrap.UpToDate(ctx, u.node(*u.head, host))
+	if err != nil {
+		return nil, err
+	}
+	_, alive, err := announced(ctx, host)
+	switch {
+	case err != nil:
+		return nil, err
+	case !alive:
+		head.Action, head.Why = "start", "the machine is there, but no head runs on it"
+		return u.replaced(head), nil
+	case !same:
+		head.Action, head.Why, head.Disturbs = "set-up", "the cluster file has changed", everything
+		return u.replaced(head), nil
+	}
+	return out, nil
+}
+
+// replaced are the changes when the head ends and comes back.
+func (u *up) replaced(head Change) []Change {
+	out := []Change{head}
+	if n := len(u.workers); n > 0 {
+		out = append(out, Change{Action: "terminate", What: "workers", Count: n, Why: "they would not find the new head", Disturbs: head.Disturbs})
+	}
+	return append(out, u.minWorkers()...)
+}
+
+// minWorkers are the workers that the head, or for hosts that are there anyway
+// the launcher, starts at once.
+func (u *up) minWorkers() []Change {
+	var out []Change
+	for _, name := range u.Config.TypeNames() {
+		if n := u.Config.NodeTypes[name].Min; n > 0 {
+			out = append(out, Change{Action: "create", What: "worker " + name, Count: n, Why: "min_workers asks for them"})
+		}
+	}
+	return out
+}
+
+// String is the plan for people.
+func (p Plan) String() string {
+	if len(p.Changes) == 0 {
+		return fmt.Sprintf("Nothing to do: cluster %s fits the file.\n", p.Cluster)
+	}
+	text := fmt.Sprintf("`ray up` would change cluster %s (%s):\n", p.Cluster, p.Provider)
+	for _, c := range p.Changes {
+		text += fmt.Sprintf("  %-9s %d × %s: %s", c.Action, c.Count, c.What, c.Why)
+		if c.Disturbs != "" {
+			text += "; " + c.Disturbs
+		}
+		text += "\n"
+	}
+	return text
+}
