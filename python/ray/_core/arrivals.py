@@ -92,6 +92,7 @@ class Arrivals(Tables):
         if self._multi and not flags & 1:
             self._multi.pop(task_id, None)
         if stream is not None and not flags & 1:
+            self._unread.discard(task_id + b"\x01\0\0\0")  # the stream's last item is the error, too
             stream.end(items, objects.get(task_id + b"\x01\0\0\0"))
             self._wake(task_id)
 
@@ -124,10 +125,18 @@ class Arrivals(Tables):
         self._objects[oid] = entry
         if error:
             self._errors += 1
+            if oid in self._looked:
+                self._looked.discard(oid)
+            else:
+                self._unread.add(oid)
             for follower in self._followers:
                 follower.wake()
         elif self._interest:
             self._wake(oid)
+        if self._orphans and oid in self._orphans:
+            self._count[oid] = 1
+            self._extra[oid] = self._orphans.pop(oid) - 1
+            self._gone(oid)
         if self._callbacks:
             listed = self._callbacks.pop(oid, None)
             if listed is not None:

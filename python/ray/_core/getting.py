@@ -28,6 +28,7 @@ class Gets(Link):
         for ref, entry in zip(refs, entries):
             value = serialization.deserialize(entry) if type(entry) is bytes else self._open(ref._bin, entry)
             if type(value) is ErrorValue:
+                self._look_at(refs)
                 raise self._to_raise(value.error)
             out.append(value)
         return out
@@ -50,6 +51,7 @@ class Gets(Link):
             return self.get([ref])[0]
         value = serialization.deserialize(entry)
         if type(value) is ErrorValue:
+            self._look_at((ref,))
             raise self._to_raise(value.error)
         return value
 
@@ -104,6 +106,7 @@ class Gets(Link):
                 )
         except _Failed as failed:
             value = self._open(refs[failed.index]._bin, entries[failed.index])
+            self._look_at(refs)
             raise self._to_raise(value.error) from None
         finally:
             self._end_gets(fetch.requests)

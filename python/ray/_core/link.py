@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from ray._core import frames
+from ray._core import frames, state, unhandled
 from ray._core.arena import Arena
 from ray._core.entries import PENDING, Reply
 from ray._core.reader import Reader
@@ -14,6 +14,9 @@ TASK_ID = frames.Struct("<II16s")
 #: More frames or bytes than this are sent at once, not with the next batch.
 FLUSH_FRAMES = 96
 FLUSH_BYTES = 64 * 1024
+# How often (seconds), and how much at a time, is read while nobody waits but results of running tasks were dropped.
+_LOOK_S = 0.1
+_LOOK_MOST = 64
 
 
 class Link(Reader):
@@ -55,6 +58,8 @@ class Link(Reader):
         self._flusher_parked.acquire()
         self._flusher: Optional[threading.Thread] = None
         self._main = threading.main_thread()
+        self._keeps_orphans = mode == state.DRIVER
+        self._next_look = 0.0
         self._on_close: List[Callable[[], None]] = []
 
     # ------------------------------------------------------------- lifetime
@@ -122,6 +127,8 @@ class Link(Reader):
             time.sleep(0.001)
             if self.arena is not None and self.arena.idle:
                 self.arena.end_idle()
+            if self._unhandled or self._orphans:
+                self._see_to_errors()
             if self._out or self._dead_refs or self._unpinned:
                 idle = 0
                 try:
@@ -135,6 +142,23 @@ class Link(Reader):
                 if not self._out:
                     self._flusher_parked.acquire(timeout=0.1)
                 self._flusher_awake = True
+
+    def _see_to_errors(self) -> None:
+        """Reports errors that nobody will look at; reads, now and then, how the tasks of orphans ended."""
+        while self._unhandled:
+            unhandled.report(self._unhandled.popleft())
+        now = time.monotonic()
+        if not self._orphans or now < self._next_look:
+            return
+        self._next_look = now + _LOOK_S
+        for _ in range(_LOOK_MOST):
+            arrivals = self._arrivals
+            try:
+                self.poll()
+            except Exception:
+                return  # the connection has ended: whoever uses it next hears why
+            if arrivals == self._arrivals:
+                break
 
     def _wake_flusher(self) -> None:
         self._flusher_awake = True
@@ -244,7 +268,10 @@ class Link(Reader):
             return ObjectRef(binary, owner)
         with self._lock:
             held = self._count.get(binary)
-            if held is None:
+            if held is None and binary in self._orphans:
+                self._count[binary] = 1
+                self._extra[binary] = self._orphans.pop(binary) - 1
+            elif held is None:
                 # Nothing was delivered with it: there is nothing to release either.
                 self._count[binary] = 1
                 self._extra[binary] = self._extra.get(binary, 0) - 1

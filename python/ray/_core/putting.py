@@ -54,6 +54,8 @@ class Puts(Link):
         return self._put_serialized(oid, serialized)
 
     def _put_serialized(self, oid: bytes, serialized: Any) -> ObjectRef:
+        if serialized.held:
+            self._look_at(serialized.held)
         encoded, inline = self.encode_value(oid, serialized)
         with self._lock:
             if self.dead is not None:

@@ -150,11 +150,15 @@ class Submits(Puts):
             return b"", b"", b"", 0, None
         deps: List[ObjectRef] = []
         args, kwargs = _take_out_refs(args, kwargs, deps)
+        if deps:
+            self._look_at(deps)
         if serialization.args_are_plain(args, kwargs) and not deps:
             payload = serialization.plain_args_blob(args, kwargs)
             if len(payload) <= self.inline_limit:
                 return payload, b"", b"", 0, None
         serialized = serialization.serialize_args(args, kwargs)
+        if serialized.held:
+            self._look_at(serialized.held)
         flags, keep = 0, None
         if serialized.size > self.inline_limit:
             with self._lock:

@@ -7,11 +7,14 @@ callbacks) happens under it.
 import select
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Set, Tuple
 
 from ray._core import frames
-from ray._core.entries import Follower, GetRequest, Inline
+from ray._core.entries import PENDING, Follower, GetRequest, Inline
 from ray._core.frames import HEADER, ID_COUNT
+
+# What the ids of actors' creations begin with.
+_NO_TASK = b"\xff" * 8
 
 
 class Tables:
@@ -39,6 +42,14 @@ class Tables:
         self._gone = self._dead_refs.append
         self._unpinned: Deque[bytes] = deque()
         self._streams: Dict[bytes, Any] = {}
+
+        # Results that were dropped before their task ended, and the deliveries to give back when it has: a driver
+        # wants to know of their errors.
+        self._orphans: Dict[bytes, int] = {}
+        self._keeps_orphans = False
+        self._unread: Set[bytes] = set()  # errors that nobody has looked at
+        self._looked: Set[bytes] = set()  # pending results whose errors somebody will see
+        self._unhandled: Deque[Any] = deque()  # errors that nobody will look at
 
         self._requests: Dict[int, Any] = {}
         self._request_number = 0
@@ -115,6 +126,15 @@ class Tables:
                 continue
             del count[oid]
             entry = objects.pop(oid, None)
+            if entry is PENDING and self._keeps_orphans and self._is_orphan(oid):
+                objects[oid] = PENDING
+                self._orphans[oid] = 1 + extra.pop(oid, 0)
+                continue
+            if self._unread and oid in self._unread:
+                self._unread.discard(oid)
+                self._unhandled.append(entry)
+            if self._looked:
+                self._looked.discard(oid)
             if idle and oid in idle:
                 self.arena.end_idle(oid)
             if type(entry) is Inline:
@@ -128,6 +148,18 @@ class Tables:
                 released.append(pack(oid, deliveries))
         if released:
             self._out.append(HEADER.pack(4 + 32 * len(released), frames.RELEASE, 0, 0) + b"".join(released))
+
+    def _is_orphan(self, oid: bytes) -> bool:
+        """Whether to wait for the end of a task whose result was dropped. Actors must end with their last handle."""
+        return oid not in self._looked and oid[:8] != _NO_TASK and oid[:24] not in self._streams
+
+    def _look_at(self, refs: Iterable[Any]) -> None:
+        """Notes that somebody will see the errors of these."""
+        for ref in refs:
+            if self._objects.get(ref._bin) is PENDING:
+                self._looked.add(ref._bin)
+            else:
+                self._unread.discard(ref._bin)
 
     def _drain_unpins_locked(self) -> None:
         counts: Dict[bytes, int] = {}
@@ -151,6 +183,8 @@ class Tables:
             held = count.get(oid)
             if held is None:
                 count[oid] = 1
+                if self._orphans and oid in self._orphans:
+                    extra[oid] = self._orphans.pop(oid)
             else:
                 count[oid] = held + 1
                 extra[oid] = extra.get(oid, 0) + 1

@@ -22,6 +22,7 @@ class Waits(Gets):
         with self._lock:
             if self.dead is not None:
                 self.check_alive()
+            self._look_at((ref,))
             entry = self._objects.get(oid)
             if entry is PENDING:
                 self._callbacks.setdefault(oid, []).append((ref, callback))
@@ -104,6 +105,8 @@ class Waits(Gets):
                     break
         if len(ready) < num_returns:
             self._wait_more(refs, num_returns, timeout, fetch_local, ready, unknown, pending)
+        if self._unread:
+            self._look_at(refs[i] for i in ready)
         first: List[Any] = []
         rest: List[Any] = []
         for i, ref in enumerate(refs):

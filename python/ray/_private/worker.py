@@ -2,7 +2,7 @@
 
 from typing import Any, Optional
 
-from ray._core import state
+from ray._core import state, unhandled
 
 SCRIPT_MODE = 0
 WORKER_MODE = 1
@@ -81,6 +81,11 @@ global_worker = Worker()
 def is_initialized() -> bool:
     """Whether this process is connected."""
     return state.is_connected()
+
+
+def _unhandled_error_handler(error: BaseException) -> None:
+    """Called with each error that nobody looked at; programs may put their own in its place."""
+    unhandled.show(error)
 
 
 def get_global_worker() -> Worker:
