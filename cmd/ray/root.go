@@ -119,8 +119,7 @@ var unsupported = []struct {
 	name, group, short string
 }{
 	{"stack", groupObservability, "Show the Python stacks of this machine's workers."},
-	{"rsync-up", "", ""}, {"rsync-down", "", ""}, {"get-worker-ips", "", ""}, {"monitor", "", ""},
-	{"dashboard", "", ""}, {"kill-random-node", "", ""}, {"cluster-dump", "", ""}, {"local-dump", "", ""},
+	{"cluster-dump", "", ""}, {"local-dump", "", ""},
 	{"kuberay-autoscaler", "", ""}, {"microbenchmark", "", ""}, {"sanity-check", "", ""}, {"global-gc", "", ""},
 	{"debug", "", ""}, {"check-open-ports", "", ""}, {"enable-usage-stats", "", ""}, {"disable-usage-stats", "", ""},
 	{"metrics", "", ""}, {"cpp", "", ""}, {"symmetric-run", "", ""}, {"serve", "", ""},

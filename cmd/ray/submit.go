@@ -28,6 +28,9 @@ it. Options of the script's own follow after --.`,
 			if err := r.check(); err != nil {
 				return err
 			}
+			if r.mux() != launcher.NoMux {
+				return errors.New("not supported yet: submit in screen or tmux; copy the script with `ray rsync-up` and use `ray exec --tmux`")
+			}
 			script, file, err := parseSubmit(args, cmd.ArgsLenAtDash(), joined)
 			if err != nil {
 				return err
@@ -42,9 +45,6 @@ it. Options of the script's own follow after --.`,
 			_, c, _, err := f.open(cmd, file, cluster.Override{})
 			if err != nil {
 				return err
-			}
-			if r.mux() != launcher.NoMux {
-				return errors.New("not supported yet: submit in screen or tmux; copy the script with `ray rsync-up` and use `ray exec --tmux`")
 			}
 			return remoteStatus(cmd, "script", r.around(cmd.Context(), c, func() error {
 				return c.Submit(cmd.Context(), script, streams(cmd))
