@@ -237,7 +237,9 @@ func (d *daemon) workerEnded(w *worker, e *proc.Exit) {
 	for _, t := range lost {
 		r := t.Data.(*run)
 		if r.spec.Kind == owner.KindCreate && w.actor != nil {
-			w.actor.cause = info
+			if w.actor.cause == nil {
+				w.actor.cause = d.actorDied(w.actor, "The actor died before its constructor had ended.\n\tcause: "+info.Message)
+			}
 		}
 		d.endRun(r, outcome{lost: info, charge: true})
 	}
