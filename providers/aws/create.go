@@ -99,7 +99,7 @@ func (p *Provider) Create(ctx context.Context, req providers.CreateRequest) ([]p
 		more, err = p.launch(ctx, s, o, req, req.Count-len(made), generation)
 		made = append(made, more...)
 		if err == nil && len(made) >= req.Count {
-			return made, nil
+			return byID(made), nil
 		}
 		if c := providers.CauseOf(err); err != nil && c != providers.Capacity && c != providers.Quota {
 			return made, err
