@@ -12,6 +12,7 @@ import threading
 from struct import Struct
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from ray._core import arrow
 from ray._core.slots import Slot
 
 PICKLE = 0
@@ -126,6 +127,10 @@ def serialize(value: Any) -> Serialized:
         return Serialized(RAW, value, [], [])
     if _plain(value):
         return Serialized(PICKLE, _dumps(value, 5), [], [])
+    if kind.__module__ == "pyarrow.lib" and kind not in _custom:
+        found = arrow.stream_of(value)
+        if found is not None:
+            return Serialized(ARROW, found[0], [found[1]], [])
     return _serialize_any(value, PICKLE)
 
 
@@ -310,6 +315,9 @@ def deserialize(blob: Any, view: Optional[memoryview] = None) -> Any:
             return _loads(blob[8 : 8 + size])
         source = view if view is not None else memoryview(blob).toreadonly()
         return _loads(source[start : start + size], buffers=_buffers(source, nbuf))
+    if kind == ARROW:
+        source = view if view is not None else memoryview(blob).toreadonly()
+        return arrow.value_of(bytes(source[start : start + size]), _buffers(source, nbuf)[0])
     if kind == RAW:
         return bytes(blob[start : start + size])
     if kind == ERROR:
