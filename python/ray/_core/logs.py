@@ -7,7 +7,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-_NUMBERED_WORD = re.compile(r"\S*\d\S*")
+# Tried at the beginning of a word only: else a long word without digits costs the square of its length.
+_NUMBERED_WORD = re.compile(r"(?<!\S)[^\s\d]*\d\S*")
 _CYAN = "\033[36m"
 _YELLOW = "\033[33m"
 _RESET = "\033[0m"
