@@ -7,7 +7,7 @@ func lifecycleCmds() []*cobra.Command {
 	return []*cobra.Command{
 		upCmd(), downCmd(), attachCmd(), execCmd(), submitCmd(), getHeadIPCmd(), getWorkerIPsCmd(),
 		rsyncUpCmd(), rsyncDownCmd(), monitorCmd(), dashboardCmd(), sshConfigCmd(), clustersCmd(), useCmd(), configCmd(),
-		startCmd(), stopCmd(), statusCmd(),
+		startCmd(), stopCmd(), statusCmd(), whyCmd(),
 		jobCmd(),
 		versionCmd(), completionCmd(), getAuthTokenCmd(),
 	}
