@@ -95,6 +95,57 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestRestartWithADeadNode: a node that died before the restart changes nothing
+// for the others.
+func TestRestartWithADeadNode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gcs.db")
+	cfg := Config{SessionDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)}
+	store, err := gcs.OpenBolt(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHead(context.Background(), cfg, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	register := func(n *fakeNode, instance string) {
+		n.register(wire.RegisterRequest{Info: spec.NodeInfo{ID: n.id, Instance: instance, Total: cpus(1)}})
+	}
+	dead, one, next := dial(t, h), dial(t, h), dial(t, h)
+	register(dead, "i-1")
+	register(one, "i-2")
+	h.mu.Lock()
+	h.declareDead(dead.id, "killed", false)
+	h.mu.Unlock()
+	register(next, "i-1") // its machine's next node
+	h.close()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	if store, err = gcs.OpenBolt(path); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	h = startHead(t, store, cfg)
+	for _, old := range []*fakeNode{one, next} {
+		n := dial(t, h)
+		n.id = old.id
+		register(n, map[bool]string{true: "i-2", false: "i-1"}[old == one])
+		var reply wire.HeartbeatReply
+		n.call(wire.MethodHeartbeat, wire.Heartbeat{}, &reply)
+		if reply.Unknown {
+			t.Errorf("node %s was turned away", n.id)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lost != 0 {
+		t.Errorf("it waits for %d nodes more", h.lost)
+	}
+}
+
 // TestSilentNodeDies lets a lease run out; the other node and the drivers'
 // jobs learn of it, and a late heartbeat is told so.
 func TestSilentNodeDies(t *testing.T) {
