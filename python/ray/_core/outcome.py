@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
-from ray._core import frames, serialization, state
+from ray._core import causes, frames, serialization, state
 from ray.exceptions import (
     ActorDiedError,
     AsyncioActorExit,
@@ -34,15 +34,16 @@ class Cancelled(BaseException):
 class PackedTaskError:
     """A RayTaskError whose cause is pickled apart, so that its text survives a cause that cannot be read."""
 
-    def __init__(self, fields: Dict[str, Any], cause: bytes) -> None:
+    def __init__(self, fields: Dict[str, Any], cause: bytes, chain: bytes = b"") -> None:
         self.fields = fields
         self.cause = cause
+        self.chain = chain
 
     def __reduce__(self) -> tuple:
-        return load_task_error, (self.fields, self.cause)
+        return load_task_error, (self.fields, self.cause, self.chain)
 
 
-def load_task_error(fields: Dict[str, Any], cause: bytes) -> BaseException:
+def load_task_error(fields: Dict[str, Any], cause: bytes, chain: bytes = b"") -> BaseException:
     """The inverse of packing."""
     import pickle
 
@@ -50,6 +51,7 @@ def load_task_error(fields: Dict[str, Any], cause: bytes) -> BaseException:
         error = pickle.loads(cause)
     except Exception:
         return UnserializableException(fields["traceback_str"])
+    causes.put_back(error, chain)
     return RayTaskError(cause=error, **fields)
 
 
@@ -179,7 +181,7 @@ def _task_error(worker: "Process", template: "Template", error: BaseException) -
     }
     wrapped = RayTaskError(cause=cause, **fields)
     try:
-        return wrapped, PackedTaskError(fields, serialization.dump_any(cause, None))
+        return wrapped, PackedTaskError(fields, serialization.dump_any(cause, None), causes.packed(cause))
     except Exception as problem:
         text = fields["traceback_str"]
         cause = RayError(f"The exception of the task cannot be pickled ({problem}). Its text is:\n{text}")
