@@ -93,6 +93,7 @@ type daemon struct {
 	placesText, beatText           []byte
 	beatChanged                    bool
 	lastBusy                       time.Time
+	held                           held
 	events                         eventRing
 	drain                          *wire.Drain
 	down                           bool

@@ -157,7 +157,7 @@ func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if busy := d.activity(); strings.Contains(in.Reason, "IDLE") && len(busy) > 0 {
+	if busy := d.activity(true); strings.Contains(in.Reason, "IDLE") && len(busy) > 0 {
 		return wire.DrainReply{Message: "the node is not idle: " + strings.Join(busy, ", ")}, nil, nil
 	}
 	d.drain = &in

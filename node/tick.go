@@ -162,7 +162,7 @@ func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
 			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: c.Queued(), Running: c.Running, MeanMicros: int64(c.Mean)})
 		}
 	})
-	hb.Activity = d.activity()
+	hb.Activity = d.activity(d.drain != nil || now.Sub(d.held.at) >= countEvery)
 	if len(hb.Activity) == 0 {
 		hb.IdleMS = max(1, now.Sub(d.lastBusy).Milliseconds())
 	} else {
@@ -171,8 +171,32 @@ func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
 	return hb
 }
 
-// activity says why the node is not idle.
-func (d *daemon) activity() (out []string) {
+// held counts objects that keep the node from being idle, and says when.
+type held struct {
+	primary, borrowed int
+	at                time.Time
+}
+
+// countEvery bounds how often all objects are looked at for a heartbeat.
+const countEvery = 250 * time.Millisecond
+
+func (d *daemon) countHeld() {
+	primary, borrowed := 0, 0
+	d.own.Objects(func(o *owner.Object) bool {
+		_, _, b := o.Pinned()
+		if b > 0 {
+			borrowed++
+		}
+		if o.Where == owner.Arena && o.Primary {
+			primary++
+		}
+		return primary+borrowed < 1000
+	})
+	d.held = held{primary, borrowed, time.Now()}
+}
+
+// activity says why the node is not idle; count looks at the objects again.
+func (d *daemon) activity(count bool) (out []string) {
 	for _, r := range d.envMaker.Making() {
 		out = append(out, "makes the runtime environment "+r.Title+": "+r.Progress)
 	}
@@ -191,22 +215,14 @@ func (d *daemon) activity() (out []string) {
 	if drivers > 0 {
 		out = append(out, fmt.Sprintf("%d drivers are connected", drivers))
 	}
-	primary, borrowed := 0, 0
-	d.own.Objects(func(o *owner.Object) bool {
-		_, _, b := o.Pinned()
-		if b > 0 {
-			borrowed++
-		}
-		if o.Where == owner.Arena && o.Primary {
-			primary++
-		}
-		return primary+borrowed < 1000
-	})
-	if primary > 0 {
-		out = append(out, fmt.Sprintf("%d objects have their primary copy here", primary))
+	if count {
+		d.countHeld()
 	}
-	if borrowed > 0 {
-		out = append(out, fmt.Sprintf("%d objects owned here are referenced from other nodes", borrowed))
+	if d.held.primary > 0 {
+		out = append(out, fmt.Sprintf("%d objects have their primary copy here", d.held.primary))
+	}
+	if d.held.borrowed > 0 {
+		out = append(out, fmt.Sprintf("%d objects owned here are referenced from other nodes", d.held.borrowed))
 	}
 	return out
 }
