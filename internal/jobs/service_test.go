@@ -280,8 +280,12 @@ func TestShortJob(t *testing.T) {
 	f, s, url := setup(t)
 	f.do(func() {
 		f.started = func(id string) {
-			go s.Exited(wire.DriverExited{SubmissionID: id})
-			time.Sleep(5 * time.Millisecond) // the answer is slow
+			begun := make(chan struct{})
+			go func() {
+				close(begun)
+				s.Exited(wire.DriverExited{SubmissionID: id})
+			}()
+			<-begun // the answer to the start comes after it
 		}
 	})
 	id := submit(t, url, `{"entrypoint": "x"}`)
