@@ -282,9 +282,16 @@ func (t *Tables) NamedActors(namespace string, all bool) []spec.ActorOptions {
 
 // Actors lists all rows, oldest first.
 func (t *Tables) Actors() []Actor {
-	out := make([]Actor, 0, len(t.actors))
+	return t.actorsThat(func(*Actor) bool { return true })
+}
+
+// actorsThat lists the rows that keep wants, oldest first.
+func (t *Tables) actorsThat(keep func(*Actor) bool) []Actor {
+	out := []Actor{}
 	for _, a := range t.actors {
-		out = append(out, *a)
+		if keep(a) {
+			out = append(out, *a)
+		}
 	}
 	slices.SortFunc(out, func(a, b Actor) int {
 		if a.CreatedMS != b.CreatedMS {

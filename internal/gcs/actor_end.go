@@ -152,12 +152,10 @@ func (t *Tables) endActorsOfJob(job spec.JobID, now int64) (c Change) {
 
 // livingActors are copies of the rows that are not dead.
 func (t *Tables) livingActors() []*Actor {
-	var out []*Actor
-	for _, a := range t.Actors() {
-		if a.Info.State != spec.ActorDead {
-			row := a
-			out = append(out, &row)
-		}
+	rows := t.actorsThat(func(a *Actor) bool { return a.Info.State != spec.ActorDead })
+	out := make([]*Actor, len(rows))
+	for i := range rows {
+		out[i] = &rows[i]
 	}
 	return out
 }

@@ -35,10 +35,11 @@ func (t *Tables) RemoveGroup(id spec.PlacementGroupID, now int64) (c Change) {
 
 // endActorsOfGroup ends the actors that lived in a group that is removed.
 func (t *Tables) endActorsOfGroup(c *Change, id spec.PlacementGroupID, now int64) {
-	for _, a := range t.livingActors() {
-		if a.Create.Strategy.Kind != spec.StrategyPlacementGroup || a.Create.Strategy.PlacementGroup != id {
-			continue
-		}
+	inside := t.actorsThat(func(a *Actor) bool {
+		return a.Info.State != spec.ActorDead && a.Create.Strategy.Kind == spec.StrategyPlacementGroup && a.Create.Strategy.PlacementGroup == id
+	})
+	for i := range inside {
+		a := &inside[i]
 		if a.placed() {
 			c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, NoRestart: true, Reason: "its placement group was removed"}})
 		}
