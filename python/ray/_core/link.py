@@ -241,11 +241,6 @@ class Link(Reader):
             self._requests.pop(number, None)
         return finished or done()
 
-    def tell(self, method: str, params: Any) -> None:
-        """Tells the daemon what cannot fail; what is sent or asked later comes after it."""
-        self.check_alive()
-        self.send(frames.call_frame(frames.NOTE, 0, method, params, b""))
-
     # ------------------------------------------------------------------ ids
 
     def next_placement_group_id(self) -> bytes:

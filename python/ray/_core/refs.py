@@ -1,7 +1,7 @@
 """References to objects."""
 
 import os
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar
 
 from ray._core import state
 from ray._core.ids import BaseID, JobID, TaskID
@@ -10,10 +10,27 @@ if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
 
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+
+    class _Base(BaseID, Generic[T]):
+        """Type checkers see what a reference refers to."""
+else:
+
+    class _Base(BaseID):
+        """At run time, what a reference refers to is a remark."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, item: Any) -> Any:
+            return cls
+
+
 _NOBODY = b"\xff" * 28
 
 
-class ObjectRef(BaseID):
+class ObjectRef(_Base[T]):
     """A reference to an object: a value that exists, or that a task will make.
 
     Pass it to ``ray.get`` for the value, to ``ray.wait`` to see whether it is

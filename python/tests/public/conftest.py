@@ -37,9 +37,6 @@ class FakeClient:
             answer = answer(params)
         return answer if isinstance(answer, tuple) else (answer, b"")
 
-    def tell(self, method, params):
-        self.calls.append((method, params, b""))
-
     def send(self, frame):
         self.frames.append(frame)
 

@@ -89,7 +89,7 @@ def test_group_is_sent(client):
         with pytest.raises(ValueError, match="Valid placement group indexes: 0-1"):
             check_placement_group_index(group, index)
     remove_placement_group(group)
-    assert client.calls[-1][:2] == ("pg.remove", {"id": group.id.hex()})
+    assert b"pg.remove" in client.frames[-1] and group.id.hex().encode() in client.frames[-1]
 
 
 ROW = {
