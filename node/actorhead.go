@@ -55,7 +55,9 @@ func (d *daemon) creationFailed(t *owner.Task) {
 	if o != nil && o.Where == owner.Inline {
 		if e := wire.ErrorOf(o.Blob); e != nil {
 			cause.Message = e.Message
-			if e.Type != "" && e.Type != "TaskCancelledError" {
+			if e.Fields["error"] != nil { // an argument failed: whoever reads it tells which
+				cause.Fields["error"], cause.Fields["tasks"] = e.Fields["error"], e.Fields["tasks"]
+			} else if e.Type != "" && e.Type != "TaskCancelledError" {
 				cause.Type = e.Type
 			}
 		}

@@ -1,11 +1,13 @@
 package owner
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/rand"
 	"testing"
 
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 // world drives one State the way a daemon does: it runs what is ready, keeps
@@ -289,9 +291,16 @@ func TestFailedDependencyEndsTheTask(t *testing.T) {
 	w.s.Done(f, 0, StatusError, []Result{{Value: Value{Where: Inline, Err: true, Blob: []byte{2, 7}}}}, 0)
 	for i := range uint32(2) {
 		o := w.s.Object(g.ID.Return(i + 1))
-		if o == nil || !o.Err || o.Blob[1] != 7 {
-			t.Fatalf("return %d must hold the argument's own error", i+1)
+		e := wire.ErrorOf(o.Blob)
+		if !o.Err || e == nil || e.Fields["error"] != base64.StdEncoding.EncodeToString([]byte{2, 7}) {
+			t.Fatalf("return %d must carry the argument's own error, got %+v", i+1, e)
 		}
+	}
+	h := &Task{Spec: Spec{ID: w.taskID(2), NReturns: 1, Deps: []spec.Ref{w.ref(g.ID.Return(1))}, Tmpl: &Template{Template: spec.Template{Name: "h"}}}}
+	w.s.Submit(h, 1)
+	e := wire.ErrorOf(w.s.Object(h.ID.Return(1)).Blob)
+	if names := fmt.Sprint(e.Fields["tasks"]); names != "[h g]" {
+		t.Fatalf("a chain names its tasks in order, nearest first: %s", names)
 	}
 }
 

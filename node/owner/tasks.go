@@ -101,11 +101,7 @@ func (s *State) depReady(t *Task, o *Object) {
 }
 
 func (s *State) failDep(t *Task, o *Object) {
-	v := Value{Where: o.Where, Err: true, Blob: o.Blob, Off: o.Off, Size: o.Size}
-	if o.Where != Inline {
-		v = Value{Where: Inline, Err: true, Blob: ErrorBlob(&spec.ErrorInfo{Type: "RaySystemError",
-			Message: "an argument of " + t.Tmpl.Name + " failed, and its error is too large to pass on (object " + o.ID.String() + ")"})}
-	}
+	v := Value{Where: Inline, Err: true, Blob: ErrorBlob(argumentError(t, o))}
 	t.missing = 0
 	if t.Kind == KindCreate {
 		s.createFailed(t, v)

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any, Dict, List, Optional, Tuple
 
 from ray import _options
-from ray._core import frames, serialization, state
+from ray._core import frames, inspection, serialization, state
 from ray._core.refs import ObjectRef
 from ray._core.signature import Signature
 from ray.remote_function import _check_size, submit_general
@@ -249,6 +249,10 @@ class ActorClass:
         """Creates an actor; returns its handle at once."""
         return _create(self, args, kwargs, self._default_options)
 
+    def _remote(self, args: Any = None, kwargs: Optional[Dict[str, Any]] = None, **options: Any) -> "ActorHandle":
+        """As ``options(**options).remote(*args, **kwargs)``, in one call."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def options(self, **options: Any) -> "ActorOptions":
         """This class with some options replaced, for ``.remote()`` on what is returned."""
         _options.check_actor(options, in_options=True)
@@ -287,10 +291,9 @@ class ActorClass:
             try:
                 code, held = serialization.code_blob(self._class)
             except TypeError as error:
-                raise TypeError(
-                    f"Could not serialize the actor class {self.__module__}.{self._class_name}: {error}"
-                ) from error
-            _check_size(len(code), self._class_name)
+                what = f"Could not serialize the actor class {self.__module__}.{self._class.__qualname__}.__init__"
+                raise inspection.explained(what, self._class, error) from error
+            _check_size(len(code), self._class_name, "actor")
             self._code = (hashlib.sha224(code).digest(), code, held, client)
         return self._code[:3]
 
@@ -341,16 +344,19 @@ def _create(actor_class: ActorClass, args: tuple, kwargs: Dict[str, Any], option
     actor_class._init_signature.check(args, kwargs)
     name, namespace = options.get("name"), options.get("namespace") or client.namespace
     template, info = _creation_template(actor_class, client, options, namespace)
+    function_id, code, held = actor_class._pickled(client)
     actor_id = client.next_actor_id()
     if name is not None:
         reply, _ = client.call("actor.reserve", {"actor_id": actor_id.hex(), "options": template["actor"]})
         existing = (reply or {}).get("existing")
         if existing:
             return ActorHandle._from_info(existing)
-    function_id, code, held = actor_class._pickled(client)
     client.export(function_id, code, held)
     number = client.template(frames.dump_json(template))
-    _, refs = client.submit(frames.KIND_ACTOR_CREATE, number, 1, args, kwargs, actor_id)
+    try:
+        _, refs = client.submit(frames.KIND_ACTOR_CREATE, number, 1, args, kwargs, actor_id)
+    except inspection.UnpicklableArguments as error:
+        raise inspection.bad_argument(error, template["function"], args, kwargs) from error
     detached = template["actor"].get("detached", False)
     handle = ActorHandle(info, actor_id, client.node_id, refs[0])
     if detached:
@@ -576,7 +582,7 @@ class ActorMethod:
 class _CallPlan:
     """What calling a method takes, worked out once a client."""
 
-    __slots__ = ("client", "template", "fast", "nreturns", "signature", "streaming", "backpressure")
+    __slots__ = ("client", "function_name", "template", "fast", "nreturns", "signature", "streaming", "backpressure")
 
     def __init__(self, client: Any, info: _ClassInfo, method_info: _MethodInfo, options: Dict[str, Any]) -> None:
         self.client = client
@@ -610,6 +616,7 @@ class _CallPlan:
             template["dynamic"] = True
         if merged.get("enable_task_events") is False:
             template.setdefault("extra", {})["events"] = False
+        self.function_name = template["function"]
         self.template = client.template(frames.dump_json(template))
         self.fast = self.nreturns == 1 and not self.streaming and info.max_pending <= 0
 

@@ -77,6 +77,26 @@ class RayTaskError(RayError):
             ),
         )
 
+    @classmethod
+    def of_argument(cls, name: str, error: BaseException, ip: str, where: str = "", **fields: Any) -> "RayTaskError":
+        """The error of the task ``name``, which did not run because the argument that it waits for is ``error``.
+
+        Args:
+            name: of the task or method.
+            error: what became of the argument; its own cause becomes the cause.
+            ip: address of the node.
+            where: what the first line says of the process besides its pid and address.
+            fields: of the error, as the constructor takes them.
+        """
+        plain = getattr(error, "_plain", error)
+        kind = f"{type(plain).__module__}.{type(plain).__qualname__}"
+        text = (
+            f"ray::{name}() (pid={os.getpid()}, ip={ip}{where})\n"
+            f"  At least one of the input arguments for this task could not be computed:\n{kind}: {error}"
+        )
+        cause = plain.cause if isinstance(plain, RayTaskError) and plain.cause is not None else plain
+        return cls(name, text, cause, None, os.getpid(), ip, **fields)
+
     def make_dual_exception_instance(self) -> "RayTaskError":
         """The error as an instance of its cause's class too; raises TypeError where that cannot be."""
         cause_class = type(self.cause)
@@ -237,6 +257,7 @@ class ActorDiedError(RayActorError):
     """The actor is dead and does not come back."""
 
     BASE_ERROR_MSG = "The actor died unexpectedly before finishing this task."
+    INIT_ERROR_MSG = "The actor died because of an error raised in its creation task, "
 
     def __init__(
         self,
@@ -249,7 +270,7 @@ class ActorDiedError(RayActorError):
         if isinstance(cause, RayTaskError):
             actor_id = cause.actor_id
             actor_init_failed = True
-            error_msg = error_msg or ("The actor died because of an error raised in its creation task, " + str(cause))
+            error_msg = error_msg or (self.INIT_ERROR_MSG + str(cause))
         super().__init__(actor_id, error_msg or self.BASE_ERROR_MSG, actor_init_failed, preempted)
 
 

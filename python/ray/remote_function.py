@@ -6,7 +6,7 @@ import inspect
 from typing import Any, Dict, List, Optional
 
 from ray import _options
-from ray._core import frames, serialization, state
+from ray._core import frames, inspection, serialization, state
 from ray._core.signature import Signature
 
 DEFAULT_MAX_RETRIES = 3
@@ -64,6 +64,10 @@ class RemoteFunction:
             client = plan.client
         return plan.submit(client, args, kwargs)
 
+    def _remote(self, args: Any = None, kwargs: Optional[Dict[str, Any]] = None, **options: Any) -> Any:
+        """As ``options(**options).remote(*args, **kwargs)``, in one call."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def options(self, **options: Any) -> "RemoteFunctionOptions":
         """This function with some options replaced, for ``.remote()`` on what is returned."""
         _options.check_task(options, in_options=True)
@@ -81,7 +85,8 @@ class RemoteFunction:
             try:
                 code, held = serialization.code_blob(self._function)
             except TypeError as error:
-                raise TypeError(f"Could not serialize the function {self._function_name}: {error}") from error
+                what = f"Could not serialize the function {self._function_name}"
+                raise inspection.explained(what, self._function, error) from error
             _check_size(len(code), self._function_name)
             self._code = (hashlib.sha224(code).digest(), code, held, client)
         return self._code[:3]
@@ -127,6 +132,7 @@ class _Plan:
 
     __slots__ = (
         "client",
+        "function_name",
         "template",
         "fast",
         "nreturns",
@@ -139,6 +145,7 @@ class _Plan:
 
     def __init__(self, function: RemoteFunction, options: Dict[str, Any]) -> None:
         client = self.client = state.client()
+        self.function_name = function._function_name
         if function._signature is None:
             function._signature = Signature.of(function._function)
         self.signature = function._signature
@@ -205,13 +212,16 @@ def submit_general(
     client: Any, kind: int, plan: Any, args: tuple, kwargs: Dict[str, Any], actor_id: Optional[bytes]
 ) -> Any:
     """Submits a task or a call of any shape; gives what ``.remote()`` returns."""
-    if not plan.streaming:
-        _, refs = client.submit(kind, plan.template, plan.nreturns, args, kwargs, actor_id)
-        return result_of(refs)
     from ray._core.generators import ObjectRefGenerator, Stream
 
-    stream = Stream()
-    task_id, refs = client.submit(kind, plan.template, 1, args, kwargs, actor_id, stream=stream)
+    try:
+        if not plan.streaming:
+            _, refs = client.submit(kind, plan.template, plan.nreturns, args, kwargs, actor_id)
+            return result_of(refs)
+        stream = Stream()
+        task_id, refs = client.submit(kind, plan.template, 1, args, kwargs, actor_id, stream=stream)
+    except inspection.UnpicklableArguments as error:
+        raise inspection.bad_argument(error, plan.function_name, args, kwargs) from error
     return ObjectRefGenerator(client, task_id, stream, refs[0], plan.backpressure > 0)
 
 
@@ -232,16 +242,15 @@ def _depends_on_task(options: Dict[str, Any]) -> bool:
 
 
 _WARN_BYTES = 10 << 20
-_MOST_BYTES = 100 << 20
+_MOST_BYTES = 95 << 20
 
 
-def _check_size(size: int, name: str) -> None:
+def _check_size(size: int, name: str, kind: str = "remote function") -> None:
     if size > _MOST_BYTES:
         raise ValueError(
-            f"The remote function or actor {name} is too large ({size >> 20} MiB > {_MOST_BYTES >> 20} MiB). "
-            "Check that "
-            "its definition is not implicitly capturing a large array or other object in scope. Tip: use ray.put() to "
-            "put large objects in the object store."
+            f"The {kind} {name} is too large ({size >> 20} MiB > FUNCTION_SIZE_ERROR_THRESHOLD="
+            f"{_MOST_BYTES >> 20} MiB). Check that its definition is not implicitly capturing a large array or "
+            "other object in scope. Tip: use ray.put() to put large objects in the Ray object store."
         )
     if size > _WARN_BYTES:
         import logging

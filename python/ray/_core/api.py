@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union, cast
 
-from ray._core import state
+from ray._core import inspection, state
 from ray._core.generators import ObjectRefGenerator
 from ray._core.refs import ObjectRef
 
@@ -71,7 +71,10 @@ def put(value: Any, *, _owner: Any = None, _tensor_transport: Any = None) -> Obj
             "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "
             "ray.ObjectRef in a list and call 'put' on it."
         )
-    return client.put(value)
+    try:
+        return client.put(value)
+    except TypeError as error:
+        raise inspection.explained(f"Could not serialize the put value {value!r}", value, error) from error
 
 
 def wait(

@@ -1,9 +1,11 @@
 """Errors that a daemon describes (ErrorInfo) as exceptions."""
 
+import base64
 import builtins
 from typing import Any, Dict
 
 from ray import exceptions
+from ray._core import serialization, state
 
 
 def from_info(info: Dict[str, Any]) -> BaseException:
@@ -24,12 +26,35 @@ def from_info(info: Dict[str, Any]) -> BaseException:
 
 
 def _actor_died(message: str, fields: Dict[str, Any]) -> BaseException:
+    if fields.get("error"):
+        died = exceptions.ActorDiedError(_argument_failed(message, fields), preempted=bool(fields.get("preempted")))
+        died._actor_id = fields.get("actor_id")
+        return died
+    if message.startswith(exceptions.ActorDiedError.INIT_ERROR_MSG):
+        # Ends with the constructor's own error, as the user's traceback does.
+        return exceptions.ActorDiedError(fields.get("actor_id"), message, True, bool(fields.get("preempted")))
     return exceptions.ActorDiedError(
         fields.get("actor_id"),
         _actor_text(message, fields),
         bool(fields.get("init_failed")),
         bool(fields.get("preempted")),
     )
+
+
+def _argument_failed(message: str, fields: Dict[str, Any]) -> BaseException:
+    """The error of a task that did not run because one of its arguments is an error."""
+    held = fields.get("error")
+    if not held:
+        return exceptions.RaySystemError(message)
+    error = serialization.deserialize(base64.b64decode(held)).error
+    for name in reversed(fields.get("tasks") or []):
+        error = exceptions.RayTaskError.of_argument(name, error, _node_ip())
+    return error
+
+
+def _node_ip() -> str:
+    client = state._client
+    return client.node_ip if client is not None else ""
 
 
 def _actor_text(message: str, fields: Dict[str, Any]) -> str:
@@ -69,6 +94,7 @@ def _cancelled(message: str, fields: Dict[str, Any]) -> BaseException:
 
 
 _MAKERS = {
+    "RayTaskError": _argument_failed,
     "ActorDiedError": _actor_died,
     "ActorUnavailableError": lambda message, fields: exceptions.ActorUnavailableError(message, fields.get("actor_id")),
     "TaskCancelledError": _cancelled,

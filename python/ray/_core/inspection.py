@@ -1,15 +1,14 @@
 """Finding the part of a value that cannot be pickled."""
 
 import inspect
-from typing import Any, Iterator, Optional, Set, Tuple
+import io
+from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 _MAX_NODES = 2000
 _MAX_DEPTH = 8
 
 
 def _picklable(value: Any) -> bool:
-    import io
-
     from ray._core import serialization
 
     try:
@@ -76,3 +75,30 @@ def find_culprit(value: Any) -> Tuple[str, Any]:
 
     name = getattr(value, "__name__", None) or "value"
     return search(value, name, 0) or (name, value)
+
+
+class UnpicklableArguments(TypeError):
+    """The arguments of a call cannot be pickled; who knows what was called tells it with :func:`bad_argument`."""
+
+
+def bad_argument(error: TypeError, name: str, args: tuple, kwargs: Dict[str, Any]) -> TypeError:
+    """The error that names the argument which cannot be pickled, and the function or method it was for."""
+    for value in (*args, *kwargs.values()):
+        if not _picklable(value):
+            return explained(f"Could not serialize the argument {value!r} for a task or actor {name}", value, error)
+    return TypeError(f"Could not serialize the arguments for a task or actor {name}: {error}")
+
+
+def explained(what: str, value: Any, error: BaseException) -> TypeError:
+    """A TypeError that begins with what failed and goes on with a report of the search for the part at fault."""
+    from ray.util.check_serialize import inspect_serializability
+
+    report = io.StringIO()
+    try:
+        inspect_serializability(value, print_file=report)
+    except Exception:  # the search must never hide the error itself
+        report.write(str(error))
+    advice = (
+        "Check https://docs.ray.io/en/master/ray-core/objects/serialization.html#troubleshooting for more information."
+    )
+    return TypeError(f"{what}:\n{report.getvalue()}{error}\n{advice}")

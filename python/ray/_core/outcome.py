@@ -4,9 +4,10 @@ import asyncio
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 from ray._core import causes, frames, serialization, state
+from ray._core.process import ArgumentFailed
 from ray.exceptions import (
     ActorDiedError,
     AsyncioActorExit,
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from ray._core.process import Process
 
 Values = List[Tuple[int, bytes]]
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# Files whose frames say nothing to users.
+_MACHINERY = tuple(_PACKAGE + name for name in ("_core" + os.sep, "_private" + os.sep, "actor.py", "remote_function.py"))
 
 #: Return index that stands for every return.
 ALL = 0
@@ -91,7 +96,7 @@ def _dynamic(client: "Client", result: Any) -> Any:
 
 def failure(worker: "Process", item: "Exec", template: "Template", error: BaseException) -> Tuple[int, Values, int]:
     """Status, returns and items of a task that raised."""
-    from ray._core.process import ActorExit, ArgumentFailed
+    from ray._core.process import ActorExit
 
     items = worker.consumed.pop(item.task_id, 0) if template.streaming else 0
     client = worker.client
@@ -101,10 +106,9 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
         from ray._core.ids import TaskID
 
         return frames.CANCELLED, _error(client, item, TaskCancelledError(TaskID(item.task_id))), items
-    if isinstance(error, ArgumentFailed):
-        status, values = _creation(
-            worker, item, frames.RAISED, _error(client, item, _undual(error.error)), str(error.error)
-        )
+    if isinstance(error, ArgumentFailed) and error.error is worker.broken:
+        text = str(error.error)
+        status, values = _creation(worker, item, frames.RAISED, _error(client, item, _undual(error.error)), text)
         return status, values, items
     if item.kind != frames.KIND_TASK and (
         isinstance(error, (ActorExit, AsyncioActorExit)) or (isinstance(error, SystemExit) and error.code in (0, None))
@@ -124,7 +128,8 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
         print(f"Exception raised in creation task: {died}", file=sys.stderr)
         status, values = _creation(worker, item, frames.RAISED, _error(client, item, died), str(died))
         return status, values, items
-    status = frames.RAISED_RETRY if template.retries(error) else frames.RAISED
+    again = not isinstance(error, ArgumentFailed) and template.retries(error)
+    status = frames.RAISED_RETRY if again else frames.RAISED
     return status, _error(client, item, packed, wrapped), items
 
 
@@ -165,10 +170,10 @@ def _error(client: "Client", item: "Exec", error: Any, fallback: Any = None) -> 
 
 
 def _task_error(worker: "Process", template: "Template", error: BaseException) -> Tuple[RayTaskError, Any]:
-    cause = error
-    if isinstance(error, RayTaskError):
+    cause = error.error if isinstance(error, ArgumentFailed) else error
+    if isinstance(cause, RayTaskError):
         # The error of a task further down, passed on: its own cause counts, not the wrapper.
-        cause = error.cause if error.cause is not None else error
+        cause = cause.cause if cause.cause is not None else cause
     actor = state.actor
     fields = {
         "function_name": template.name,
@@ -176,7 +181,7 @@ def _task_error(worker: "Process", template: "Template", error: BaseException) -
         "proctitle": f"ray::{template.name}",
         "pid": os.getpid(),
         "ip": worker.client.node_ip,
-        "actor_repr": _actor_repr(),
+        "actor_repr": _actor_repr(error),
         "actor_id": actor.actor_id.hex() if actor is not None else None,
     }
     wrapped = RayTaskError(cause=cause, **fields)
@@ -189,27 +194,55 @@ def _task_error(worker: "Process", template: "Template", error: BaseException) -
         return wrapped, PackedTaskError(fields, serialization.dump_any(cause, None))
 
 
-def _actor_repr() -> Any:
+def _actor_repr(error: BaseException) -> Any:
     actor = state.actor
-    if actor is None or actor.instance is None:
+    if actor is None:
+        return None
+    instance = actor.instance if actor.instance is not None else _unfinished(error)
+    if instance is None:
         return None
     try:
-        return repr(actor.instance)
+        return repr(instance)
     except Exception:
-        return None
+        return object.__repr__(instance)
+
+
+def _unfinished(error: BaseException) -> Any:
+    """The instance whose constructor raised, None if the error came from elsewhere."""
+    tb = error.__traceback__
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        if code.co_name == "__init__" and code.co_argcount:
+            return tb.tb_frame.f_locals.get(code.co_varnames[0])
+        tb = tb.tb_next
+    return None
 
 
 def _text(worker: "Process", template: "Template", error: BaseException) -> str:
     """The traceback as users see it: where it ran, then the frames of their code."""
-    where = f"pid={os.getpid()}, ip={worker.client.node_ip}"
+    more = ""
     actor = state.actor
     if actor is not None:
-        where += f", actor_id={actor.actor_id.hex()}, repr={_actor_repr()}"
-    lines = "".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__)))
+        more = f", actor_id={actor.actor_id.hex()}, repr={_actor_repr(error)}"
+    if isinstance(error, ArgumentFailed):
+        return RayTaskError.of_argument(template.name, error.error, worker.client.node_ip, more).traceback_str
+    lines = "".join(_user_lines(error))
     head = "Traceback (most recent call last):\n"
     if lines.startswith(head):
         lines = lines[len(head) :]
-    return f"ray::{template.name}() ({where})\n{lines}"
+    return f"ray::{template.name}() (pid={os.getpid()}, ip={worker.client.node_ip}{more})\n{lines}"
+
+
+def _user_lines(error: BaseException) -> Iterator[str]:
+    """The formatted traceback, and those of its causes, without the frames of this package's own machinery."""
+    found = traceback.TracebackException(type(error), error, _user_part(error.__traceback__))
+    link: Optional[traceback.TracebackException] = found
+    seen = 0
+    while link is not None and seen < 100:
+        link.stack[:] = [frame for frame in link.stack if not frame.filename.startswith(_MACHINERY)]
+        link = link.__cause__ or link.__context__
+        seen += 1
+    return found.format()
 
 
 def _user_part(tb: Any) -> Any:

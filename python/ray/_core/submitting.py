@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ray._core import frames, serialization, state
 from ray._core.entries import PENDING
+from ray._core.inspection import UnpicklableArguments
 from ray._core.link import FLUSH_BYTES, FLUSH_FRAMES, TASK_ID
 from ray._core.putting import RECORD_SITES, Puts
 from ray._core.refs import ObjectRef
@@ -156,7 +157,10 @@ class Submits(Puts):
             payload = serialization.plain_args_blob(args, kwargs)
             if len(payload) <= self.inline_limit:
                 return payload, b"", b"", 0, None
-        serialized = serialization.serialize_args(args, kwargs)
+        try:
+            serialized = serialization.serialize_args(args, kwargs)
+        except TypeError as error:
+            raise UnpicklableArguments(str(error)) from error
         if serialized.held:
             self._look_at(serialized.held)
         flags, keep = 0, None

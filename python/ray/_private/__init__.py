@@ -1,14 +1,14 @@
 """Helpers that tests and libraries of others import from this place."""
 
+import importlib
 from typing import Any
-
-_LAZY = {"ray_constants", "state", "utils", "worker"}
 
 
 def __getattr__(name: str) -> Any:
-    # Programs reach for these by ``import ray`` alone.
-    if name in _LAZY:
-        import importlib
-
-        return importlib.import_module(f"{__name__}.{name}")
+    """Modules of this package, imported when they are first looked at."""
+    if not name.startswith("_"):
+        try:
+            return importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError:
+            pass
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
