@@ -57,12 +57,16 @@ def _prove(stream: Any, token: bytes, certificate: bytes) -> None:
     if not hmac.compare_digest(proof, expected):
         raise _auth_error()
     stream.sendall(hmac.new(token, b"dialler" + theirs + certificate, hashlib.sha256).digest() + _CLIENT_FRAMES)
+    # The other side holds our token, or its proof would have been wrong.
     try:
         welcome = _exactly(stream, 1)
     except ConnectionError:
-        raise _auth_error() from None
+        welcome = b""
     if welcome != b"\0":
-        raise _auth_error()
+        raise ConnectionError(
+            "What answers there is part of this cluster but takes no drivers: it is the head's own port. Give the "
+            "port that `ray start` names for ray:// drivers (10001 unless told), or the address without ray://."
+        )
 
 
 def _auth_error() -> BaseException:
