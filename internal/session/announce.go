@@ -77,9 +77,35 @@ func Withdraw(a Announcement) error {
 		err = nil
 	}
 	if newest, readErr := readFile(newestFile(a.TempDir)); readErr == nil && newest.NodeID == a.NodeID {
-		err = errors.Join(err, os.Remove(newestFile(a.TempDir)))
+		err = errors.Join(err, promote(a))
 	}
 	return errors.Join(err, removeSockets(a))
+}
+
+// promote makes the next living daemon under a's TempDir its newest; a is gone.
+func promote(a Announcement) error {
+	names, err := filepath.Glob(filepath.Join(announceDir(), "*.json"))
+	if err != nil {
+		return fmt.Errorf("list sessions: %w", err)
+	}
+	var next *Announcement
+	for _, name := range names {
+		other, err := readFile(name)
+		if err != nil || other.TempDir != a.TempDir || other.NodeID == a.NodeID || !other.Alive() {
+			continue
+		}
+		if next == nil || other.StartedMS > next.StartedMS {
+			next = &other
+		}
+	}
+	if next == nil {
+		return os.Remove(newestFile(a.TempDir))
+	}
+	text, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	return WriteFile(newestFile(a.TempDir), append(text, '\n'))
 }
 
 // List gives the announcements of living daemons of this user, oldest first,

@@ -147,3 +147,18 @@ func TestNewDir(t *testing.T) {
 		t.Error("a relative root was accepted")
 	}
 }
+
+func TestTheNextLivingDaemonBecomesTheNewest(t *testing.T) {
+	first := announce(t, session.Self())
+	second := first
+	second.NodeID, second.Socket, second.StartedMS = nodeID(t), "", first.StartedMS+1
+	if err := session.Publish(second); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Withdraw(second); err != nil {
+		t.Fatal(err)
+	}
+	if newest, ok := session.Newest(first.TempDir); !ok || newest != first {
+		t.Errorf("newest = %+v, %v; want the one that still lives", newest, ok)
+	}
+}
