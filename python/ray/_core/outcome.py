@@ -26,7 +26,9 @@ Values = List[Tuple[int, bytes]]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # Files whose frames say nothing to users.
-_MACHINERY = tuple(_PACKAGE + name for name in ("_core" + os.sep, "_private" + os.sep, "actor.py", "remote_function.py"))
+_MACHINERY = tuple(
+    _PACKAGE + name for name in ("_core" + os.sep, "_private" + os.sep, "actor.py", "remote_function.py")
+)
 
 #: Return index that stands for every return.
 ALL = 0
