@@ -8,7 +8,6 @@ import tempfile
 import time
 
 import pytest
-
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
