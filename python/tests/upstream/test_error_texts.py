@@ -1,0 +1,139 @@
+"""What users read when something failed: where, in whose code, and because of what."""
+
+import os
+import re
+import threading
+
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def text_of(call):
+    """The class and the text of the error that call raises, without colours and carets."""
+    with pytest.raises(Exception) as caught:
+        call()
+    text = re.sub(r"\x1b\[\d+m", "", str(caught.value))
+    return caught.value, [line for line in text.splitlines() if not re.fullmatch(r"\s*[~^]+", line)]
+
+
+@ray.remote
+def spoil(kind="plain"):
+    if kind == "crash":
+        os._exit(3)
+    raise KeyError("sour milk")
+
+
+@ray.remote
+def bake(*ingredients):
+    return "cake"
+
+
+@ray.remote
+def order():
+    return ray.get(spoil.remote())
+
+
+@ray.remote
+class Oven:
+    def __init__(self, fuel):
+        self.fuel = fuel
+        if fuel == "wet wood":
+            raise OSError("no fire")
+
+    def heat(self, dish=None):
+        return dish
+
+
+def test_a_nested_error_shows_only_the_users_frames():
+    error, lines = text_of(lambda: ray.get(order.remote()))
+    assert isinstance(error, KeyError) and isinstance(error, RayTaskError)
+    files = [line for line in lines if line.startswith("  File ")]
+    assert len(files) == 2 and all(os.path.basename(__file__) in line for line in files)
+    assert lines[0].startswith("ray::order() (pid=")
+    assert lines[3].startswith("ray.exceptions.RayTaskError(KeyError): ray::spoil() (pid=")
+
+
+def test_an_argument_that_failed_is_told_along_the_chain():
+    error, lines = text_of(lambda: ray.get(bake.remote(1, bake.remote(spoil.remote()))))
+    assert isinstance(error, KeyError) and isinstance(error.cause, KeyError)
+    told = "  At least one of the input arguments for this task could not be computed:"
+    assert [i for i, line in enumerate(lines) if line == told] == [1, 3]
+    assert re.match(r"ray::bake\(\) \(pid=\d+, ip=[\d.]+\)$", lines[0])
+    assert lines[2].startswith("ray.exceptions.RayTaskError: ray::bake() (pid=")
+    assert lines[4].startswith("ray.exceptions.RayTaskError: ray::spoil() (pid=")
+    assert lines[-1] == "KeyError: 'sour milk'"
+
+
+def test_a_crash_reaches_the_consumer_as_both_kinds_of_error():
+    error, _ = text_of(lambda: ray.get(bake.remote(spoil.options(max_retries=0).remote("crash"))))
+    assert isinstance(error, RayTaskError) and isinstance(error, WorkerCrashedError)
+
+
+def test_a_cancelled_argument_cancels_the_consumer():
+    never = bake.options(resources={"unobtainable": 1}).remote()
+    consumer = bake.remote(never)
+    ray.cancel(never)
+    error, _ = text_of(lambda: ray.get(consumer, timeout=20))
+    assert isinstance(error, RayTaskError) and isinstance(error, TaskCancelledError)
+
+
+def test_a_constructor_error_ends_with_the_users_line():
+    error, lines = text_of(lambda: ray.get(Oven.remote("wet wood").heat.remote()))
+    assert isinstance(error, ActorDiedError) and error.actor_init_failed
+    assert lines[0].startswith(
+        "The actor died because of an error raised in its creation task, ray::Oven.__init__() (pid="
+    )
+    assert f"repr=<{__name__}.Oven object at 0x" in lines[0]
+    assert lines[-1] == "OSError: no fire"
+
+
+def test_a_constructor_whose_argument_failed():
+    error, lines = text_of(lambda: ray.get(Oven.remote(spoil.remote()).heat.remote()))
+    assert isinstance(error, ActorDiedError) and error.actor_init_failed
+    assert "ray::Oven.__init__()" in lines[0] and lines[-1] == "KeyError: 'sour milk'"
+
+
+def test_what_cannot_be_pickled_is_named_with_what_it_was_for():
+    lock = threading.Lock()
+
+    @ray.remote
+    def captures():
+        return lock
+
+    @ray.remote
+    class Captures:
+        def method(self):
+            return lock
+
+    here = f"{__name__}.test_what_cannot_be_pickled_is_named_with_what_it_was_for.<locals>"
+    oven = Oven.remote("gas")
+    for call, start in [
+        (lambda: bake.remote(1, lock), f"Could not serialize the argument {lock!r} for a task or actor {__name__}.bake:"),
+        (lambda: oven.heat.remote(dish=lock), f"argument {lock!r} for a task or actor {__name__}.Oven.heat:"),
+        (lambda: Oven.remote([lock]), f"argument {[lock]!r} for a task or actor {__name__}.Oven.__init__:"),
+        (lambda: ray.put(lock), f"Could not serialize the put value {lock!r}:"),
+        (captures.remote, f"Could not serialize the function {here}.captures:"),
+        (Captures.remote, f"Could not serialize the actor class {here}.Captures"),
+    ]:
+        error, lines = text_of(call)
+        assert isinstance(error, TypeError) and start in lines[0]
+        assert any(line.startswith("Checking Serializability of ") for line in lines)
+
+
+def test_code_that_is_too_large_says_of_what_kind():
+    ballast = bytes(96 << 20)
+
+    @ray.remote
+    def heavy():
+        return len(ballast)
+
+    @ray.remote
+    class Heavy:
+        size = ballast
+
+    for call, kind in [(heavy.remote, r"The remote function .*heavy"), (Heavy.remote, r"The actor .*Heavy")]:
+        with pytest.raises(ValueError, match=kind + r" is too large \(96 MiB > FUNCTION_SIZE_ERROR_THRESHOLD=95 MiB\)"):
+            call()
