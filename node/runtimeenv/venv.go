@@ -84,13 +84,13 @@ func (v venvPlan) make(ctx context.Context, root string, out *output) error {
 }
 
 func (v venvPlan) create(root string) step {
-	return step{args: []string{v.base, "-m", "venv", "--without-pip", "--system-site-packages", root}}
+	return step{args: []string{v.base, "-m", "venv", "--without-pip", root}}
 }
 
-// inherit makes the packages of base visible in the environment, behind its
-// own. (--system-site-packages means those of the interpreter that base was
-// itself made from, if base is a virtual environment.) With it pip itself is
-// visible, so that the environment needs no copy.
+// inherit makes the packages that base sees visible in the environment, behind
+// its own. (venv's --system-site-packages would show those of the interpreter
+// that base was itself made from, which base may be shut off from.) With it pip
+// itself is visible, so that the environment needs no copy.
 func inherit(ctx context.Context, base, root string, out *output) error {
 	return runStep(ctx, step{args: []string{base, "-c", inheritCode, filepath.Join(root, "bin", "python")}}, out)
 }
@@ -99,7 +99,8 @@ const inheritCode = `
 import os, site, subprocess, sys
 own = subprocess.run([sys.argv[1], "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
                      check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
-above = [path for path in site.getsitepackages() if os.path.isdir(path)]
+above = site.getsitepackages() + ([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])
+above = [path for path in above if os.path.isdir(path)]
 with open(os.path.join(own, "_ray_base.pth"), "w") as file:
     file.write("import site; " + "; ".join("site.addsitedir(%r)" % path for path in above) + "\n")
 `
