@@ -128,6 +128,11 @@ func (d *daemon) work() error {
 			return err
 		}
 	}
+	if d.cfg.OwnerPID != 0 && len(d.cfg.Pythons) > 0 {
+		// The owner's first task comes at once, with this interpreter: start its
+		// fork server beside the head. Other clusters stay small until they are used.
+		d.procs.Warm(proc.WorkerSpec{Python: d.cfg.Pythons[0]})
+	}
 	d.pythons = d.pythonList()
 	ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
 	err := d.head.connect(ctx)
