@@ -41,7 +41,7 @@ func (p *Pool) dispatch(c *Class, now int64) {
 	for c.Queued() > 0 {
 		if p.led.fits(c.need) {
 			if w := p.idleWorker(c.Key, ""); w != nil {
-				if !p.lease(w, c, now) {
+				if w = p.lease(w, c, now); w == nil {
 					return
 				}
 				p.exec(w, p.pop(c), now)
@@ -86,14 +86,16 @@ func (p *Pool) idleWorker(k Key, gpus string) *Worker {
 	return nil
 }
 
-func (p *Pool) lease(w *Worker, c *Class, now int64) bool {
+// lease gives w, or an idle worker that has seen the devices of the lease, to
+// the class, and tells which; nil if the resources are not there.
+func (p *Pool) lease(w *Worker, c *Class, now int64) *Worker {
 	t, ok := p.led.take(c.need)
 	if !ok {
 		p.toIdle(w, now)
-		return false
+		return nil
 	}
 	if len(t.gpus) > 0 {
-		p.swapForGPU(&w, c, t, now)
+		w = p.swapForGPU(w, c, t, now)
 	}
 	w.taken, w.Class = t, c
 	w.State = Leased
@@ -106,11 +108,11 @@ func (p *Pool) lease(w *Worker, c *Class, now int64) bool {
 		w.lease = mark
 		p.emit(Effect{Kind: EffLease, Worker: w, Epoch: w.Epoch})
 	}
-	return true
+	return w
 }
 
-// swapForGPU prefers a worker that has used exactly these devices before.
-func (p *Pool) swapForGPU(w **Worker, c *Class, t taken, now int64) {
+// swapForGPU prefers to w an idle worker that has used exactly these devices before.
+func (p *Pool) swapForGPU(w *Worker, c *Class, t taken, now int64) *Worker {
 	ids := ""
 	for _, id := range gpuIDs(t.gpus) {
 		ids += id + ","
@@ -118,12 +120,12 @@ func (p *Pool) swapForGPU(w **Worker, c *Class, t taken, now int64) {
 	for i, o := range p.idle[c.Key] {
 		if o.gpus == ids {
 			p.idle[c.Key] = slices.Delete(p.idle[c.Key], i, i+1)
-			p.toIdle(*w, now)
-			*w = o
-			break
+			p.toIdle(w, now)
+			return o
 		}
 	}
-	(*w).gpus = ids
+	w.gpus = ids
+	return w
 }
 
 func (p *Pool) exec(w *Worker, t *Task, now int64) {
