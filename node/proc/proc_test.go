@@ -223,8 +223,8 @@ func TestCloseLeavesNoProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Close()
-	for _, pid := range []int{w.pid(id), grandchild, child.PID} {
-		eventually(t, fmt.Sprintf("end of process %d", pid), func() bool { return !alive(pid) })
+	for what, pid := range map[string]int{"worker": w.pid(id), "its child": grandchild, "command": child.PID} {
+		eventually(t, fmt.Sprintf("end of the %s, process %d", what, pid), func() bool { return !alive(pid) })
 	}
 	eventually(t, "end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
 	if err := m.Start(WorkerSpec{ID: spec.NewWorkerID()}); err == nil {

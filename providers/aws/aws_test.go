@@ -249,4 +249,3 @@ func TestNoCredentials(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-

@@ -179,7 +179,7 @@ def _serialize_any(value: Any, kind: int) -> Serialized:
 
     def out_of_band(buffer: pickle.PickleBuffer) -> bool:
         view = _flat(buffer)
-        if view is None or view.nbytes < 256:
+        if view is None:
             return True  # in band
         buffers.append(view)
         return False

