@@ -1,6 +1,8 @@
 package node
 
 import (
+	"encoding/json"
+
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/owner"
@@ -25,7 +27,24 @@ func (d *daemon) reschedule() {
 }
 
 func bundleOf(b wire.Bundle) pool.Bundle {
-	return pool.Bundle{Group: b.Group, Index: b.Index, Resources: b.Resources, Job: b.JobID}
+	return pool.Bundle{Group: b.Group, Index: b.Index, Resources: b.Resources, Job: b.JobID, Of: b.Of}
+}
+
+// groupHere answers pg.wait without the head if the whole group is on this
+// node: half of the way, for groups that one node holds. A removal puts an end
+// to that.
+func (d *daemon) groupHere(method string, text []byte) bool {
+	var in struct {
+		ID spec.PlacementGroupID `json:"id"`
+	}
+	if json.Unmarshal(text, &in) != nil {
+		return false // the head says what is wrong
+	}
+	if method == "pg.remove" {
+		d.pool.DoubtGroup(in.ID)
+		return false
+	}
+	return d.pool.HasGroup(in.ID)
 }
 
 // bundleReturn ends what runs inside a bundle and gives its resources back.

@@ -25,6 +25,12 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 	case "memory.summary":
 		q := d.query(wire.Query{Kind: "memory"})
 		v = map[string]any{"rows": q.Rows}
+	case "pg.wait", "pg.remove":
+		if !d.groupHere(method, m.JSON) {
+			d.passOn(c, m, out)
+			return
+		}
+		v = map[string]any{"ready": true}
 	case "runtime_env.check":
 		var in struct {
 			RuntimeEnv json.RawMessage `json:"runtime_env"`

@@ -112,7 +112,7 @@ func (t *Tables) putGroup(c *Change, g *Group) {
 }
 
 func (g *Group) bundle(i int) wire.Bundle {
-	return wire.Bundle{Group: g.Info.ID, Index: i, Resources: g.Info.Bundles[i], JobID: g.Info.JobID}
+	return wire.Bundle{Group: g.Info.ID, Index: i, Resources: g.Info.Bundles[i], JobID: g.Info.JobID, Of: len(g.Info.Bundles)}
 }
 
 // CreateGroup admits a group; a repeated call changes nothing.

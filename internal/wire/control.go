@@ -260,6 +260,7 @@ type Bundle struct {
 	Index     int                   `json:"index"`
 	Resources spec.Resources        `json:"resources"`
 	JobID     spec.JobID            `json:"job_id"`
+	Of        int                   `json:"of,omitempty"` // how many bundles the group has
 }
 
 // Query asks a node for rows: Kind is "tasks", "objects", "workers" or "memory".

@@ -12,6 +12,7 @@ type Bundle struct {
 	Index     int
 	Resources spec.Resources
 	Job       spec.JobID
+	Of        int // bundles of the group in all; 0 if not known
 }
 
 type bundleKey struct {
@@ -83,6 +84,27 @@ func (p *Pool) ReturnBundle(group spec.PlacementGroupID, index int, now int64) {
 	}
 	p.led.give(b.taken)
 	p.Dispatch(now)
+}
+
+// HasGroup tells whether every bundle of a group is committed here.
+func (p *Pool) HasGroup(group spec.PlacementGroupID) bool {
+	first := p.bundles[bundleKey{group, 0}]
+	if first == nil || first.Of == 0 {
+		return false
+	}
+	for i := range first.Of {
+		if b := p.bundles[bundleKey{group, i}]; b == nil || !b.committed {
+			return false
+		}
+	}
+	return true
+}
+
+// DoubtGroup makes HasGroup false: the group is about to be removed.
+func (p *Pool) DoubtGroup(group spec.PlacementGroupID) {
+	if first := p.bundles[bundleKey{group, 0}]; first != nil {
+		first.Of = 0
+	}
 }
 
 // Bundles lists the committed bundles.

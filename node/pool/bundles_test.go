@@ -46,3 +46,28 @@ func TestGroupsThatComeAndGoLeaveNoNames(t *testing.T) {
 		t.Errorf("%d names, not %d: an index of a class was given away", len(p.led.names), was+4)
 	}
 }
+
+func TestGroupIsHereOnceEveryBundleIs(t *testing.T) {
+	p := New(cpus(4))
+	g := spec.PlacementGroupID{7}
+	for i := range 2 {
+		if err := p.PrepareBundle(Bundle{Group: g, Index: i, Resources: cpus(1), Of: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(step string, here bool) {
+		t.Helper()
+		if p.HasGroup(g) != here {
+			t.Errorf("%s: here is %v", step, !here)
+		}
+	}
+	want("prepared", false)
+	_ = p.CommitBundle(g, 0, 0)
+	want("half committed", false)
+	_ = p.CommitBundle(g, 1, 0)
+	want("committed", true)
+	p.DoubtGroup(g)
+	want("being removed", false)
+	p.ReturnBundle(g, 0, 0)
+	want("half returned", false)
+}
