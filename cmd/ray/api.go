@@ -71,7 +71,7 @@ func (a *api) find(ctx context.Context, given string) (err error) {
 		}
 		return a.take(resolveAPI(text))
 	}
-	if clusterTarget != nil && given == "" {
+	if given == "" {
 		target, done, ok, err := clusterTarget(ctx, "")
 		if ok || err != nil {
 			a.base, a.token, a.close = target.url, target.token, orNothing(done)

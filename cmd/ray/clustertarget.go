@@ -10,8 +10,6 @@ import (
 	"ray/providers/all"
 )
 
-func init() { clusterTarget = launchedTarget }
-
 // launchedTarget finds the dashboard of a cluster that `ray up` started: that
 // of the file, else the one of RAY_CLUSTER, else the current one.
 func launchedTarget(ctx context.Context, file string) (statusTarget, func(), bool, error) {

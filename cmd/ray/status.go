@@ -22,7 +22,7 @@ import (
 // clusterTarget finds the dashboard of a launched cluster: file is a cluster
 // file, or "" for the current cluster. closeTarget ends what was opened to
 // reach it. ok is false if there is no current cluster.
-var clusterTarget func(ctx context.Context, file string) (t statusTarget, closeTarget func(), ok bool, err error)
+var clusterTarget = launchedTarget
 
 // statusTarget is where status is asked for.
 type statusTarget struct {
@@ -117,16 +117,13 @@ func findTarget(ctx context.Context, file, address string) (statusTarget, func()
 		if address != "" {
 			return statusTarget{}, nothing, usagef("Give a cluster file or --address, not both.")
 		}
-		if clusterTarget == nil {
-			return statusTarget{}, nothing, errors.New("not supported yet: ray status with a cluster file")
-		}
 		t, closeTarget, _, err := clusterTarget(ctx, file)
 		return t, orNothing(closeTarget), err
 	}
 	if address == "" {
 		address = os.Getenv("RAY_ADDRESS")
 	}
-	if address == "" && clusterTarget != nil {
+	if address == "" {
 		if t, closeTarget, ok, err := clusterTarget(ctx, ""); ok || err != nil {
 			return t, orNothing(closeTarget), err
 		}

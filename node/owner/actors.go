@@ -2,6 +2,7 @@ package owner
 
 import (
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 // Actor is what this node knows of an actor: as its owner, or because a local
@@ -197,7 +198,7 @@ func (s *State) actorDied(a *Actor) {
 		return
 	}
 	if t.State != TaskDone {
-		s.created(t, StatusError, []Result{{Index: 1, Value: Value{Where: Inline, Err: true, Blob: ErrorBlob(a.death())}}})
+		s.created(t, StatusError, []Result{{Index: 1, Value: Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(a.death())}}})
 	}
 	s.unpinArgs(t)
 	delete(s.tasks, t.ID)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 // discard frees the copy of a result that nobody takes.
@@ -41,7 +42,7 @@ func (s *State) FailTask(t *Task, e *spec.ErrorInfo) {
 		e.Fields = map[string]any{}
 	}
 	e.Fields["task_name"] = t.Tmpl.Name
-	v := Value{Where: Inline, Err: true, Blob: ErrorBlob(e)}
+	v := Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(e)}
 	if t.Kind == KindCreate {
 		s.createFailed(t, v)
 		return

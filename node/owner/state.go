@@ -1,9 +1,8 @@
 package owner
 
 import (
-	"encoding/json"
-
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 // State is everything that one node owns or borrows. Not safe for concurrent
@@ -121,21 +120,8 @@ func (s *State) wanted(t *Task) bool {
 	return false
 }
 
-// ErrorBlob is the blob of an error that a daemon made.
-func ErrorBlob(e *spec.ErrorInfo) []byte {
-	text, err := json.Marshal(e)
-	if err != nil {
-		text = []byte(`{"type":"RaySystemError","message":"error could not be written"}`)
-	}
-	n := uint32(len(text))
-	b := make([]byte, 8, 8+len(text))
-	b[0], b[1] = 3, 1
-	b[4], b[5], b[6], b[7] = byte(n), byte(n>>8), byte(n>>16), byte(n>>24)
-	return append(b, text...)
-}
-
 func (s *State) fail(o *Object, e *spec.ErrorInfo) {
-	s.setValue(o, Value{Where: Inline, Err: true, Blob: ErrorBlob(e)})
+	s.setValue(o, Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(e)})
 }
 
 // end says for people how a node ended.

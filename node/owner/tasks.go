@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 // Submit takes a task of a local client: its returns exist from now on, each
@@ -101,7 +102,7 @@ func (s *State) depReady(t *Task, o *Object) {
 }
 
 func (s *State) failDep(t *Task, o *Object) {
-	v := Value{Where: Inline, Err: true, Blob: ErrorBlob(argumentError(t, o))}
+	v := Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(argumentError(t, o))}
 	t.missing = 0
 	if t.Kind == KindCreate {
 		s.createFailed(t, v)
@@ -161,7 +162,7 @@ func (s *State) Done(t *Task, attempt int, status uint8, results []Result, items
 		return
 	}
 	if status == StatusCancelled && len(results) == 0 {
-		results = []Result{{Value: Value{Where: Inline, Err: true, Blob: ErrorBlob(cancelled(t))}}}
+		results = []Result{{Value: Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(cancelled(t))}}}
 	}
 	switch {
 	case t.Kind == KindCreate:
