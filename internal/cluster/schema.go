@@ -111,7 +111,7 @@ var providerFields = map[string]fields{
 	},
 	"gcp": {
 		"project_id": {kind: text, null: true}, "region": {kind: text}, "availability_zone": {kind: text},
-		"gcp_credentials": {kind: openObject}, "_has_tpus": {kind: boolean},
+		"gcp_credentials": {kind: openObject}, "_has_tpus": {kind: boolean}, "api_endpoint": {kind: text},
 	},
 	"docker": nil, "azure": nil, "vsphere": nil, "aliyun": nil, "kuberay": nil, "readonly": nil,
 	"fake_multinode": nil, "fake_multinode_docker": nil, "spark": nil, "external": nil,

@@ -12,6 +12,7 @@ import (
 	"ray/providers"
 	"ray/providers/aws"
 	"ray/providers/fake"
+	"ray/providers/gcp"
 	"ray/providers/local"
 	"ray/providers/process"
 )
@@ -43,15 +44,20 @@ func New(cfg *cluster.Config, o Options) (providers.Provider, error) {
 		return fake.New(cfg.Name), nil
 	case "aws":
 		return aws.New(aws.Options{Dir: o.StateDir, Config: cfg})
+	case "gcp":
+		return gcp.New(gcp.Options{Dir: o.StateDir, Config: cfg})
 	}
 	return nil, &providers.Error{Cause: providers.BadConfig, Op: "not supported yet: provider " + cfg.Provider.Type,
-		Hint: "process (nodes on this machine), local (machines reached by SSH) and aws are there"}
+		Hint: "process (nodes on this machine), local (machines reached by SSH), aws and gcp are there"}
 }
 
 // Check finds what only the provider can tell is wrong with a cluster file.
 func Check(cfg *cluster.Config) error {
-	if cfg.Provider.Type == "aws" {
+	switch cfg.Provider.Type {
+	case "aws":
 		return aws.Check(cfg)
+	case "gcp":
+		return gcp.Check(cfg)
 	}
 	return nil
 }
