@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"encoding/hex"
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,17 +127,18 @@ func (l *interpreters) add(name string) {
 // portHolder finds the process that listens on a TCP port: 0 where the system
 // does not tell, or the process is another user's.
 func portHolder(port int) (pid int, name string) {
-	inodes := map[string]bool{}
+	sockets := map[string]netip.AddrPort{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		listeners(table, port, inodes)
+		readListeners(table, sockets)
 	}
-	if len(inodes) == 0 {
+	maps.DeleteFunc(sockets, func(_ string, at netip.AddrPort) bool { return int(at.Port()) != port })
+	if len(sockets) == 0 {
 		return 0, ""
 	}
 	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	for _, fd := range fds {
 		target, err := os.Readlink(fd)
-		if err != nil || !inodes[target] {
+		if _, ours := sockets[target]; err != nil || !ours {
 			continue
 		}
 		part := strings.Split(fd, "/")[2]
@@ -149,26 +150,4 @@ func portHolder(port int) (pid int, name string) {
 		return pid, strings.TrimSpace(string(comm))
 	}
 	return 0, ""
-}
-
-// listeners adds the sockets of a /proc/net table that listen on the port, in
-// the form in which /proc/pid/fd links name them.
-func listeners(table string, port int, into map[string]bool) {
-	f, err := os.Open(table)
-	if err != nil {
-		return
-	}
-	defer func() { _ = f.Close() }()
-	const listen = "0A"
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		field := strings.Fields(lines.Text())
-		if len(field) < 10 || field[3] != listen {
-			continue
-		}
-		_, text, _ := strings.Cut(field[1], ":")
-		b, err := hex.DecodeString(text)
-		if err == nil && len(b) == 2 && int(b[0])<<8|int(b[1]) == port {
-			into["socket:["+field[9]+"]"] = true
-		}
-	}
 }

@@ -120,9 +120,8 @@ var unsupported = []struct {
 }{
 	{"stack", groupObservability, "Show the Python stacks of this machine's workers."},
 	{"cluster-dump", "", ""}, {"local-dump", "", ""},
-	{"kuberay-autoscaler", "", ""}, {"microbenchmark", "", ""}, {"sanity-check", "", ""}, {"global-gc", "", ""},
-	{"debug", "", ""}, {"check-open-ports", "", ""}, {"enable-usage-stats", "", ""}, {"disable-usage-stats", "", ""},
-	{"metrics", "", ""}, {"cpp", "", ""}, {"symmetric-run", "", ""}, {"serve", "", ""},
+	{"kuberay-autoscaler", "", ""}, {"global-gc", "", ""},
+	{"debug", "", ""}, {"metrics", "", ""}, {"cpp", "", ""}, {"serve", "", ""},
 }
 
 // addUnsupported registers what is not there yet, so that it says so instead

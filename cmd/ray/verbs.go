@@ -9,7 +9,7 @@ func lifecycleCmds() []*cobra.Command {
 		rsyncUpCmd(), rsyncDownCmd(), monitorCmd(), dashboardCmd(), sshConfigCmd(), clustersCmd(), useCmd(), configCmd(),
 		startCmd(), stopCmd(), statusCmd(), whyCmd(),
 		jobCmd(),
-		versionCmd(), completionCmd(), getAuthTokenCmd(),
+		versionCmd(), completionCmd(), getAuthTokenCmd(), symmetricRunCmd(), microbenchmarkCmd(), checkOpenPortsCmd(),
 	}
 }
 
@@ -20,5 +20,6 @@ func observabilityCmds() []*cobra.Command {
 
 // hiddenCmds are run by this program itself or by scripts.
 func hiddenCmds() []*cobra.Command {
-	return []*cobra.Command{nodeCmd(), headCmd(), localCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), healthCheckCmd(), killRandomNodeCmd()}
+	return append(usageStatsCmds(),
+		nodeCmd(), headCmd(), localCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), healthCheckCmd(), killRandomNodeCmd(), sanityCheckCmd())
 }
