@@ -11,6 +11,7 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import ray
+from ray.util.placement_group import placement_group, remove_placement_group
 
 SECONDS = float(os.environ.get("RAY_PERF_SECONDS", "2"))
 ROUNDS = 4
@@ -81,6 +82,7 @@ def object_cases() -> Iterator[Case]:
     small, large = ray.put(0), zeros(800)
     refs = many_refs.remote(10_000)
     gigabyte = 1.024**3  # of 1024**3 bytes
+    clients = range(10)
 
     def wait_one_by_one() -> None:
         left = [small_value.remote() for _ in range(BATCH)]
@@ -89,9 +91,9 @@ def object_cases() -> Iterator[Case]:
 
     yield "single client get calls (Plasma Store)", lambda: ray.get(small), 1
     yield "single client put calls (Plasma Store)", lambda: ray.put(0), 1
-    yield "multi client put calls (Plasma Store)", lambda: ray.get([put_many.remote(0, 100) for _ in range(10)]), 1000
+    yield "multi client put calls (Plasma Store)", lambda: ray.get([put_many.remote(0, 100) for _ in clients]), 1000
     yield "single client put gigabytes", lambda: ray.put(large), 0.78125 * gigabyte
-    yield "multi client put gigabytes", lambda: ray.get([put_zeros.remote(80, 10) for _ in range(10)]), 7.8125 * gigabyte
+    yield "multi client put gigabytes", lambda: ray.get([put_zeros.remote(80, 10) for _ in clients]), 7.8125 * gigabyte
     yield "single client get object containing 10k refs", lambda: ray.get(refs), 1
     yield "single client wait 1k refs", wait_one_by_one, 1
 
@@ -136,11 +138,11 @@ def concurrent_cases() -> Iterator[Case]:
 
 def group_cases() -> Iterator[Case]:
     def cycle() -> None:
-        groups = [ray.util.placement_group([{"CPU": 0.001}]) for _ in range(100)]
+        groups = [placement_group([{"CPU": 0.001}]) for _ in range(100)]
         for group in groups:
             group.wait(30)
         for group in groups:
-            ray.util.remove_placement_group(group)
+            remove_placement_group(group)
 
     yield "placement group create/removal", cycle, 100
 
