@@ -109,6 +109,7 @@ const (
 	placesEvery    = 20 * time.Millisecond
 	heartbeatFloor = 10 * time.Millisecond
 	heartbeatCeil  = time.Second
+	driverSilence  = 5 * time.Minute // a ray:// driver that was stopped for longer loses its connection
 )
 
 func (c *Config) check() error {

@@ -38,7 +38,8 @@ type daemon struct {
 	unix       *net.UnixListener
 	port       *wire.Listener
 	clientPort *wire.Listener
-	sessions   *wire.Sessions
+	sessions   *wire.Sessions // of other daemons
+	remotes    *wire.Sessions // of ray:// drivers
 	address    string
 	// metricsAddress is the host:port of /metrics, recorded what programs measured.
 	metricsAddress string

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ray/internal/spec"
 	"ray/internal/wire"
 )
 
@@ -96,6 +97,23 @@ func (d *daemon) watchOwner() {
 			}
 		})
 	}
+}
+
+// acceptRemote serves one connection of a ray:// driver.
+func (d *daemon) acceptRemote(s *wire.Session, _ string) error {
+	if !d.goes(func() { d.serveClient(wire.NewStream(s), true) }) {
+		return &spec.ErrorInfo{Type: "ConnectionError", Message: "the daemon is stopping"}
+	}
+	return nil
+}
+
+// driverGrace is how long a ray:// driver may be without a connection before
+// its job ends: RAY_CLIENT_RECONNECT_GRACE_PERIOD seconds.
+func driverGrace() time.Duration {
+	if s, err := strconv.ParseFloat(os.Getenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD"), 64); err == nil && s > 0 {
+		return time.Duration(s * float64(time.Second))
+	}
+	return 30 * time.Second
 }
 
 // samePeer lets only the daemon's own user (and root) in.

@@ -149,7 +149,8 @@ func (d *daemon) work() error {
 	}
 	d.locked(func() { d.own.NoRemake = !remakes })
 	d.sessions = &wire.Sessions{Self: d.self.String(), Accept: d.acceptPeer}
-	h := wire.Handlers{Client: func(c net.Conn) { d.serveClient(c, true) }, Sessions: d.sessions,
+	d.remotes = &wire.Sessions{Self: d.self.String(), Accept: d.acceptRemote, Grace: driverGrace(), Silence: driverSilence}
+	h := wire.Handlers{Client: d.remotes, Sessions: d.sessions,
 		Bulk: func(c net.Conn) {
 			if err := transfer.Serve(c, d.store); err != nil {
 				d.log.Debug("bulk connection has ended", "err", err)
@@ -212,6 +213,9 @@ func (d *daemon) shutdown(why error) {
 		if l != nil {
 			_ = l.Close()
 		}
+	}
+	if d.remotes != nil {
+		d.remotes.Close()
 	}
 	d.procs.Close()
 	if d.sessions != nil {

@@ -75,7 +75,7 @@ func (h *Head) serve() error {
 		h.Accept(s)
 		return nil
 	}}
-	l.Serve(wire.Handlers{Sessions: sessions, Refused: func(remote net.Addr, err error) {
+	l.Serve(wire.Handlers{Sessions: sessions, Relay: func(c net.Conn) { h.relay(c, a) }, Refused: func(remote net.Addr, err error) {
 		h.log.Warn("a connection was refused", "from", remote, "err", err)
 	}})
 	defer func() {

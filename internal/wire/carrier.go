@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // carrier is one connection of a session.
@@ -41,5 +43,24 @@ func (c *carrier) kick() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// watch makes the kernel end a connection whose other machine or link is
+// dead: within deadAfter, whether or not something is on its way.
+func watch(conn net.Conn) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	tc, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	// An error would mean that the connection is gone already: its reader notices.
+	_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: pingEvery, Interval: pingEvery, Count: 3})
+	if raw, err := tc.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadAfter.Milliseconds()))
+		})
 	}
 }

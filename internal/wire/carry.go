@@ -9,7 +9,7 @@ import (
 func (s *Session) read(c *carrier, frame func(Frame)) error {
 	for {
 		if !c.in.Buffered() {
-			if err := c.conn.SetReadDeadline(time.Now().Add(deadAfter)); err != nil {
+			if err := c.conn.SetReadDeadline(time.Now().Add(s.quiet)); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,8 @@ type DialOptions struct {
 	Dialer Dialer
 	// Address is asked before each attempt.
 	Address func() string
+	// Kind is KindSession (also 0) or KindClient.
+	Kind byte
 	// Self is what we call ourselves: a node id or "head".
 	Self string
 	// State is told, from the goroutine of Run, when a connection begins or
@@ -89,7 +91,11 @@ func (s *Session) redial(ctx context.Context, o DialOptions, fresh *bool, strict
 
 func (s *Session) dialOnce(ctx context.Context, o DialOptions, fresh bool) (*carrier, error) {
 	address := o.Address()
-	conn, err := o.Dialer.Dial(ctx, address, KindSession)
+	kind := o.Kind
+	if kind == 0 {
+		kind = KindSession
+	}
+	conn, err := o.Dialer.Dial(ctx, address, kind)
 	if err != nil {
 		return nil, err
 	}

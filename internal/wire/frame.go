@@ -49,6 +49,8 @@ const (
 	TStack       Type = 0x56
 	TData        Type = 0x60
 	TAck         Type = 0x61
+	tEnd         Type = 0x62 // ends a session
+	TPiece       Type = 0x63
 )
 
 // typeNames is for error texts.
@@ -59,7 +61,7 @@ var typeNames = map[Type]string{
 	TYield: "YIELD", TBlocked: "BLOCKED", TUnblocked: "UNBLOCKED", TConsumed: "CONSUMED", TPush: "PUSH",
 	TObj: "OBJ", TReady: "READY", TCreated: "CREATED", TExec: "EXEC", TLease: "LEASE", TRecall: "RECALL",
 	TRecalled: "RECALLED", TCancel: "CANCEL", TLog: "LOG", TExit: "EXIT", TGenConsumed: "GEN_CONSUMED",
-	TStack: "STACK", TData: "DATA", TAck: "ACK",
+	TStack: "STACK", TData: "DATA", TAck: "ACK", tEnd: "END", TPiece: "PIECE",
 }
 
 // String is the type's name in docs/PROTOCOL.md.

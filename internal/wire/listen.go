@@ -15,9 +15,12 @@ import (
 // Handlers are what a Listener does with admitted connections. A nil one
 // refuses its kind.
 type Handlers struct {
-	// Client gets connections with client frames. It runs in a goroutine of
-	// its own; the connection is closed when it returns, or by Close.
-	Client func(net.Conn)
+	// Client takes the connections of sessions that carry client frames.
+	Client *Sessions
+	// Relay gets them instead, for a process that hands them on. It runs in a
+	// goroutine of its own; the connection is closed when it returns, or by
+	// Close.
+	Relay func(net.Conn)
 	// Bulk is the same for object bytes.
 	Bulk func(net.Conn)
 	// Witness is the same for questions about the head.
@@ -120,10 +123,13 @@ func (ln *Listener) track(conn net.Conn) bool {
 // handle owns raw until it returns, unless a session takes it over.
 func (ln *Listener) handle(raw net.Conn) {
 	kept := false
-	defer func() {
+	forget := func() {
 		ln.mu.Lock()
 		delete(ln.conns, raw)
 		ln.mu.Unlock()
+	}
+	defer func() {
+		forget()
 		if !kept {
 			_ = raw.Close()
 		}
@@ -140,14 +146,16 @@ func (ln *Listener) handle(raw net.Conn) {
 	}
 	var serve func(net.Conn)
 	switch {
+	case kind == KindClient && ln.h.Client != nil:
+		serve = func(c net.Conn) { kept = ln.h.Client.serve(c, forget) }
 	case kind == KindClient:
-		serve = ln.h.Client
+		serve = ln.h.Relay
 	case kind == KindBulk:
 		serve = ln.h.Bulk
 	case kind == KindWitness:
 		serve = ln.h.Witness
 	case kind == KindSession && ln.h.Sessions != nil:
-		serve = func(c net.Conn) { kept = ln.h.Sessions.serve(c) }
+		serve = func(c net.Conn) { kept = ln.h.Sessions.serve(c, forget) }
 	}
 	if serve == nil {
 		err := &spec.ErrorInfo{Type: "ConnectionError", Message: fmt.Sprintf("this process serves no connections of kind %q", kind)}

@@ -23,7 +23,7 @@ import (
 
 // What follows the token exchange on a connection.
 const (
-	KindClient  byte = 'C' // client frames
+	KindClient  byte = 'C' // a Session that carries a Stream of client frames
 	KindSession byte = 'S' // a Session
 	KindBulk    byte = 'B' // object bytes
 	KindWitness byte = 'W' // a question about the head

@@ -19,15 +19,14 @@ var (
 )
 
 const (
-	tEnd         Type = 0x62 // body empty: the sender ends the session
-	dataOverhead      = HeaderSize + 8
-	chunkSize         = 64 << 10
-	ackBytes          = 256 << 10 // acknowledge at once after so many bytes …
-	ackFrames         = 512       // … or frames …
-	ackDelay          = 40 * time.Millisecond
-	pingEvery         = 3 * time.Second  // an ACK at least so often
-	deadAfter         = 12 * time.Second // silence that means that the connection is gone
-	maxQueued         = 2 << 30
+	dataOverhead = HeaderSize + 8
+	chunkSize    = 64 << 10
+	ackBytes     = 256 << 10 // acknowledge at once after so many bytes …
+	ackFrames    = 512       // … or frames …
+	ackDelay     = 40 * time.Millisecond
+	pingEvery    = 3 * time.Second  // an ACK at least so often
+	deadAfter    = 12 * time.Second // silence that means that the connection is gone
+	maxQueued    = 2 << 30
 )
 
 // chunk is part of the unacknowledged stream: encoded DATA frames.
@@ -45,6 +44,8 @@ type Session struct {
 	next  func() (*carrier, error) // waits for the next connection
 	onEnd func()                   // the table forgets it
 	state func(up bool, err error) // may be nil
+	quiet time.Duration            // silence that means that the connection is gone
+	moved chan struct{}            // a token when acknowledgements made room
 
 	mu       sync.Mutex
 	id       string
@@ -63,7 +64,7 @@ type Session struct {
 }
 
 func newSession(id, self string) *Session {
-	s := &Session{id: id, self: self}
+	s := &Session{id: id, self: self, quiet: deadAfter, moved: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -149,6 +150,10 @@ func (s *Session) ack(n uint64) {
 	}
 	if drop == 0 {
 		return
+	}
+	select {
+	case s.moved <- struct{}{}:
+	default:
 	}
 	kept := copy(s.chunks, s.chunks[drop:])
 	clear(s.chunks[kept:])

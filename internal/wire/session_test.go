@@ -44,7 +44,7 @@ func newHost(t *testing.T, address string, auth Auth) *host {
 		p.Start()
 		return nil
 	}}
-	ln.Serve(Handlers{Sessions: h.tab, Client: func(c net.Conn) { _, _ = io.Copy(c, c) }})
+	ln.Serve(Handlers{Sessions: h.tab, Relay: func(c net.Conn) { _, _ = io.Copy(c, c) }})
 	return h
 }
 
@@ -220,7 +220,7 @@ func TestListenerRefusesOpenAddressWithoutToken(t *testing.T) {
 	}
 }
 
-func TestClientConnection(t *testing.T) {
+func TestRelayedConnection(t *testing.T) {
 	h := newHost(t, "127.0.0.1:0", testAuth)
 	defer h.close()
 	c, err := Dialer{Auth: testAuth}.Dial(t.Context(), h.ln.Addr().String(), KindClient)

@@ -22,6 +22,8 @@ type sessionOK struct {
 	Received uint64 `json:"received"`
 	Peer     string `json:"peer"`
 	Unknown  bool   `json:"unknown,omitempty"`
+	// Grace is how long the session waits for the next connection, in seconds; 0: for ever.
+	Grace float64 `json:"grace_s,omitempty"`
 }
 
 func newSessionID() string {
@@ -40,6 +42,11 @@ type Sessions struct {
 	// Grace is how long a session may be without a connection before it ends
 	// with ErrLost; 0 means for ever (until Close).
 	Grace time.Duration
+	// Silence is how long the other side may say nothing before its
+	// connection counts as gone; 0: 12 s. With a longer one the kernel watches
+	// over dead machines and links, so that a process that is stopped, or
+	// busy, keeps its connection.
+	Silence time.Duration
 
 	mu     sync.Mutex
 	byID   map[string]*accepted
@@ -49,7 +56,8 @@ type Sessions struct {
 // accepted is a session and the connection that waits for its Run.
 type accepted struct {
 	*Session
-	mail chan handed
+	mail  chan handed
+	grace time.Duration
 }
 
 type handed struct {
@@ -58,8 +66,9 @@ type handed struct {
 }
 
 // serve reads the HELLO of a session's connection and gives the connection to
-// the session. It tells whether the connection was kept.
-func (t *Sessions) serve(conn net.Conn) bool {
+// the session. It tells whether the connection was kept; own is called just
+// before, so that from there on only the session ends it.
+func (t *Sessions) serve(conn net.Conn, own func()) bool {
 	_ = conn.SetDeadline(time.Now().Add(helloTimeout))
 	in := NewReader(conn, HelloLimit)
 	f, err := in.Next()
@@ -78,6 +87,10 @@ func (t *Sessions) serve(conn net.Conn) bool {
 		return false
 	}
 	_ = conn.SetDeadline(time.Time{})
+	if a.quiet > deadAfter {
+		watch(conn)
+	}
+	own()
 	return a.hand(handed{newCarrier(conn, in), hello.Received})
 }
 
@@ -94,8 +107,11 @@ func (t *Sessions) find(hello sessionHello) (*accepted, error) {
 		t.mu.Unlock()
 		return nil, &spec.ErrorInfo{Type: "ConnectionError", Message: "this process is stopping"}
 	}
-	a = &accepted{newSession(hello.Session, t.Self), make(chan handed, 1)}
+	a = &accepted{newSession(hello.Session, t.Self), make(chan handed, 1), t.Grace}
 	a.peer = hello.Peer
+	if t.Silence > 0 {
+		a.quiet = t.Silence
+	}
 	a.next = func() (*carrier, error) { return a.await(t.Grace) }
 	a.onEnd = func() { t.forget(hello.Session) }
 	if t.byID == nil {
@@ -170,7 +186,7 @@ func (a *accepted) await(grace time.Duration) (*carrier, error) {
 // welcome answers HELLO now that no earlier connection is being read.
 func (a *accepted) welcome(h handed) bool {
 	a.mu.Lock()
-	ok := sessionOK{Received: a.received, Peer: a.self}
+	ok := sessionOK{Received: a.received, Peer: a.self, Grace: a.grace.Seconds()}
 	a.mu.Unlock()
 	_ = h.c.conn.SetWriteDeadline(time.Now().Add(helloTimeout))
 	if _, err := h.c.conn.Write(AppendJSON(nil, THelloOK, ok)); err != nil {

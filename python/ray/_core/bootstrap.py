@@ -286,6 +286,9 @@ def _after_fork() -> None:
                     pass
             session.process.stdin = session.process.stdout = None
             session.process = None
+        for relay in session.relays:
+            relay.abandon()
+        session.relays = []
         session.control = None
         session.thread = None
         session.stderr = None
@@ -319,6 +322,9 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
             except (OSError, AttributeError):
                 pass
             control.close()
+        relays, session.relays = session.relays, []
+        for relay in relays:
+            relay.finish(2)
         if session.thread is not None and session.thread is not threading.current_thread():
             session.thread.join(2)
         session.thread = None

@@ -5,7 +5,7 @@ import os
 import select
 import socket
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from ray._core import frames, state
 from ray._core.connection import HELLO_TIMEOUT_S, dial_unix, greet, greet_control
@@ -51,14 +51,23 @@ def connect_local(row: Dict[str, Any], job: Dict[str, Any]) -> Any:
 def connect_remote(host: str, port: int, job: Dict[str, Any]) -> Any:
     """A client of a daemon elsewhere, over the network."""
     from ray._core import remote
+    from ray._core.relay import Relay
     from ray._private.auth import token
 
     plain = os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
+    relays: List[Any] = []
 
     def dial() -> Any:
-        return remote.dial(host, port, DIAL_TIMEOUT_S, token(), plain)
+        relay = Relay(
+            lambda: remote.dial(host, port, DIAL_TIMEOUT_S, token(), plain), f"ray-session-{len(relays) % 2 + 1}"
+        )
+        relays.append(relay)
+        return relay.sock
 
-    return _connect(dial, _hello(job, None))
+    client = _connect(dial, _hello(job, None))
+    client.why_lost = lambda: relays[0].why
+    session.relays = relays
+    return client
 
 
 def _connect(dial: Any, hello: Dict[str, Any]) -> Any:
@@ -88,10 +97,9 @@ def serve_control(sock: Any, printer: Any, log_to_driver: bool) -> None:
     data = b""
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
-    pending = getattr(sock, "pending", None)
     while True:
         try:
-            if not (pending is not None and pending()) and not poll.poll(1000):
+            if not poll.poll(1000):
                 printer.tick()
                 continue
             part = sock.recv(65536)

@@ -191,13 +191,12 @@ class Reader(Arrivals):
     def _pump(self, timeout: Optional[float]) -> bool:
         """Reads once and handles what came; False if nothing did. For the holder of the role."""
         if timeout is not None or self.careful:
-            if not (self._pending_input is not None and self._pending_input()):
-                try:
-                    found = _poll_wait(self._poll, None if timeout is None else timeout * 1000 + 0.999)
-                except InterruptedError:
-                    return False
-                if not found:
-                    return False
+            try:
+                found = _poll_wait(self._poll, None if timeout is None else timeout * 1000 + 0.999)
+            except InterruptedError:
+                return False
+            if not found:
+                return False
         try:
             data = self._recv(_CHUNK)
         except OSError as error:

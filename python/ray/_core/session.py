@@ -2,7 +2,7 @@
 
 import subprocess
 import threading
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 
 class Session:
@@ -12,6 +12,7 @@ class Session:
         self.process: Optional["subprocess.Popen[bytes]"] = None
         self.stderr: Any = None
         self.control: Any = None
+        self.relays: List[Any] = []  # of a driver on another machine
         self.printer: Any = None
         self.thread: Optional[threading.Thread] = None
         self.context: Any = None

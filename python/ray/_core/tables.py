@@ -69,7 +69,8 @@ class Tables:
 
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-        self._pending_input = getattr(sock, "pending", None)
+        #: Of a session with another machine: why it has ended, or None.
+        self.why_lost: Optional[Callable[[], Optional[str]]] = None
         # Set by a worker: called around a wait of its main thread, and for frames meant for it.
         self.on_block: Optional[Callable[[], Any]] = None
         self.on_unblock: Optional[Callable[[Any], None]] = None
@@ -198,6 +199,11 @@ class Tables:
     def _lost(self, error: Optional[BaseException]) -> BaseException:
         from ray.exceptions import LocalRayletDiedError
 
+        if self.why_lost is not None:
+            return ConnectionError(
+                f"The connection to the cluster is gone: {self.why_lost() or error or 'it was closed'}. "
+                "Call ray.shutdown() and ray.init() to connect again."
+            )
         why = f" ({error})" if error else ""
         return LocalRayletDiedError(
             f"The connection to this machine's node daemon is gone{why}: the daemon has ended or was killed. "

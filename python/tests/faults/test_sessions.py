@@ -136,13 +136,6 @@ def test_wrong_token(cluster):
     assert "token" in err
 
 
-def test_remote_driver_at_the_heads_own_port(cluster):
-    status, _, err = cluster.drive("import os, ray; ray.init('ray://' + os.environ['RAY_ADDRESS'])")
-    assert status == 1
-    assert "takes no drivers" in err
-    assert "another token" not in err
-
-
 def listening(pids):
     """Addresses (hex) on which the processes listen over TCP."""
     inodes = set()
