@@ -92,6 +92,9 @@ type daemon struct {
 	placesDue, placesSent          bool
 	lastPlaces, placesAt, lastBeat time.Time
 	placesText, beatText           []byte
+	beatSeq                        uint64
+	arrivals                       uint64          // tasks that the head has sent here, from other nodes
+	beatSent                       *wire.Heartbeat // what the head has; nil = nothing
 	beatChanged                    bool
 	lastBusy                       time.Time
 	held                           held
@@ -169,6 +172,7 @@ type run struct {
 	row     *awayRow // the slot that it was sent to
 	slot    *slot
 	sent    time.Time
+	granted bool // the head knows that it is on its way to another node
 }
 
 // worker is a worker process, from its start to its end.

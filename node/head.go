@@ -197,7 +197,7 @@ func (d *daemon) registered(r wire.RegisterReply) {
 	for _, n := range r.Nodes {
 		d.nodes[n.ID] = n
 	}
-	d.lastBeat = time.Time{}
+	d.lastBeat, d.beatSent = time.Time{}, nil
 	d.rewatch()
 }
 

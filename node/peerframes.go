@@ -82,9 +82,9 @@ func (d *daemon) peerTemplate(from spec.NodeID, r *reader) error {
 
 // peerTask takes an attempt that another node owns.
 func (d *daemon) peerTask(from spec.NodeID, r *reader) error {
-	kind, argsIn := r.u8(), r.u8()
+	kind, flags := r.u8(), r.u8()
 	tmpl := d.peerOf(from).templates[r.u32()]
-	s := &owner.Spec{Kind: kind, ArgsIn: argsIn != 0, Tmpl: tmpl, NReturns: int(r.u32())}
+	s := &owner.Spec{Kind: kind, ArgsIn: flags&taskArgsIn != 0, Tmpl: tmpl, NReturns: int(r.u32())}
 	x := &run{spec: s, from: from, attempt: int(r.u32()), inc: int(r.u32()), caller: r.u64()}
 	s.ID, s.Parent = r.task(), r.task()
 	ndeps, nrefs := r.u16(), r.u16()
@@ -97,7 +97,9 @@ func (d *daemon) peerTask(from spec.NodeID, r *reader) error {
 	if !r.ok || tmpl == nil {
 		return fmt.Errorf("task of another node: %w", wire.ErrMalformed)
 	}
-	x.pinned = true
+	if x.pinned = true; flags&taskGranted != 0 {
+		d.arrivals++
+	}
 	refs := slices.Concat(s.Deps, s.Refs)
 	for i, dep := range s.Deps {
 		d.own.Pin(dep)

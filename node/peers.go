@@ -158,9 +158,13 @@ func (d *daemon) forward(t *owner.Task, node spec.NodeID, inc int) {
 		}
 		values = append(values, snapshot(o))
 	}
+	granted := false
+	if r, ok := t.Run.(*run); ok {
+		granted, r.granted = r.granted, false
+	}
 	// The arguments themselves are pinned by the task until it ends.
 	d.toPeer(node, func(b []byte) []byte {
-		return appendTask(b, &t.Spec, t.Attempt, inc, uint64(t.Client), values, d.self)
+		return appendTask(b, &t.Spec, granted, t.Attempt, inc, uint64(t.Client), values, d.self)
 	})
 }
 

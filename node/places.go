@@ -147,6 +147,7 @@ func (d *daemon) grants(g wire.Grants) {
 			s := row.slotFor(grant.Node, grant.Count)
 			s.last = now
 			for _, r := range d.granted(grant) {
+				r.granted = true
 				d.sendToSlot(row, s, r, now)
 			}
 			d.fill(row)
@@ -156,6 +157,7 @@ func (d *daemon) grants(g wire.Grants) {
 			if grant.Node == d.self {
 				d.runHere(r)
 			} else {
+				r.granted = true
 				d.forward(r.task, grant.Node, 0)
 			}
 		}

@@ -122,7 +122,7 @@ func (d *daemon) report(now time.Time) {
 	}
 	hb := d.heartbeat(now)
 	// What the scheduler decides by is told at once, the rest now and then.
-	text, _ := json.Marshal([]any{hb.Total, hb.Available, len(hb.Activity), hb.Draining}) // plain values
+	text, _ := json.Marshal([]any{hb.Total, hb.Available, len(hb.Activity), hb.Draining, hb.Arrivals}) // plain values
 	d.beatChanged = false
 	wait := heartbeatCeil - 50*time.Millisecond
 	if len(hb.Queue) > 0 {
@@ -132,19 +132,30 @@ func (d *daemon) report(now time.Time) {
 		return
 	}
 	d.beatText, d.lastBeat = text, now
-	d.head.async(wire.MethodHeartbeat, hb, nil, func(r wire.Reply, err error) {
-		if err != nil || r.Err() != nil {
-			return
-		}
-		var reply wire.HeartbeatReply
-		if json.Unmarshal(r.JSON, &reply) == nil && reply.Unknown {
-			d.stop(fmt.Errorf("%w: it has declared it dead", errCutOff))
-			return
-		}
-		d.mu.Lock()
-		d.lease.renew(now)
-		d.mu.Unlock()
-	})
+	d.beatSeq++
+	delta := hb.Since(d.beatSent, d.beatSeq)
+	d.beatSent = &hb
+	d.head.async(wire.MethodHeartbeat, delta, nil, func(r wire.Reply, err error) { d.beatAnswered(now, r, err) })
+}
+
+// beatAnswered renews the lease. Without the lock.
+func (d *daemon) beatAnswered(sent time.Time, r wire.Reply, err error) {
+	if err == nil {
+		err = r.Err()
+	}
+	var reply wire.HeartbeatReply
+	if err == nil && json.Unmarshal(r.JSON, &reply) == nil && reply.Unknown {
+		d.stop(fmt.Errorf("%w: it has declared it dead", errCutOff))
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil || reply.Resend {
+		d.beatSent = nil
+	}
+	if err == nil {
+		d.lease.renew(sent)
+	}
 }
 
 // beat sends a heartbeat at once: the head counts what it has placed here as
@@ -155,11 +166,12 @@ func (d *daemon) beat() {
 }
 
 func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
-	hb := wire.Heartbeat{Total: d.pool.Total(), Available: d.pool.Available(), Draining: d.drain != nil}
+	hb := wire.Heartbeat{Total: d.pool.Total(), Available: d.pool.Available(), Draining: d.drain != nil, Arrivals: d.arrivals}
 	hb.GroupReserved, hb.GroupUsed = d.pool.GroupUse()
+	hb.Bandwidth = d.fetcher.Rates()
 	d.pool.Classes(func(c *pool.Class) {
 		if c.Queued()+c.Running > 0 {
-			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: c.Queued(), Running: c.Running, MeanMicros: int64(c.Mean)})
+			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: c.Queued(), Running: c.Running, MeanMicros: int64(c.Expected(d.now()))})
 		}
 	})
 	hb.Activity = d.activity(d.drain != nil || now.Sub(d.held.at) >= countEvery)

@@ -25,7 +25,7 @@ var layers = map[string]int{
 
 	"internal/head": 5,
 
-	"internal/simtest": 6, "internal/testbed": 6, "cmd/ray": 6, "bench": 6, "internal/archtest": 6,
+	"internal/simtest": 6, "internal/testbed": 6, "cmd/ray": 6, "bench": 7, "internal/archtest": 6,
 }
 
 // confined packages may be imported only below the given directories.

@@ -97,12 +97,16 @@ func (t *Tables) editGroup(id spec.PlacementGroupID) *Group {
 
 func (t *Tables) keepGroup(g *Group) {
 	t.groups[g.Info.ID] = g
+	t.groupsVersion++
 	if g.Info.State == spec.PGRemoved {
 		delete(t.living, g.Info.ID)
 	} else {
 		t.living[g.Info.ID] = true
 	}
 }
+
+// GroupsVersion changes with the states and nodes of groups.
+func (t *Tables) GroupsVersion() int { return t.groupsVersion }
 
 func (t *Tables) putGroup(c *Change, g *Group) {
 	g.settleState()

@@ -31,17 +31,18 @@ const (
 // Tables is the control state of one cluster. It is not safe for concurrent
 // use: the head holds one lock around it.
 type Tables struct {
-	meta     meta
-	kv       map[string]map[string][]byte // namespace → key → value
-	jobs     map[string]*spec.Job         // by submission id, or job id of a driver
-	actors   map[spec.ActorID]*Actor
-	wanting  map[spec.ActorID]bool // those of actors that wait for a place
-	names    map[nameKey]spec.ActorID
-	groups   map[spec.PlacementGroupID]*Group
-	living   map[spec.PlacementGroupID]bool // groups that are not removed
-	nodes    map[spec.NodeID]*spec.Node
-	packages map[string]int64 // URI → size
-	machines []byte           // the autoscaler's table, its own format
+	meta          meta
+	kv            map[string]map[string][]byte // namespace → key → value
+	jobs          map[string]*spec.Job         // by submission id, or job id of a driver
+	actors        map[spec.ActorID]*Actor
+	wanting       map[spec.ActorID]bool // those of actors that wait for a place
+	names         map[nameKey]spec.ActorID
+	groups        map[spec.PlacementGroupID]*Group
+	living        map[spec.PlacementGroupID]bool // groups that are not removed
+	groupsVersion int
+	nodes         map[spec.NodeID]*spec.Node
+	packages      map[string]int64 // URI → size
+	machines      []byte           // the autoscaler's table, its own format
 
 	// watch holds, for each actor, the nodes that are told of its changes.
 	watch map[spec.ActorID]map[spec.NodeID]bool

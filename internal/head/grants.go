@@ -19,21 +19,21 @@ type grantNote struct {
 // placeRows gives nodes places for their tasks elsewhere, beginning with
 // another node each time. Needs h.mu.
 func (h *Head) placeRows(c *scheduler.Cluster, now time.Time) (notes []grantNote) {
-	ids := slices.SortedFunc(maps.Keys(h.links), func(a, b spec.NodeID) int { return slices.Compare(a[:], b[:]) })
+	ids := slices.SortedFunc(maps.Keys(h.askers), func(a, b spec.NodeID) int { return slices.Compare(a[:], b[:]) })
 	if len(ids) > 1 {
 		first := h.random.IntN(len(ids))
 		ids = append(ids[first:], ids[:first]...)
 	}
 	for _, id := range ids {
 		s := h.soft[id]
-		if s == nil {
+		if s == nil || h.links[id] == nil {
 			continue
 		}
 		var out wire.Grants
 		for i := range s.rows {
 			h.placeRow(c, id, s, &s.rows[i], now, &out)
 		}
-		s.rows = slices.DeleteFunc(s.rows, func(r wire.PlaceRow) bool { return r.Count <= 0 })
+		h.setRows(id, s, slices.DeleteFunc(s.rows, func(r wire.PlaceRow) bool { return r.Count <= 0 }))
 		if len(out.Grants)+len(out.Reasons) > 0 {
 			notes = append(notes, grantNote{h.links[id].peer, out})
 		}
@@ -41,15 +41,26 @@ func (h *Head) placeRows(c *scheduler.Cluster, now time.Time) (notes []grantNote
 	return notes
 }
 
+// setRows keeps what a node wants places for. Needs h.mu.
+func (h *Head) setRows(id spec.NodeID, s *soft, rows []wire.PlaceRow) {
+	s.rows = rows
+	if len(rows) > 0 {
+		h.askers[id] = true
+	} else {
+		delete(h.askers, id)
+	}
+}
+
 func (h *Head) placeRow(c *scheduler.Cluster, from spec.NodeID, s *soft, row *wire.PlaceRow, now time.Time, out *wire.Grants) {
+	mean := meanOf(&s.beat, row.Key)
 	answer := c.Place(scheduler.Row{
 		Resources: row.Resources, LabelSelector: row.LabelSelector, Fallback: row.Fallback, Strategy: row.Strategy,
 		Count: row.Count, Python: row.Python, Inputs: inputs(row.Inputs), From: from, Infeasible: row.Infeasible,
-		LocalWait: time.Duration(row.LocalWaitMicros) * time.Microsecond, Mean: meanOf(&s.beat, row.Key),
+		LocalWait: time.Duration(row.LocalWaitMicros) * time.Microsecond, Mean: mean,
 	}, h.random)
 	for _, g := range answer.Grants {
 		out.Grants = append(out.Grants, wire.Grant{Key: row.Key, Node: g.Node, Count: g.Count, ValidMS: grantValid.Milliseconds()})
-		h.promise(g.Node, row.Resources, row.Strategy, g.Count, now)
+		h.promise(g.Node, row.Strategy, scheduler.Promise{Need: row.Resources, Times: g.Count, Mean: mean, Tasks: true}, now)
 		row.Count -= g.Count
 	}
 	reason := wire.Reason{Key: row.Key, Error: answer.Error}

@@ -13,6 +13,7 @@ import (
 
 	"ray/internal/gcs"
 	"ray/internal/jobs"
+	"ray/internal/scheduler"
 	"ray/internal/spec"
 	"ray/internal/wire"
 )
@@ -41,6 +42,9 @@ type Head struct {
 	open         map[*nodeLink]bool
 	links        map[spec.NodeID]*nodeLink // registered
 	soft         map[spec.NodeID]*soft
+	cluster      *scheduler.Cluster   // the scheduler's picture of the nodes
+	groupsSeen   int                  // version of the groups in it
+	askers       map[spec.NodeID]bool // nodes that want places for tasks
 	groupWaiters map[spec.PlacementGroupID][]chan struct{}
 	jobs         *jobs.Service
 	events       []spec.Event
@@ -55,9 +59,11 @@ type Head struct {
 
 // soft is what a node tells again and again, and what was promised to it.
 type soft struct {
-	beat    wire.Heartbeat
-	seen    time.Time // last word from it
-	joined  bool      // it has registered with this head process
+	told    wire.Heartbeat // by its own word
+	beatSeq uint64         // of the last heartbeat
+	beat    wire.Heartbeat // as it counts
+	seen    time.Time      // last word from it
+	joined  bool           // it has registered with this head process
 	probing bool
 	// Of a draining node: when it must be gone, why, and that it was told to end.
 	drainUntil time.Time
@@ -66,13 +72,6 @@ type soft struct {
 	rows       []wire.PlaceRow
 	reasons    map[string]wire.Reason // last sent, by row key
 	rowSince   map[string]int64
-	promised   []promise
-}
-
-// promise is a grant that the node's heartbeats may not show yet.
-type promise struct {
-	need  spec.Resources
-	until time.Time
 }
 
 // newHead reads the state back. Nothing runs until start.
@@ -90,6 +89,7 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 		lease: time.Duration(cfg.LeaseMS) * time.Millisecond,
 		wake:  make(chan struct{}, 1),
 		open:  map[*nodeLink]bool{}, links: map[spec.NodeID]*nodeLink{}, soft: map[spec.NodeID]*soft{},
+		cluster: scheduler.New(), groupsSeen: -1, askers: map[spec.NodeID]bool{},
 		groupWaiters: map[spec.PlacementGroupID][]chan struct{}{},
 		refused:      map[any]*backoff{}, random: mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64())),
 	}
@@ -189,6 +189,7 @@ func (h *Head) linkEnded(l *nodeLink, err error) {
 		return
 	}
 	delete(h.links, l.id)
+	h.seeNode(l.id)
 	if !h.closing {
 		h.log.Info("the session with a node has ended", "node", l.id, "err", err)
 		h.probe(l.id)

@@ -86,6 +86,9 @@ func join(t *testing.T, h *Head, name string, total spec.Resources) *fakeNode {
 	return n
 }
 
+// full is a heartbeat that tells all.
+func full(h wire.Heartbeat) wire.HeartbeatDelta { return h.Since(nil, 1) }
+
 func (n *fakeNode) refuse(method string, deny bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -242,7 +245,7 @@ func TestPlacementGroupOverTwoNodes(t *testing.T) {
 	if len(table) != 1 || table[0].State != spec.PGCreated || table[0].Nodes[0] == table[0].Nodes[1] {
 		t.Fatalf("table %+v", table)
 	}
-	a.call(wire.MethodHeartbeat, wire.Heartbeat{Total: cpus(1), IdleMS: 9, GroupReserved: cpus(1)}, nil)
+	a.call(wire.MethodHeartbeat, full(wire.Heartbeat{Total: cpus(1), IdleMS: 9, GroupReserved: cpus(1)}), nil)
 	nodes := cluster{h}.Nodes()
 	if n := nodes[0]; n.ID == a.id && (n.IdleMS != 0 || len(n.Activity) != 1) {
 		t.Errorf("a node with a reservation is idle: %+v", n)

@@ -100,6 +100,8 @@ func (h *Head) declareDead(id spec.NodeID, reason string, expected bool) {
 		h.lost--
 	}
 	delete(h.soft, id)
+	delete(h.askers, id)
+	h.cluster.Remove(id)
 	if l := h.links[id]; l != nil && !expected {
 		// If it lives after all it finds its session gone and joins anew.
 		h.work.Go(func() { _ = l.peer.Close() })

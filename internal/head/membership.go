@@ -2,6 +2,7 @@ package head
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"ray/internal/gcs"
@@ -34,6 +35,8 @@ func (h *Head) nodeRegister(r *request) (any, gcs.Change, error) {
 		seen: time.Now(), joined: true, reasons: map[string]wire.Reason{}, rowSince: map[string]int64{},
 		beat: wire.Heartbeat{Total: req.Info.Total, Available: req.Info.Total.Clone()},
 	}
+	delete(h.askers, id)
+	h.seeNode(id)
 	for _, j := range req.Jobs {
 		j.NodeID = id
 		change.Merge(h.tables.RejoinJob(j, h.now()))
@@ -80,9 +83,20 @@ func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 	if !ok || s == nil || n.State == spec.NodeDead || h.links[r.from] != r.link {
 		return wire.HeartbeatReply{Unknown: true}, gcs.Change{}, nil
 	}
-	beat := wire.Heartbeat{}
-	if err := r.decode(&beat); err != nil {
+	var delta wire.HeartbeatDelta
+	if err := r.decode(&delta); err != nil {
 		return nil, gcs.Change{}, err
+	}
+	if !delta.Full && delta.Seq != s.beatSeq+1 {
+		s.seen = time.Now()
+		return wire.HeartbeatReply{Resend: true}, gcs.Change{}, nil
+	}
+	s.beatSeq = delta.Seq
+	s.told = delta.On(s.told)
+	beat := s.told
+	arrived := 0
+	if beat.Arrivals > s.beat.Arrivals && !delta.Full {
+		arrived = int(beat.Arrivals - s.beat.Arrivals)
 	}
 	if beat.Total == nil {
 		beat.Total = n.Total
@@ -93,10 +107,16 @@ func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 	if !beat.GroupReserved.IsEmpty() && beat.IdleMS > 0 {
 		// A reservation is work, whether or not anything runs inside.
 		beat.IdleMS = 0
-		beat.Activity = append(beat.Activity, "it holds bundles of placement groups")
+		beat.Activity = append(slices.Clip(beat.Activity), "it holds bundles of placement groups")
 	}
 	s.beat, s.seen = beat, time.Now()
 	change := h.tables.SetNode(r.from, beat.Total, beat.Available, beat.IdleMS, beat.Activity, beat.Draining)
+	told := toldBy(&s.beat)
+	told.Arrived = arrived
+	h.cluster.Update(r.from, told)
+	if beat.Draining && n.State == spec.NodeAlive {
+		h.seeNode(r.from)
+	}
 	if h.somethingWaits() {
 		h.kick()
 	}

@@ -67,7 +67,7 @@ func (h *Head) schedPlaces(r *request) (any, gcs.Change, error) {
 		return nil, gcs.Change{}, err
 	}
 	s := h.soft[r.from]
-	s.rows = p.Rows
+	h.setRows(r.from, s, p.Rows)
 	since := make(map[string]int64, len(p.Rows))
 	reasons := make(map[string]wire.Reason, len(p.Rows))
 	for _, row := range p.Rows {
@@ -176,6 +176,7 @@ func (h *Head) drain(ctx context.Context, id spec.NodeID, d wire.Drain) (reply w
 			}
 		}
 		h.commit(h.tables.NodeDraining(id), nil)
+		h.seeNode(id)
 		h.mu.Unlock()
 	}
 	return reply, nil

@@ -1,8 +1,6 @@
 package head
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"ray/internal/gcs"
@@ -12,7 +10,7 @@ import (
 
 // placeActors starts waiting actors. Needs h.mu.
 func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
-	var busy *scheduler.Cluster // made when needed
+	var spoken map[spec.NodeID]spec.Resources // summed when needed
 	for _, a := range h.tables.WaitingActors() {
 		id := a.Info.ID
 		if h.heldBack(id, now) || h.waitsForReturn(a.Info.Owner) {
@@ -24,11 +22,11 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 		}
 		answer := c.Place(row, h.random)
 		if len(answer.Grants) == 0 && answer.Error == nil && !answer.Infeasible && h.mayQueue(a, now) {
-			if busy == nil {
-				busy = h.withTurnover(c)
+			if spoken == nil {
+				spoken = h.tables.StartingActors()
 			}
-			if behind := busy.Place(row, h.random); len(behind.Grants) > 0 {
-				answer = behind
+			if node, ok := c.PlaceBehind(row, spoken, h.random); ok {
+				answer = scheduler.Answer{Grants: []scheduler.Grant{{Node: node, Count: 1}}}
 			}
 		}
 		switch {
@@ -36,7 +34,7 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 			change.Merge(h.tables.FailActor(id, answer.Error, h.now()))
 		case len(answer.Grants) > 0:
 			node := answer.Grants[0].Node
-			h.promise(node, a.Create.Placement, a.Create.Strategy, 1, now)
+			h.promise(node, a.Create.Strategy, scheduler.Promise{Need: a.Create.Placement, Times: 1}, now)
 			change.Merge(h.tables.PlaceActor(id, node))
 		default:
 			reason := h.explain(answer, spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector})
@@ -65,25 +63,6 @@ func (h *Head) mayQueue(a gcs.Actor, now time.Time) bool {
 	return a.Info.State == spec.ActorRestarting || now.Sub(time.UnixMilli(a.CreatedMS)) >= wait
 }
 
-// withTurnover is the snapshot with what running tasks hold counted as free,
-// less what actors that are being started will take. Needs h.mu.
-func (h *Head) withTurnover(c *scheduler.Cluster) *scheduler.Cluster {
-	out := *c
-	out.Nodes = slices.Clone(c.Nodes)
-	starting := h.tables.StartingActors()
-	for i := range out.Nodes {
-		n := &out.Nodes[i]
-		n.Available = n.Available.Clone()
-		for _, q := range h.soft[n.ID].beat.Queue {
-			for k, v := range q.Resources {
-				n.Available[k] += v * spec.Fixed(q.Running)
-			}
-		}
-		n.Available.Sub(starting[n.ID])
-	}
-	return &out
-}
-
 // waitsForReturn tells that after a restart the owner of an actor, who knows
 // whether it still runs somewhere, has not registered yet. Needs h.mu.
 func (h *Head) waitsForReturn(owner spec.NodeID) bool {
@@ -93,6 +72,9 @@ func (h *Head) waitsForReturn(owner spec.NodeID) bool {
 
 // placeGroups plans groups with unplaced bundles. Needs h.mu.
 func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
+	if !h.tables.GroupsWait() {
+		return change
+	}
 	for _, g := range h.tables.LivingGroups() {
 		id := g.Info.ID
 		// A group of before the restart may still be where it was.
@@ -115,7 +97,7 @@ func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 		}
 		for i, node := range plan {
 			if fixed[i].IsZero() {
-				h.promise(node, g.Info.Bundles[i], spec.Strategy{}, 1, now)
+				h.promise(node, spec.Strategy{}, scheduler.Promise{Need: g.Info.Bundles[i], Times: 1}, now)
 			}
 		}
 		change.Merge(h.tables.PlanGroup(id, plan))
@@ -124,42 +106,17 @@ func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 }
 
 // promise counts a grant against a node until its heartbeats show it. Needs h.mu.
-func (h *Head) promise(node spec.NodeID, need spec.Resources, s spec.Strategy, times int, now time.Time) {
-	n := h.soft[node]
-	if n == nil || s.Kind == spec.StrategyPlacementGroup {
-		return
+func (h *Head) promise(node spec.NodeID, s spec.Strategy, p scheduler.Promise, now time.Time) {
+	if s.Kind != spec.StrategyPlacementGroup {
+		p.Until = now.Add(promiseHolds)
+		h.cluster.Promise(node, p)
 	}
-	sum := spec.Resources{}
-	for k, v := range need {
-		sum[k] = v * spec.Fixed(times)
-	}
-	n.promised = append(n.promised, promise{sum, now.Add(promiseHolds)})
-	if len(n.promised) > 1 {
-		return // the first one's timer runs
-	}
-	h.work.Go(func() { // what waits for these resources is looked at when the promise is over
-		t := time.NewTimer(promiseHolds + time.Millisecond)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			h.kick()
-		case <-h.ctx.Done():
-		}
-	})
 }
 
 // kept ends a promise whose task or actor has begun: the node's next heartbeat
 // says what it holds. Needs h.mu.
 func (h *Head) kept(node spec.NodeID, need spec.Resources) {
-	n := h.soft[node]
-	if n == nil {
-		return
-	}
-	for i, p := range n.promised {
-		if maps.Equal(p.need, need) {
-			n.promised = slices.Delete(n.promised, i, i+1)
-			h.kick()
-			return
-		}
+	if h.cluster.Kept(node, need) {
+		h.kick()
 	}
 }

@@ -62,7 +62,7 @@ func TestRestart(t *testing.T) {
 	h = startHead(t, store, cfg)
 	m := dial(t, h)
 	m.id = n.id
-	if err := m.try(wire.MethodHeartbeat, wire.Heartbeat{}, nil); err == nil || !strings.Contains(err.Error(), "not registered") {
+	if err := m.try(wire.MethodHeartbeat, full(wire.Heartbeat{}), nil); err == nil || !strings.Contains(err.Error(), "not registered") {
 		t.Errorf("a heartbeat before the registration: %v", err)
 	}
 	reply := m.register(wire.RegisterRequest{
@@ -134,7 +134,7 @@ func TestRestartWithADeadNode(t *testing.T) {
 		n.id = old.id
 		register(n, map[bool]string{true: "i-2", false: "i-1"}[old == one])
 		var reply wire.HeartbeatReply
-		n.call(wire.MethodHeartbeat, wire.Heartbeat{}, &reply)
+		n.call(wire.MethodHeartbeat, full(wire.Heartbeat{}), &reply)
 		if reply.Unknown {
 			t.Errorf("node %s was turned away", n.id)
 		}
@@ -160,7 +160,7 @@ func TestSilentNodeDies(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(50 * time.Millisecond):
-				_ = a.try(wire.MethodHeartbeat, wire.Heartbeat{Total: cpus(1), Available: cpus(1)}, nil)
+				_ = a.try(wire.MethodHeartbeat, full(wire.Heartbeat{Total: cpus(1), Available: cpus(1)}), nil)
 			}
 		}
 	}()
@@ -219,11 +219,11 @@ func TestDrain(t *testing.T) {
 		return wire.DrainReply{Accepted: true}, nil, nil
 	})
 	a.call("node.drain", drain, nil)
-	b.call(wire.MethodHeartbeat, wire.Heartbeat{Total: cpus(1), Draining: true}, nil)
+	b.call(wire.MethodHeartbeat, full(wire.Heartbeat{Total: cpus(1), Draining: true}), nil)
 	if len(b.got(wire.MethodShutdown)) > 0 {
 		t.Error("a busy node was ended")
 	}
-	b.call(wire.MethodHeartbeat, wire.Heartbeat{Total: cpus(1), Draining: true, IdleMS: 5}, nil)
+	b.call(wire.MethodHeartbeat, full(wire.Heartbeat{Total: cpus(1), Draining: true, IdleMS: 5}), nil)
 	await[any](b, wire.MethodShutdown, 0)
 	b.note(wire.MethodUnregister, nil)
 	eventually(t, "it left", func() bool {

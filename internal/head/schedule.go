@@ -1,7 +1,6 @@
 package head
 
 import (
-	"slices"
 	"time"
 
 	"ray/internal/scheduler"
@@ -66,12 +65,7 @@ func (h *Head) kick() {
 
 // somethingWaits tells whether a change of a node's resources matters. Needs h.mu.
 func (h *Head) somethingWaits() bool {
-	for _, s := range h.soft {
-		if len(s.rows) > 0 {
-			return true
-		}
-	}
-	return h.tables.ActorsWait() || h.tables.GroupsWait()
+	return len(h.askers) > 0 || h.tables.ActorsWait() || h.tables.GroupsWait()
 }
 
 func (h *Head) scheduleLoop() {
@@ -79,14 +73,19 @@ func (h *Head) scheduleLoop() {
 	defer every.Stop()
 	gap := time.NewTimer(0)
 	defer gap.Stop()
+	promise := time.NewTimer(time.Hour)
+	defer promise.Stop()
 	for {
 		select {
 		case <-h.ctx.Done():
 			return
 		case <-h.wake:
 		case <-every.C:
+		case <-promise.C: // what waits for these resources is looked at when the promise is over
 		}
-		h.round(time.Now())
+		if next := h.round(time.Now()); !next.IsZero() {
+			promise.Reset(time.Until(next) + time.Millisecond)
+		}
 		gap.Reset(roundGap)
 		select {
 		case <-h.ctx.Done():
@@ -96,14 +95,18 @@ func (h *Head) scheduleLoop() {
 	}
 }
 
-// round gives places to what waits: actors, groups, then tasks.
-func (h *Head) round(now time.Time) {
+// round gives places to what waits: actors, groups, then tasks. next is when
+// the first promise ends; zero if there is none.
+func (h *Head) round(now time.Time) (next time.Time) {
 	h.mu.Lock()
 	if h.failed != nil {
 		h.mu.Unlock()
-		return
+		return next
 	}
-	c := h.snapshot(now)
+	c := h.cluster
+	next = c.Expire(now)
+	c.Begin()
+	h.seeGroups()
 	change := h.placeActors(c, now)
 	change.Merge(h.placeGroups(c, now))
 	if len(change.Writes)+len(change.Effects) > 0 {
@@ -115,37 +118,54 @@ func (h *Head) round(now time.Time) {
 		_ = n.peer.Notify(wire.MethodGrants, n.grants, nil) // a lost session has lost its rows too
 	}
 	h.wakeAutoscaler()
+	return next
 }
 
-// snapshot is the cluster as the scheduler sees it. Needs h.mu.
-func (h *Head) snapshot(now time.Time) *scheduler.Cluster {
-	c := &scheduler.Cluster{Groups: map[spec.PlacementGroupID]scheduler.Group{}}
-	for _, n := range h.tables.Nodes() {
-		s := h.soft[n.ID]
-		if n.State == spec.NodeDead || s == nil || !s.joined || h.links[n.ID] == nil {
-			continue
+// seeGroups shows the scheduler the placement groups, if any has changed. Needs h.mu.
+func (h *Head) seeGroups() {
+	if v := h.tables.GroupsVersion(); v != h.groupsSeen {
+		h.groupsSeen = v
+		clear(h.cluster.Groups)
+		for _, g := range h.tables.LivingGroups() {
+			nodes := g.Info.Nodes
+			if len(nodes) == 0 {
+				nodes = make([]spec.NodeID, len(g.Info.Bundles))
+			}
+			h.cluster.Groups[g.Info.ID] = scheduler.Group{State: g.Info.State, Nodes: nodes, Bundles: g.Info.Bundles}
 		}
-		available := s.beat.Available.Clone()
-		if available == nil {
-			available = spec.Resources{}
-		}
-		s.promised = slices.DeleteFunc(s.promised, func(p promise) bool { return now.After(p.until) })
-		for _, p := range s.promised {
-			available.Sub(p.need)
-		}
-		c.Nodes = append(c.Nodes, scheduler.Node{
-			ID: n.ID, Name: n.Name, Draining: n.State == spec.NodeDraining, Total: s.beat.Total, Available: available,
-			Labels: n.Labels, Pythons: n.Pythons, Backlog: backlog(&s.beat),
-		})
 	}
-	for _, g := range h.tables.LivingGroups() {
-		nodes := g.Info.Nodes
-		if len(nodes) == 0 {
-			nodes = make([]spec.NodeID, len(g.Info.Bundles))
-		}
-		c.Groups[g.Info.ID] = scheduler.Group{State: g.Info.State, Nodes: nodes, Bundles: g.Info.Bundles}
+}
+
+// seeNode shows the scheduler a node as it is now: one that is dead, has no
+// session or has not come back to this head is no choice. Needs h.mu.
+func (h *Head) seeNode(id spec.NodeID) {
+	n, ok := h.tables.Node(id)
+	s := h.soft[id]
+	if !ok || n.State == spec.NodeDead || s == nil || !s.joined || h.links[id] == nil {
+		h.cluster.Remove(id)
+		return
 	}
-	return c
+	told := toldBy(&s.beat)
+	h.cluster.Put(scheduler.Node{
+		ID: id, Name: n.Name, Draining: n.State == spec.NodeDraining, Labels: n.Labels, Pythons: n.Pythons,
+		Total: told.Total, Available: told.Available, Turnover: told.Turnover, Backlog: told.Backlog, Bandwidth: told.Bandwidth,
+	})
+}
+
+// toldBy is what a heartbeat tells the scheduler.
+func toldBy(b *wire.Heartbeat) scheduler.Told {
+	t := scheduler.Told{Total: b.Total, Available: b.Available, Backlog: backlog(b), Bandwidth: b.Bandwidth}
+	for _, q := range b.Queue {
+		if q.Running > 0 && t.Turnover == nil {
+			t.Turnover = spec.Resources{}
+		}
+		for k, v := range q.Resources {
+			if q.Running > 0 {
+				t.Turnover[k] += v * spec.Fixed(q.Running)
+			}
+		}
+	}
+	return t
 }
 
 // backlog estimates how long a node needs for its queue.

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -23,27 +24,75 @@ type BundleRequest struct {
 // takes them off the snapshot. Without a plan, reason says why, and
 // infeasible that no plan would exist even if all nodes were free.
 func (c *Cluster) PlaceBundles(req BundleRequest) (plan []spec.NodeID, reason string, infeasible bool) {
-	b := newBundler(c, req, false)
-	if b.solve() {
+	key := req.key()
+	if f, ok := c.failed[key]; ok && f.changed == c.changed {
+		return nil, f.reason, f.infeasible // asked before, and nothing has become free
+	}
+	for _, nodes := range c.samples() {
+		b := newBundler(nodes, req, false)
+		if !b.solve() {
+			continue
+		}
 		for i, n := range b.plan {
 			if n != nil && !b.fixed(i) {
-				n.real.take(req.Bundles[i], 1, 0)
+				c.take(n.real, req.Bundles[i], 1, 0)
 			}
 		}
 		return b.ids(), "", false
 	}
-	empty := newBundler(c, req, true)
-	if empty.solve() {
-		return nil, "the nodes that could hold its bundles are busy", false
+	f := failedGroup{changed: c.changed, reason: "the nodes that could hold its bundles are busy"}
+	if empty := newBundler(c.all(), req, true); !empty.solve() {
+		f.reason, f.infeasible = empty.why(), true
 	}
-	return nil, empty.why(), true
+	if len(c.failed) > maxShapes {
+		clear(c.failed)
+	}
+	c.failed[key] = f
+	return nil, f.reason, f.infeasible
+}
+
+// failedGroup remembers what was said of a request when nothing had changed since.
+type failedGroup struct {
+	changed    int
+	reason     string
+	infeasible bool
+}
+
+func (r *BundleRequest) key() string {
+	text, _ := json.Marshal(r) // plain values
+	return string(text)
+}
+
+// sampleSize is how many nodes a group is tried on before all are looked at.
+const sampleSize = 128
+
+// samples are the sets of nodes to try in turn: in a large cluster some that
+// follow each other, from another place each time, then all.
+func (c *Cluster) samples() [][]*Node {
+	if len(c.slots) < 4*sampleSize {
+		return [][]*Node{c.all()}
+	}
+	var some []*Node
+	for range sampleSize {
+		c.window = (c.window + 1) % len(c.slots)
+		if n := c.slots[c.window]; n != nil {
+			some = append(some, n)
+		}
+	}
+	return [][]*Node{some, c.all()}
+}
+
+func (c *Cluster) all() []*Node {
+	return slices.DeleteFunc(slices.Clone(c.slots), func(n *Node) bool { return n == nil })
 }
 
 // slot is a node with what is left of it during the search.
 type slot struct {
 	real *Node
 	free spec.Resources
-	held int // bundles of this group
+	own  bool // free is this slot's own copy
+	held int  // bundles of this group
+	used float64
 }
 
 type bundler struct {
@@ -52,18 +101,20 @@ type bundler struct {
 	plan  []*slot
 }
 
-func newBundler(c *Cluster, req BundleRequest, empty bool) *bundler {
-	b := &bundler{req: req, plan: make([]*slot, len(req.Bundles))}
-	for i := range c.Nodes {
-		n := &c.Nodes[i]
+func newBundler(nodes []*Node, req BundleRequest, empty bool) *bundler {
+	b := &bundler{req: req, plan: make([]*slot, len(req.Bundles)), slots: make([]*slot, 0, len(nodes))}
+	for _, n := range nodes {
 		if n.Draining {
 			continue
 		}
-		free := n.Available
+		s := &slot{real: n, free: n.Available}
 		if empty {
-			free = n.Total
+			s.free = n.Total
 		}
-		b.slots = append(b.slots, &slot{real: n, free: free.Clone()})
+		if req.Strategy == spec.Spread {
+			s.used, _ = n.utilisation(nil)
+		}
+		b.slots = append(b.slots, s)
 	}
 	for i := range req.Bundles {
 		for _, s := range b.slots {
@@ -116,8 +167,11 @@ func (b *bundler) allows(s *slot, i int) bool {
 }
 
 func (b *bundler) put(s *slot, i int) {
-	if s.free == nil {
-		s.free = spec.Resources{}
+	if !s.own {
+		s.own = true
+		if s.free = s.free.Clone(); s.free == nil {
+			s.free = spec.Resources{}
+		}
 	}
 	s.free.Sub(b.req.Bundles[i])
 	s.held++
@@ -132,7 +186,7 @@ func (b *bundler) solve() bool {
 		return b.apart()
 	case spec.Spread:
 		return b.each(func(x, y *slot) int {
-			return cmp.Or(cmp.Compare(x.held, y.held), cmp.Compare(x.real.utilisation(nil), y.real.utilisation(nil)))
+			return cmp.Or(cmp.Compare(x.held, y.held), cmp.Compare(x.used, y.used))
 		})
 	default:
 		return b.onOne() || b.each(func(x, y *slot) int {

@@ -1,9 +1,7 @@
 package scheduler
 
 import (
-	"fmt"
-	"slices"
-	"strings"
+	"cmp"
 	"time"
 
 	"ray/internal/spec"
@@ -22,22 +20,42 @@ const (
 	// localityGrain is the difference of waiting times that decides; smaller
 	// ones leave the choice to packing.
 	localityGrain = 5 * time.Millisecond
+	// gpuGrains is how much longer, in grains, something that needs no GPU
+	// rather waits for another node than takes a node's that has some.
+	gpuGrains = 4
 	// packUntil is the utilisation up to which nodes are filled one by one.
 	packUntil = 0.5
+	// skewWeight is what the difference between a node's most and least used
+	// resource counts against its utilisation: work goes where it leaves
+	// resources free that can be used together.
+	skewWeight = 0.25
 )
 
 // Node is a living node as the scheduler sees it.
 type Node struct {
-	ID               spec.NodeID
-	Name             string
-	Draining         bool
-	Total, Available spec.Resources
-	Labels           map[string]string
-	Pythons          []string
+	ID       spec.NodeID
+	Name     string
+	Draining bool
+	Total    spec.Resources
+	// Available is what is free; the cluster takes from it what it places.
+	Available spec.Resources
+	Labels    map[string]string
+	Pythons   []string
 	// Backlog is how long the node needs for what is queued there.
 	Backlog time.Duration
+	// Turnover is what running tasks (not actors) hold: it will be free again.
+	Turnover spec.Resources
+	// Bandwidth has measured bytes per second from other nodes to this one.
+	Bandwidth map[spec.NodeID]float64
 
-	given int // tasks placed here from this snapshot
+	slot     int
+	given    int            // tasks placed here in this round
+	told     spec.Resources // Available by the node's own word
+	backlog  time.Duration  // likewise
+	promised []Promise
+	touched  bool // placed on in this round
+	static   uint32
+	inflow   float64 // mean of Bandwidth
 }
 
 // Group is a placement group as far as its bundles are placed.
@@ -86,142 +104,181 @@ type Answer struct {
 	Error      *spec.ErrorInfo
 }
 
-// Cluster is a snapshot that Place and PlaceBundles work on and take from.
+// Cluster is the picture of all nodes that Place and PlaceBundles work on. It
+// is kept up to date by what changes, not made anew: its cost is that of the
+// changes and of the choices, whatever the number of nodes.
 type Cluster struct {
-	Nodes     []Node
-	Groups    map[spec.PlacementGroupID]Group
-	Bandwidth float64 // bytes per second between nodes; 0 = DefaultBandwidth
-	// Dead names nodes that are gone, for messages.
-	Dead map[spec.NodeID]bool
+	Groups map[spec.PlacementGroupID]Group
+
+	slots   []*Node // by Node.slot; nil = unused
+	byID    map[spec.NodeID]*Node
+	unused  []int
+	static  uint32  // counts changes of what nodes offer at best
+	touched []*Node // placed on since Begin
+	expiry  []expiring
+	log     changeLog
+	shapes  map[string]*shape
+	uses    int
+	round   int
+	inflow  float64 // mean of what was measured anywhere; 0 = nothing yet
+	failed  map[string]failedGroup
+	changed int // counts changes of what is free
+	window  int // slot at which the last sample ended
 }
 
-func (c *Cluster) node(id spec.NodeID) *Node {
-	for i := range c.Nodes {
-		if c.Nodes[i].ID == id {
-			return &c.Nodes[i]
+// New makes an empty cluster.
+func New() *Cluster {
+	return &Cluster{
+		Groups: map[spec.PlacementGroupID]Group{}, byID: map[spec.NodeID]*Node{},
+		shapes: map[string]*shape{}, failed: map[string]failedGroup{},
+	}
+}
+
+// Put adds a node, or replaces all that is known of it but what was promised.
+func (c *Cluster) Put(n Node) {
+	old := c.byID[n.ID]
+	node := &n
+	if old != nil {
+		node.slot, node.promised, node.touched, node.given = old.slot, old.promised, old.touched, old.given
+		for i, t := range c.touched {
+			if t == old {
+				c.touched[i] = node
+			}
+		}
+	} else if k := len(c.unused); k > 0 {
+		node.slot = c.unused[k-1]
+		c.unused = c.unused[:k-1]
+	} else {
+		node.slot = len(c.slots)
+		c.slots = append(c.slots, nil)
+	}
+	c.slots[node.slot], c.byID[n.ID] = node, node
+	c.static++
+	node.static = c.static
+	node.told, node.backlog = n.Available, n.Backlog
+	c.measure(node)
+	c.settle(node)
+}
+
+// Remove forgets a node.
+func (c *Cluster) Remove(id spec.NodeID) {
+	n := c.byID[id]
+	if n == nil {
+		return
+	}
+	delete(c.byID, id)
+	c.slots[n.slot] = nil
+	c.unused = append(c.unused, n.slot)
+	n.touched, n.promised = false, nil
+	c.static++
+	c.changed++
+	c.log.add(n.slot)
+}
+
+// Len is the number of nodes.
+func (c *Cluster) Len() int { return len(c.byID) }
+
+// Node gives a node for reading, or nil.
+func (c *Cluster) Node(id spec.NodeID) *Node { return c.byID[id] }
+
+// Told is what a node says again and again.
+type Told struct {
+	Total, Available, Turnover spec.Resources
+	Backlog                    time.Duration
+	Bandwidth                  map[spec.NodeID]float64
+	// Arrived counts tasks promised to the node that have come since its last
+	// word: from now on it speaks of them itself.
+	Arrived int
+}
+
+// Update takes a node's word; the maps become the cluster's. Unknown nodes are ignored.
+func (c *Cluster) Update(id spec.NodeID, t Told) {
+	n := c.byID[id]
+	if n == nil {
+		return
+	}
+	if !equalTotals(n.Total, t.Total) {
+		c.static++
+		n.static = c.static
+	}
+	n.Total, n.told, n.Turnover, n.backlog = t.Total, t.Available, t.Turnover, t.Backlog
+	n.Bandwidth = t.Bandwidth
+	n.arrived(t.Arrived)
+	c.measure(n)
+	c.settle(n)
+}
+
+func equalTotals(a, b spec.Resources) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
 		}
 	}
-	return nil
+	return true
+}
+
+// measure sums what was measured of a node's inflow.
+func (c *Cluster) measure(n *Node) {
+	n.inflow = 0
+	for _, b := range n.Bandwidth {
+		n.inflow += b / float64(len(n.Bandwidth))
+	}
+	switch {
+	case n.inflow <= 0:
+	case c.inflow == 0:
+		c.inflow = n.inflow
+	default:
+		c.inflow += (n.inflow - c.inflow) / 16
+	}
+}
+
+// settle derives what is free from the node's word and what it was promised.
+func (c *Cluster) settle(n *Node) {
+	free := n.told.Clone()
+	if free == nil {
+		free = spec.Resources{}
+	}
+	n.Available, n.Backlog = free, n.backlog
+	for _, p := range n.promised {
+		n.book(p.Need, p.Times, p.Mean)
+	}
+	c.changed++
+	c.log.add(n.slot)
+}
+
+// book takes times need off what is free, or adds them to the queue.
+func (n *Node) book(need spec.Resources, times int, mean time.Duration) {
+	if !n.Available.Fits(need) {
+		n.Backlog += cmp.Or(mean, DefaultMean) * time.Duration(times) / time.Duration(max(1, fitCount(n.Total, need)))
+	}
+	for k, v := range need {
+		n.Available[k] -= v * spec.Fixed(times)
+	}
+}
+
+// Begin starts a round: what was placed in the last one and neither promised
+// nor told of by a node is free again, and SPREAD counts from nothing.
+func (c *Cluster) Begin() {
+	c.round++
+	for _, n := range c.touched {
+		if n.touched {
+			n.touched, n.given = false, 0
+			c.settle(n)
+		}
+	}
+	c.touched = c.touched[:0]
 }
 
 // take books n times need on a node.
-func (n *Node) take(need spec.Resources, times int, mean time.Duration) {
-	over := !n.Available.Fits(need)
-	avail := n.Available.Clone()
-	if avail == nil {
-		avail = spec.Resources{}
-	}
-	for k, v := range need {
-		avail[k] -= v * spec.Fixed(times)
-	}
-	n.Available = avail
+func (c *Cluster) take(n *Node, need spec.Resources, times int, mean time.Duration) {
+	n.book(need, times, mean)
 	n.given += times
-	if over {
-		n.Backlog += mean * time.Duration(times) / time.Duration(max(1, fitCount(n.Total, need)))
+	if !n.touched {
+		n.touched = true
+		c.touched = append(c.touched, n)
 	}
-}
-
-// many stands for a count without end.
-const many = 1 << 20
-
-// fitCount is how many times need fits.
-func fitCount(have, need spec.Resources) int {
-	count := many
-	for k, v := range need {
-		if v > 0 {
-			count = min(count, max(0, int(have[k]/v)))
-		}
-	}
-	return count
-}
-
-// utilisation is the largest used share among CPU, memory and what is needed.
-func (n *Node) utilisation(need spec.Resources) float64 {
-	most := 0.0
-	look := func(name string) {
-		if total := n.Total[name]; total > 0 {
-			most = max(most, 1-n.Available[name].Float()/total.Float())
-		}
-	}
-	look(spec.CPU)
-	look(spec.Memory)
-	for name := range need {
-		look(name)
-	}
-	return most
-}
-
-func (n *Node) String() string {
-	if n.Name != "" {
-		return n.Name
-	}
-	return n.ID.String()[:8]
-}
-
-// text prints needs for people: GPU: 1, memory: 2 GiB.
-func text(r spec.Resources) string {
-	var parts []string
-	for _, k := range r.Names() {
-		part := plain(k) + ": " + amount(k, r[k])
-		if r[k] > 0 && !strings.HasPrefix(k, "bundle"+groupMark) && !slices.Contains(parts, part) {
-			parts = append(parts, part)
-		}
-	}
-	if len(parts) == 0 {
-		return "no resources"
-	}
-	return strings.Join(parts, ", ")
-}
-
-// amount prints bytes in binary units, all else as it is.
-func amount(name string, v spec.Fixed) string {
-	if name != spec.Memory && name != spec.ObjectStoreMemory {
-		return v.String()
-	}
-	size, unit := v.Float(), 0
-	for size >= 1024 && unit < 4 {
-		size, unit = size/1024, unit+1
-	}
-	return fmt.Sprintf("%.4g %s", size, []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
-}
-
-// groupMark is in the names of a placement group's resources.
-const groupMark = "_group_"
-
-// needOf is what a row takes from a node: inside a placement group, the
-// group's own resources of the bundle, or of any of its bundles. Rows that
-// name those already are taken as they are.
-func needOf(r spec.Resources, s spec.Strategy) spec.Resources {
-	if s.Kind != spec.StrategyPlacementGroup {
-		return r
-	}
-	need := spec.Resources{}
-	for k, v := range r {
-		if strings.Contains(k, groupMark) {
-			return r
-		}
-		if v <= 0 {
-			continue
-		}
-		need[k+groupMark+s.PlacementGroup.String()] = v
-		if s.Bundle >= 0 {
-			need[fmt.Sprintf("%s_group_%d_%s", k, s.Bundle, s.PlacementGroup)] = v
-		}
-	}
-	return need
-}
-
-// bundleNodes are the nodes that a strategy's group allows.
-func bundleNodes(g Group, bundle int) []spec.NodeID {
-	if bundle < 0 {
-		return g.Nodes
-	}
-	if bundle < len(g.Nodes) {
-		return g.Nodes[bundle : bundle+1]
-	}
-	return nil
-}
-
-func inGroup(g Group, bundle int, id spec.NodeID) bool {
-	return slices.Contains(bundleNodes(g, bundle), id)
+	c.log.add(n.slot)
 }

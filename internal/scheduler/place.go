@@ -11,31 +11,95 @@ import (
 )
 
 // Place finds nodes for as many of a row as can start soon, and takes them off
-// the snapshot.
+// the cluster until the next Begin: see Promise.
 func (c *Cluster) Place(row Row, random *rand.Rand) Answer {
-	p := &placer{c: c, row: row, need: needOf(row.Resources, row.Strategy), random: random}
+	p := &placer{c: c, row: row, need: NeedOf(row.Resources, row.Strategy), random: random}
 	if answer, done := p.special(); done {
 		return answer
 	}
+	if p.few() {
+		return p.answer(p.placeOn(p.named()))
+	}
+	p.placeOn(p.named()) // of a soft wish
 	var feasible []*Node
-	for _, selector := range p.selectors() {
-		nodes := p.feasible(selector)
-		if feasible == nil {
-			feasible = nodes
-		}
-		p.fill(nodes)
+	for i, selector := range p.selectors() {
 		if p.row.Count == 0 {
-			return Answer{Grants: p.grants}
+			break
+		}
+		s := c.shapeOf(p, selector)
+		p.fill(s)
+		if i == 0 {
+			p.first = s
+		}
+		if i == 0 && p.row.Count > 0 {
+			feasible = s.feasible(reasonLooks)
 		}
 	}
+	return p.answer(feasible)
+}
+
+// reasonLooks is how many nodes are looked at for the reason why a row waits.
+const reasonLooks = 256
+
+// few tells whether only nodes that the strategy names are a choice.
+func (p *placer) few() bool {
+	return p.row.Strategy.Kind == spec.StrategyPlacementGroup || p.hardAffinity()
+}
+
+// named are the nodes that the strategy names.
+func (p *placer) named() (out []*Node) {
+	s := p.row.Strategy
+	ids := []spec.NodeID{s.NodeID}
+	switch s.Kind {
+	case spec.StrategyPlacementGroup:
+		ids = bundleNodes(p.c.Groups[s.PlacementGroup], s.Bundle)
+	case spec.StrategyNodeAffinity:
+	default:
+		return nil
+	}
+	for _, id := range ids {
+		if n := p.c.byID[id]; n != nil && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// placeOn gives out places on the best of a few nodes until all are placed or
+// none has room. It returns those that could run the row if they were free.
+func (p *placer) placeOn(nodes []*Node) (feasible []*Node) {
+	for i, selector := range p.selectors() {
+		var fits []*Node
+		for _, n := range nodes {
+			if p.wrong(n, selector) == "" && (n.Total.Fits(p.need) || p.bundleFits(n)) {
+				fits = append(fits, n)
+			}
+		}
+		if i == 0 {
+			feasible = fits
+		}
+		for p.row.Count > 0 {
+			n := p.better(nil, fits)
+			if n == nil {
+				break
+			}
+			p.give(n, len(fits))
+		}
+	}
+	return feasible
+}
+
+// answer is what is said in the end.
+func (p *placer) answer(feasible []*Node) Answer {
 	answer := Answer{Grants: p.grants}
 	switch {
+	case p.row.Count == 0:
 	case len(feasible) > 0:
 		answer.Reason = p.busyReason(feasible)
 	case p.hardAffinity():
 		answer.Error = p.unschedulable()
 	default:
-		answer.Reason, answer.Infeasible = p.infeasibleReason(), !p.groupChanges()
+		answer.Reason, answer.Infeasible = p.first.infeasible(p), !p.groupChanges()
 	}
 	return answer
 }
@@ -48,7 +112,7 @@ func (p *placer) groupChanges() bool {
 		return false
 	}
 	g := p.c.Groups[s.PlacementGroup]
-	return g.State != spec.PGCreated || slices.ContainsFunc(bundleNodes(g, s.Bundle), func(id spec.NodeID) bool { return p.c.node(id) == nil })
+	return g.State != spec.PGCreated || slices.ContainsFunc(bundleNodes(g, s.Bundle), func(id spec.NodeID) bool { return p.c.byID[id] == nil })
 }
 
 type placer struct {
@@ -56,24 +120,15 @@ type placer struct {
 	row    Row
 	need   spec.Resources
 	random *rand.Rand
+	first  *shape // of the row's own selector; nil if its strategy names nodes
 	grants []Grant
+	// granted has the index in grants of each node, by slot.
+	granted map[int]int
 }
 
 // selectors are the label selectors to try in order.
 func (p *placer) selectors() []map[string]string {
 	return append([]map[string]string{p.row.LabelSelector}, p.row.Fallback...)
-}
-
-// feasible are the nodes that could run the row if they were free.
-func (p *placer) feasible(selector map[string]string) []*Node {
-	var out []*Node
-	for i := range p.c.Nodes {
-		n := &p.c.Nodes[i]
-		if p.wrong(n, selector) == "" && (n.Total.Fits(p.need) || p.bundleFits(n)) {
-			out = append(out, n)
-		}
-	}
-	return out
 }
 
 // bundleFits tells whether the bundles of the row's group on n are large
@@ -126,37 +181,128 @@ func (p *placer) hardAffinity() bool {
 	return p.row.Strategy.Kind == spec.StrategyNodeAffinity && !p.row.Strategy.Soft
 }
 
-// fill gives out places on the nodes until all are placed or none has room.
-func (p *placer) fill(nodes []*Node) {
+// inputLooks is how many of the best nodes are compared for a row with large
+// inputs, besides those that have them.
+const inputLooks = 8
+
+// fill gives out places by an index until all are placed or no node has room.
+func (p *placer) fill(s *shape) {
+	looks := 1
+	var holders []*Node
+	if len(p.row.Inputs) > 0 {
+		looks, holders = inputLooks, p.holders(s)
+	}
 	for p.row.Count > 0 {
-		var open []*Node
-		for _, n := range nodes {
-			if p.canTake(n) {
-				open = append(open, n)
-			}
-		}
-		if len(open) == 0 {
+		n := p.best(s, looks, holders)
+		if n == nil {
 			return
 		}
-		n := p.choose(open)
-		times := 1
-		if p.row.Count > 256 { // large counts go out in larger pieces
-			times = max(1, min(p.row.Count/(4*len(open)), fitCount(n.Available, p.need)))
-		}
-		n.take(p.need, times, p.mean())
-		p.row.Count -= times
-		p.grant(n.ID, times)
+		p.give(n, s.fits)
+		s.refresh(n.slot)
+		s.read = s.c.log.end()
 	}
 }
 
-func (p *placer) grant(id spec.NodeID, times int) {
-	for i := range p.grants {
-		if p.grants[i].Node == id {
-			p.grants[i].Count += times
-			return
+// best is the node of an index for one more of the row, or nil.
+func (p *placer) best(s *shape, looks int, holders []*Node) *Node {
+	queues := p.row.Mean > 0 && p.row.Mean <= lookahead
+	if looks == 1 {
+		idle, sure := s.first(&s.free, p)
+		var queue *Node
+		if sure && queues {
+			queue, sure = s.first(&s.busy, p)
+		}
+		switch {
+		case sure && (idle == nil || queue == nil):
+			return cmp.Or(idle, queue)
+		case sure:
+			return p.better(idle, []*Node{queue})
 		}
 	}
-	p.grants = append(p.grants, Grant{id, times})
+	// Candidates are out of the index while one of them is chosen.
+	var queue, apart2 []entry
+	idle, apart := s.top(&s.free, looks, p)
+	if queues {
+		queue, apart2 = s.top(&s.busy, looks, p)
+	}
+	n := p.better(nil, holders)
+	for _, e := range slices.Concat(idle, queue) {
+		n = p.better(n, []*Node{s.c.slots[e.slot]})
+	}
+	s.putBack(&s.free, idle, apart)
+	s.putBack(&s.busy, queue, apart2)
+	return n
+}
+
+func (s *shape) putBack(list *ranking, groups ...[]entry) {
+	for _, g := range groups {
+		for _, e := range g {
+			list.put(e)
+		}
+	}
+}
+
+// holders are the nodes that have inputs of the row and could run it.
+func (p *placer) holders(s *shape) (out []*Node) {
+	for _, in := range p.row.Inputs {
+		for _, id := range in.Nodes {
+			if n := p.c.byID[id]; n != nil && s.nodes[n.slot].fits && !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+// better is the best of a node and others that can take one more of the row; of
+// equals one of those given least in this round, by chance.
+func (p *placer) better(best *Node, others []*Node) *Node {
+	var top rank
+	ties := 1
+	if best != nil {
+		top = p.rank(best)
+	}
+	for _, n := range others {
+		if !p.canTake(n) {
+			continue
+		}
+		r := p.rank(n)
+		order := -1
+		if best != nil {
+			order = r.compare(top)
+			if order == 0 {
+				order = n.given - best.given
+			}
+		}
+		switch {
+		case order < 0:
+			best, top, ties = n, r, 1
+		case order == 0:
+			if ties++; p.random.IntN(ties) == 0 {
+				best, top = n, r
+			}
+		}
+	}
+	return best
+}
+
+// give places one more of the row, or of a large count a piece, on n.
+func (p *placer) give(n *Node, choices int) {
+	times := 1
+	if p.row.Count > 256 {
+		times = max(1, min(p.row.Count/(4*choices), fitCount(n.Available, p.need)))
+	}
+	p.c.take(n, p.need, times, p.mean())
+	p.row.Count -= times
+	if i, ok := p.granted[n.slot]; ok {
+		p.grants[i].Count += times
+		return
+	}
+	if p.granted == nil {
+		p.granted = map[int]int{}
+	}
+	p.granted[n.slot] = len(p.grants)
+	p.grants = append(p.grants, Grant{n.ID, times})
 }
 
 func (p *placer) mean() time.Duration {
@@ -164,115 +310,4 @@ func (p *placer) mean() time.Duration {
 		return p.row.Mean
 	}
 	return DefaultMean
-}
-
-// canTake tells whether a node may get one more of the row now.
-func (p *placer) canTake(n *Node) bool {
-	own := n.ID == p.row.From
-	if own && (p.row.Infeasible || p.row.Strategy.Kind == spec.StrategyDefault) {
-		return false
-	}
-	free := n.Available.Fits(p.need)
-	wait := p.wait(n)
-	if !free {
-		if p.row.Mean == 0 || wait > lookahead {
-			return false
-		}
-	}
-	// Going away must be worth it.
-	stay := p.row.Strategy.Kind == spec.StrategyDefault && !p.row.From.IsZero() && !p.row.Infeasible
-	return !stay || wait < p.row.LocalWait
-}
-
-// wait estimates when a task of the row could start on n: the queue there,
-// and its inputs' way.
-func (p *placer) wait(n *Node) time.Duration {
-	var wait time.Duration
-	if !n.Available.Fits(p.need) {
-		wait = n.Backlog + p.mean()
-	}
-	bandwidth := p.c.Bandwidth
-	if bandwidth <= 0 {
-		bandwidth = DefaultBandwidth
-	}
-	for _, in := range p.row.Inputs {
-		if !slices.Contains(in.Nodes, n.ID) {
-			wait += time.Duration(float64(in.Size) / bandwidth * float64(time.Second))
-		}
-	}
-	return wait
-}
-
-// choose picks the best of the open nodes; among equals, the less loaded of
-// two random ones.
-func (p *placer) choose(open []*Node) *Node {
-	ranks := make([]rank, len(open))
-	best := 0
-	for i, n := range open {
-		ranks[i] = p.rank(n)
-		if ranks[i].compare(ranks[best]) < 0 {
-			best = i
-		}
-	}
-	var ties []*Node
-	for i, n := range open {
-		if ranks[i].compare(ranks[best]) == 0 {
-			ties = append(ties, n)
-		}
-	}
-	if len(ties) == 1 {
-		return ties[0]
-	}
-	a, b := ties[p.random.IntN(len(ties))], ties[p.random.IntN(len(ties))]
-	if b.given < a.given {
-		return b
-	}
-	return a
-}
-
-// rank orders nodes, smaller is better; the fields count in order.
-type rank struct {
-	soft  int     // soft wishes that are not met
-	gpu   int     // 1 = a GPU node for something that needs none
-	wait  int64   // estimated waiting time in grains
-	busy  int     // 1 = it would queue there
-	given int     // SPREAD: tasks of this row there already
-	score float64 // utilisation above packUntil
-	pack  float64 // below it: fuller first
-}
-
-func (r rank) compare(o rank) int {
-	return cmp.Or(cmp.Compare(r.soft, o.soft), cmp.Compare(r.gpu, o.gpu), cmp.Compare(r.wait, o.wait),
-		cmp.Compare(r.busy, o.busy), cmp.Compare(r.given, o.given), cmp.Compare(r.score, o.score), cmp.Compare(r.pack, o.pack))
-}
-
-func (p *placer) rank(n *Node) rank {
-	s := p.row.Strategy
-	r := rank{wait: int64(p.wait(n) / localityGrain)}
-	if n.Total[spec.GPU] > 0 && p.need[spec.GPU] == 0 {
-		r.gpu = 1
-	}
-	if !n.Available.Fits(p.need) {
-		r.busy = 1
-	}
-	switch s.Kind {
-	case spec.StrategyNodeAffinity:
-		if s.Soft && n.ID != s.NodeID {
-			r.soft = 1
-		}
-	case spec.StrategyNodeLabel:
-		if _, ok := matchAll(n.Labels, s.SoftLabels); !ok {
-			r.soft = 1
-		}
-	case spec.StrategySpread:
-		r.wait, r.busy, r.given = 0, 0, n.given
-		r.score = n.utilisation(p.need)
-		return r
-	}
-	if used := n.utilisation(p.need); used < packUntil {
-		r.pack = -used
-	} else {
-		r.score = used
-	}
-	return r
 }

@@ -32,7 +32,7 @@ func (p *placer) special() (Answer, bool) {
 		if s.Soft {
 			return Answer{}, false
 		}
-		if n := p.c.node(s.NodeID); n == nil || n.Draining {
+		if n := p.c.byID[s.NodeID]; n == nil || n.Draining {
 			return Answer{Error: p.unschedulable()}, true
 		}
 	}
@@ -49,7 +49,7 @@ func (p *placer) unschedulable() *spec.ErrorInfo {
 	}
 	why := "its scheduling strategy cannot be met"
 	if s := p.row.Strategy; s.Kind == spec.StrategyNodeAffinity {
-		n := p.c.node(s.NodeID)
+		n := p.c.byID[s.NodeID]
 		switch {
 		case n == nil:
 			why = fmt.Sprintf("The node %s specified via NodeAffinitySchedulingStrategy doesn't exist any more or is infeasible, and soft=False was specified.", s.NodeID)
@@ -108,11 +108,22 @@ func plain(name string) string {
 	return name
 }
 
+// infeasible is infeasibleReason, made anew only if what nodes offer has changed.
+func (s *shape) infeasible(p *placer) string {
+	if s == nil {
+		return p.infeasibleReason()
+	}
+	if s.whyNone == "" || s.whyStatic != s.c.static {
+		s.whyNone, s.whyStatic = p.infeasibleReason(), s.c.static
+	}
+	return s.whyNone
+}
+
 // infeasibleReason is for rows that no node could run even if it were free.
 func (p *placer) infeasibleReason() string {
 	what := text(p.row.Resources)
 	what += labelsText(p.row.LabelSelector)
-	if p.row.Python != "" && !slices.ContainsFunc(p.c.Nodes, func(n Node) bool { return slices.Contains(n.Pythons, p.row.Python) }) {
+	if p.row.Python != "" && !slices.ContainsFunc(p.c.slots, func(n *Node) bool { return n != nil && slices.Contains(n.Pythons, p.row.Python) }) {
 		what = "Python " + p.row.Python
 	}
 	best := p.nearest()
@@ -138,8 +149,10 @@ func labelsText(selector map[string]string) string {
 func (p *placer) nearest() *Node {
 	var best *Node
 	least := 0.0
-	for i := range p.c.Nodes {
-		n := &p.c.Nodes[i]
+	for _, n := range p.c.slots {
+		if n == nil {
+			continue
+		}
 		gap := 0.0
 		for k, v := range p.need {
 			if v > 0 && n.Total[k] < v {

@@ -41,7 +41,7 @@ func resources(t *testing.T, text string) spec.Resources {
 
 // addNodes reads the lines of a cluster: NAME total | used | key=label … | words.
 func (s *script) addNodes(t *testing.T, text string) {
-	s.c = &Cluster{Groups: map[spec.PlacementGroupID]Group{}}
+	s.c = New()
 	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 		parts := append(strings.Split(line, "|"), "", "", "")
 		name, total, _ := strings.Cut(parts[0], " ")
@@ -63,7 +63,7 @@ func (s *script) addNodes(t *testing.T, text string) {
 				n.Pythons = []string{v}
 			}
 		}
-		s.c.Nodes = append(s.c.Nodes, n)
+		s.c.Put(n)
 	}
 }
 
@@ -175,7 +175,7 @@ func (s *script) bundles(t *testing.T, d *datadriven.TestData) string {
 }
 
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		s := &script{}
 		random := rand.New(rand.NewPCG(1, 2))
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -225,10 +225,10 @@ func TestMatchLabel(t *testing.T) {
 func TestPlaceNeverOvercommits(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 200 {
-		c := &Cluster{}
+		c := New()
 		for i := range 1 + random.IntN(8) {
 			total := spec.FromFloats(map[string]float64{"CPU": float64(random.IntN(9)), "GPU": float64(random.IntN(2))})
-			c.Nodes = append(c.Nodes, Node{ID: spec.NodeID{byte(i + 1)}, Total: total, Available: total.Clone()})
+			c.Put(Node{ID: spec.NodeID{byte(i + 1)}, Total: total, Available: total.Clone()})
 		}
 		for range 5 {
 			row := Row{Resources: spec.FromFloats(map[string]float64{"CPU": float64(random.IntN(4)) / 2, "GPU": float64(random.IntN(2))}), Count: 1 + random.IntN(600)}
@@ -243,7 +243,7 @@ func TestPlaceNeverOvercommits(t *testing.T) {
 				t.Fatalf("%d of %d placed, reason %q", got, want, a.Reason)
 			}
 		}
-		for _, n := range c.Nodes {
+		for _, n := range c.all() {
 			for k, v := range n.Available {
 				if v < 0 {
 					t.Fatalf("node %v has %v of %s", n.ID, v, k)
@@ -257,9 +257,9 @@ func TestPlaceNeverOvercommits(t *testing.T) {
 func TestPlaceFreeBeforeBusy(t *testing.T) {
 	one := spec.Resources{spec.CPU: spec.FixedScale}
 	for seed := range uint64(50) {
-		c := &Cluster{}
+		c := New()
 		for _, name := range []string{"a", "b"} {
-			c.Nodes = append(c.Nodes, Node{ID: nodeID(name), Total: one.Clone(), Available: one.Clone(), Pythons: []string{"3.11"}})
+			c.Put(Node{ID: nodeID(name), Total: one.Clone(), Available: one.Clone(), Pythons: []string{"3.11"}})
 		}
 		row := Row{Resources: one, Count: 2, From: nodeID("c"), LocalWait: 10 * time.Millisecond, Mean: 200 * time.Microsecond}
 		if got := c.Place(row, rand.New(rand.NewPCG(seed, 1))).Grants; len(got) != 2 {
@@ -277,9 +277,9 @@ func TestPlaceInAGroupThatChanges(t *testing.T) {
 		node  string
 		want  bool
 	}{{spec.PGPending, "a", false}, {spec.PGRescheduling, "a", false}, {spec.PGCreated, "gone", false}, {spec.PGCreated, "a", true}} {
-		cluster := &Cluster{Nodes: []Node{{ID: nodeID("a"), Total: spec.Resources{}, Available: spec.Resources{}}}, Groups: map[spec.PlacementGroupID]Group{
-			pg: {State: c.state, Nodes: []spec.NodeID{nodeID(c.node)}, Bundles: []spec.Resources{{spec.CPU: 1}}},
-		}}
+		cluster := New()
+		cluster.Put(Node{ID: nodeID("a"), Total: spec.Resources{}, Available: spec.Resources{}})
+		cluster.Groups[pg] = Group{State: c.state, Nodes: []spec.NodeID{nodeID(c.node)}, Bundles: []spec.Resources{{spec.CPU: 1}}}
 		got := cluster.Place(row, rand.New(rand.NewPCG(1, 1)))
 		if got.Infeasible != c.want || got.Error != nil {
 			t.Errorf("%s on %s: %+v", c.state, c.node, got)

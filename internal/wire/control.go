@@ -12,7 +12,7 @@ import (
 const (
 	// MethodRegister (RegisterRequest → RegisterReply) is the first call of a session.
 	MethodRegister = "node.register"
-	// MethodHeartbeat (Heartbeat → HeartbeatReply): when something changed, at most every 20 ms; at least every second.
+	// MethodHeartbeat (HeartbeatDelta → HeartbeatReply): when something changed, at most every 20 ms; at least every second.
 	MethodHeartbeat = "node.heartbeat"
 	// MethodProcessBlock (nothing → ProcessBlock) leases process numbers.
 	MethodProcessBlock = "proc.block"
@@ -106,24 +106,6 @@ type RegisterReply struct {
 type ProcessBlock struct {
 	Start uint32 `json:"start"`
 	Count uint32 `json:"count"`
-}
-
-// Heartbeat is the node's state, whole each time.
-type Heartbeat struct {
-	Total     spec.Resources `json:"total"` // with group resources
-	Available spec.Resources `json:"available"`
-	IdleMS    int64          `json:"idle_ms"`
-	Activity  []string       `json:"activity,omitempty"`
-	Queue     []QueueRow     `json:"queue,omitempty"`
-	// GroupReserved and GroupUsed sum this node's bundles.
-	GroupReserved spec.Resources `json:"group_reserved,omitempty"`
-	GroupUsed     spec.Resources `json:"group_used,omitempty"`
-	Draining      bool           `json:"draining,omitempty"`
-}
-
-// HeartbeatReply tells a node that the head does not know it any more.
-type HeartbeatReply struct {
-	Unknown bool `json:"unknown,omitempty"` // register again, as a new node
 }
 
 // QueueRow sums a scheduling class of the node's local queue.

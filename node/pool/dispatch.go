@@ -167,6 +167,7 @@ func (p *Pool) Prestart(k Key, n int) {
 
 func (c *Class) learn(micros uint32) {
 	m := float64(max(micros, 1))
+	c.ended++
 	if c.Mean == 0 {
 		c.Mean = m
 	} else {
@@ -177,6 +178,22 @@ func (c *Class) learn(micros uint32) {
 		return
 	}
 	c.cap = min(maxInFlight, c.cap*2, max(1, int(recallAfter/c.Mean)))
+}
+
+// Expected is the mean run time in µs that can be told to others: the tasks
+// that run already count with their ages, as the first to end are the shortest
+// ones. 0 if none has ended.
+func (c *Class) Expected(now int64) float64 {
+	if c.ended == 0 {
+		return 0
+	}
+	age := int64(0)
+	for _, w := range c.leased {
+		if len(w.inflight) > 0 && !w.blocked {
+			age += max(0, now-w.begun)
+		}
+	}
+	return c.Mean + float64(age)/float64(c.ended)
 }
 
 // refill gives the worker more of its class, or ends its lease.

@@ -33,6 +33,7 @@ type Class struct {
 	Mean    float64 // run time in µs; 0 unknown
 	Running int
 
+	ended  int // tasks that have run to their end here
 	name   string
 	need   []amount
 	cpu    spec.Fixed

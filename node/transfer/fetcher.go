@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"ray/internal/objectstore"
 	"ray/internal/spec"
@@ -44,6 +45,7 @@ type Fetcher struct {
 	idle   map[spec.NodeID][]net.Conn
 	busy   map[spec.NodeID]map[net.Conn]bool
 	flying map[spec.ObjectID]*flight
+	rates  map[spec.NodeID]float64
 	closed bool
 }
 
@@ -114,10 +116,12 @@ func (f *Fetcher) fetch(ctx context.Context, node spec.NodeID, id spec.ObjectID)
 	if err != nil {
 		return 0, err
 	}
+	begun := time.Now()
 	if err := f.ranges(ctx, node, id, f.sink.Bytes(alloc.Offset, size)); err != nil {
 		f.sink.Abort(objectstore.Daemon, id)
 		return 0, err
 	}
+	f.measure(node, size, time.Since(begun))
 	_, err = f.sink.Seal(objectstore.Daemon, id, false)
 	return size, err
 }
