@@ -53,6 +53,33 @@ def client(monkeypatch):
     return fake
 
 
+@pytest.fixture(scope="module", params=["local", "ray"])
+def connect(request):
+    """``connect(**options)``: ray.init of a cluster of its own, by its socket or as a ray:// driver.
+
+    What a test shows of one way of connecting must be true of the other.
+    """
+    import ray
+    from ray.cluster_utils import Cluster
+
+    started = []
+
+    def init(num_cpus, include_dashboard=False, object_store_memory=None, **options):
+        node = {"num_cpus": num_cpus, "include_dashboard": include_dashboard}
+        if object_store_memory is not None:
+            node["object_store_memory"] = object_store_memory
+        if request.param == "local":
+            return ray.init(address="local", **node, **options)
+        started.append(Cluster(initialize_head=True, head_node_args=node))
+        return ray.init(address=f"ray://{started[0].address}", **options)
+
+    ray.shutdown()
+    yield init
+    ray.shutdown()
+    for cluster in started:
+        cluster.shutdown()
+
+
 class Server:
     """Answers (method, path without query) from ``routes``; remembers requests."""
 

@@ -18,11 +18,9 @@ from ray.util.state import list_runtime_envs
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(connect):
     """One node with 2 CPUs, this process connected."""
-    context = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield context
-    ray.shutdown()
+    return connect(num_cpus=2, log_to_driver=False)
 
 
 @pytest.fixture

@@ -12,10 +12,8 @@ from ray._common.test_utils import wait_for_condition
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init("local", num_cpus=4, include_dashboard=False)
-    yield
-    ray.shutdown()
+def cluster(connect):
+    return connect(num_cpus=4)
 
 
 @ray.remote

@@ -28,18 +28,9 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(connect):
     """One node with 4 CPUs, this process connected."""
-    context = ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        object_store_memory=128 * MIB,
-        namespace="public",
-        log_to_driver=False,
-    )
-    yield context
-    ray.shutdown()
+    return connect(num_cpus=4, object_store_memory=128 * MIB, namespace="public", log_to_driver=False)
 
 
 def test_context(cluster):
