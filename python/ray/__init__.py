@@ -9,7 +9,7 @@
 [0, 1, 4, 9]
 """
 
-from typing import Any  # isort:skip_file
+from typing import TYPE_CHECKING, Any  # isort:skip_file
 
 from ray._version import __commit__, __version__
 from ray._core.ids import (
@@ -40,10 +40,15 @@ from ray._core.bootstrap import init, shutdown
 from ray._core.generators import DynamicObjectRefGenerator, ObjectRefGenerator
 from ray._core.refs import ObjectRef
 from ray._core.state import is_connected as is_initialized
-from ray.actor import get_actor, method
+from ray.actor import get_actor
 from ray._core.decorator import remote
 from ray.runtime_context import get_runtime_context
 from ray import actor, exceptions, runtime_context  # noqa: F401  isort:skip
+
+if TYPE_CHECKING:
+    from ray._core.decorator import method
+else:
+    from ray.actor import method
 
 ObjectID = ObjectRef
 

@@ -4,12 +4,13 @@ import hashlib
 import inspect
 import json
 from collections import deque
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 from ray import _options
 from ray._core import frames, inspection, serialization, state
 from ray._core.refs import ObjectRef
 from ray._core.signature import Signature
+from ray._core.typed import Of
 from ray.remote_function import _check_size, submit_general
 
 #: Calls at a time of an async actor that does not say how many.
@@ -23,6 +24,11 @@ _METHOD_ATTRIBUTE = "__ray_method_options__"
 
 class ActorClassInheritanceException(TypeError):
     """A class was derived from a class that is an actor class already."""
+
+T = TypeVar("T")
+
+#: What type checkers may know of an actor: a handle whose ``@ray.method`` methods have types.
+ActorProxy = Union["ActorHandle[T]", Type[T]]
 
 
 def method(*args: Any, **kwargs: Any) -> Any:
@@ -190,7 +196,7 @@ def _options_from_json(options: Dict[str, Any]) -> Dict[str, Any]:
     return options
 
 
-class ActorClass:
+class ActorClass(Of[T]):
     """A class whose ``.remote()`` makes an actor. Made by ``@ray.remote``."""
 
     def __new__(cls, *args: Any) -> Any:
@@ -245,7 +251,7 @@ class ActorClass:
             raise AttributeError(f"actor class {self._short_name!r} has no attribute {name!r}") from None
         return found
 
-    def remote(self, *args: Any, **kwargs: Any) -> "ActorHandle":
+    def remote(self, *args: Any, **kwargs: Any) -> "ActorHandle[T]":
         """Creates an actor; returns its handle at once."""
         return _create(self, args, kwargs, self._default_options)
 
@@ -253,7 +259,7 @@ class ActorClass:
         """As ``options(**options).remote(*args, **kwargs)``, in one call."""
         return self.options(**options).remote(*(args or ()), **(kwargs or {}))
 
-    def options(self, **options: Any) -> "ActorOptions":
+    def options(self, **options: Any) -> "ActorOptions[T]":
         """This class with some options replaced, for ``.remote()`` on what is returned."""
         _options.check_actor(options, in_options=True)
         return ActorOptions(self, _options.merged(self._default_options, options))
@@ -298,18 +304,18 @@ class ActorClass:
         return self._code[:3]
 
 
-class ActorOptions:
+class ActorOptions(Of[T]):
     """An actor class with options for one creation."""
 
-    def __init__(self, actor_class: ActorClass, options: Dict[str, Any]) -> None:
+    def __init__(self, actor_class: ActorClass[T], options: Dict[str, Any]) -> None:
         self._actor_class = actor_class
         self._options = options
 
-    def remote(self, *args: Any, **kwargs: Any) -> "ActorHandle":
+    def remote(self, *args: Any, **kwargs: Any) -> "ActorHandle[T]":
         """As :meth:`ActorClass.remote`."""
         return _create(self._actor_class, args, kwargs, self._options)
 
-    def options(self, **options: Any) -> "ActorOptions":
+    def options(self, **options: Any) -> "ActorOptions[T]":
         """With some options replaced."""
         _options.check_actor(options, in_options=True)
         return ActorOptions(self._actor_class, _options.merged(self._options, options))
@@ -358,7 +364,7 @@ def _create(actor_class: ActorClass, args: tuple, kwargs: Dict[str, Any], option
     except inspection.UnpicklableArguments as error:
         raise inspection.bad_argument(error, template["function"], args, kwargs) from error
     detached = template["actor"].get("detached", False)
-    handle = ActorHandle(info, actor_id, client.node_id, refs[0])
+    handle: ActorHandle[Any] = ActorHandle(info, actor_id, client.node_id, refs[0])
     if detached:
         handle._weaken()
     return handle
@@ -426,7 +432,7 @@ def _creation_template(
     return template, info
 
 
-class ActorHandle:
+class ActorHandle(Of[T]):
     """A reference to an actor: its attributes are the actor's methods."""
 
     def __init__(self, info: _ClassInfo, actor_id: bytes, owner: bytes, ref: Optional[ObjectRef]) -> None:

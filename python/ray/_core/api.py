@@ -2,17 +2,39 @@
 
 import json
 import os
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union, cast
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, TypeVar, Union, cast, overload
 
 from ray._core import inspection, state
 from ray._core.generators import ObjectRefGenerator
 from ray._core.refs import ObjectRef
 
 _warned_async_get = False
+T = TypeVar("T")
+G = TypeVar("G", bound=ObjectRefGenerator[Any])
+
+
+@overload
+def get(object_refs: ObjectRef[T], *, timeout: Optional[float] = None, _use_object_store: bool = False) -> T: ...
+
+
+@overload
+def get(
+    object_refs: Sequence[ObjectRef[T]], *, timeout: Optional[float] = None, _use_object_store: bool = False
+) -> List[T]: ...
+
+
+@overload
+def get(
+    object_refs: Sequence[ObjectRef[Any]], *, timeout: Optional[float] = None, _use_object_store: bool = False
+) -> List[Any]: ...
+
+
+@overload
+def get(object_refs: G, *, timeout: Optional[float] = None, _use_object_store: bool = False) -> G: ...
 
 
 def get(
-    object_refs: Union[ObjectRef, Sequence[ObjectRef]],
+    object_refs: Any,
     *,
     timeout: Optional[float] = None,
     _use_object_store: bool = False,
@@ -50,7 +72,7 @@ def get(
     return client.get(object_refs, timeout)
 
 
-def put(value: Any, *, _owner: Any = None, _tensor_transport: Any = None) -> ObjectRef:
+def put(value: T, *, _owner: Any = None, _tensor_transport: Any = None) -> ObjectRef[T]:
     """Stores a value in the object store; returns a reference to it.
 
     Raises:
@@ -77,8 +99,38 @@ def put(value: Any, *, _owner: Any = None, _tensor_transport: Any = None) -> Obj
         raise inspection.explained(f"Could not serialize the put value {value!r}", value, error) from error
 
 
+@overload
 def wait(
-    ray_waitables: List[Union[ObjectRef, ObjectRefGenerator]],
+    ray_waitables: List[ObjectRef[T]],
+    *,
+    num_returns: int = 1,
+    timeout: Optional[float] = None,
+    fetch_local: bool = True,
+) -> Tuple[List[ObjectRef[T]], List[ObjectRef[T]]]: ...
+
+
+@overload
+def wait(
+    ray_waitables: List[ObjectRefGenerator[T]],
+    *,
+    num_returns: int = 1,
+    timeout: Optional[float] = None,
+    fetch_local: bool = True,
+) -> Tuple[List[ObjectRefGenerator[T]], List[ObjectRefGenerator[T]]]: ...
+
+
+@overload
+def wait(
+    ray_waitables: Sequence[Any],
+    *,
+    num_returns: int = 1,
+    timeout: Optional[float] = None,
+    fetch_local: bool = True,
+) -> Tuple[List[Any], List[Any]]: ...
+
+
+def wait(
+    ray_waitables: Any,
     *,
     num_returns: int = 1,
     timeout: Optional[float] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Deque, Iterator, List, Optional
 
 from ray._core import frames
 from ray._core.refs import ObjectRef
+from ray._core.typed import Of, T
 
 if TYPE_CHECKING:
     from ray._core.client import Client
@@ -49,7 +50,7 @@ class Stream:
         return list(self._items)
 
 
-class ObjectRefGenerator:
+class ObjectRefGenerator(Of[T]):
     """An iterator, and asynchronous iterator, over references to what a generator task yields.
 
     ``next()`` waits for the next item and gives a reference to it. If the task
@@ -66,16 +67,16 @@ class ObjectRefGenerator:
         self._error_given = False
         self._lock = threading.Lock()
 
-    def __iter__(self) -> Iterator[ObjectRef]:
+    def __iter__(self) -> Iterator[ObjectRef[T]]:
         return self
 
-    def __next__(self) -> ObjectRef:
+    def __next__(self) -> ObjectRef[T]:
         return self._next_sync()
 
-    def __aiter__(self) -> "ObjectRefGenerator":
+    def __aiter__(self) -> "ObjectRefGenerator[T]":
         return self
 
-    async def __anext__(self) -> ObjectRef:
+    async def __anext__(self) -> ObjectRef[T]:
         import asyncio
 
         while True:
@@ -195,13 +196,13 @@ class ObjectRefGenerator:
         return f"ObjectRefGenerator({self._generator_ref.hex()})"
 
 
-class DynamicObjectRefGenerator:
+class DynamicObjectRefGenerator(Of[T]):
     """The value of a task with ``num_returns="dynamic"``: references to its items."""
 
     def __init__(self, refs: List[ObjectRef]) -> None:
         self._refs = refs
 
-    def __iter__(self) -> Iterator[ObjectRef]:
+    def __iter__(self) -> Iterator[ObjectRef[T]]:
         while self._refs:
             yield self._refs.pop(0)
 

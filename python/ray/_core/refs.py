@@ -1,7 +1,7 @@
 """References to objects."""
 
 import os
-from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, Optional, TypeVar
 
 from ray._core import state
 from ray._core.ids import BaseID, JobID, TaskID
@@ -89,7 +89,7 @@ class ObjectRef(_Base[T]):
             client.pin_for_good(self)
         return load_ref, (self._bin, self._owner)
 
-    def future(self) -> "concurrent.futures.Future":
+    def future(self) -> "concurrent.futures.Future[T]":
         """A future for the value; cancelling it does not cancel the task."""
         import concurrent.futures
 
@@ -106,13 +106,13 @@ class ObjectRef(_Base[T]):
         _client_of(self).on_value(self, done)
         return future
 
-    def as_future(self, _internal: bool = False) -> "asyncio.Future":
+    def as_future(self, _internal: bool = False) -> "asyncio.Future[T]":
         """An asyncio future for the value, in the running event loop."""
         from ray._core import aio
 
         return aio.future_of(_client_of(self), self)
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, T]:
         return self.as_future(_internal=True).__await__()
 
     async def _ready(self) -> None:

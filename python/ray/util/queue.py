@@ -151,7 +151,7 @@ class Queue:
                 _, waiting = ray.wait([ended], timeout=grace_period_s)
                 if waiting:
                     ray.kill(self.actor, no_restart=True)
-        self.actor = None
+        self.actor = None  # type: ignore[assignment]
 
 
 def _rebuild(cls: "Type[Queue]", maxsize: int, actor: Any) -> Queue:
