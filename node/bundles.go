@@ -12,6 +12,9 @@ import (
 // reschedule looks again at tasks that wait for a place elsewhere: this node
 // has got resources that it had not (a bundle).
 func (d *daemon) reschedule() {
+	if d.drain != nil {
+		return
+	}
 	for key, row := range d.away {
 		if !row.class.local || !d.pool.Feasible(row.class.pool) {
 			continue

@@ -99,7 +99,7 @@ type daemon struct {
 	lastBusy                       time.Time
 	held                           held
 	events                         eventRing
-	drain                          *wire.Drain
+	drain                          *spec.Drain
 	down                           bool
 
 	dirty   []*client

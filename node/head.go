@@ -225,6 +225,9 @@ func (h *headLink) handlers() {
 	handle(note, wire.MethodActorKill, func(k wire.ActorKill) error { d.killActor(k); return nil })
 	handle(note, wire.MethodBundlePrepare, func(b wire.Bundle) error {
 		defer d.wakeTicker()
+		if d.drain != nil {
+			return errors.New("this node drains")
+		}
 		err := d.pool.PrepareBundle(bundleOf(b))
 		if err == nil {
 			d.beat() // before the answer: the head then counts it no more by itself

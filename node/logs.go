@@ -147,20 +147,3 @@ func (d *daemon) logList(_ context.Context, r *wire.Request) (any, []byte, error
 	}
 	return out, nil, nil
 }
-
-// onDrain makes the node take no new work. It is accepted at once for a node
-// that is preempted; an idle node is asked by the autoscaler and may refuse.
-func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error) {
-	var in wire.Drain
-	if err := r.Decode(&in); err != nil {
-		return nil, nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if busy := d.activity(true); strings.Contains(in.Reason, "IDLE") && len(busy) > 0 {
-		return wire.DrainReply{Message: "the node is not idle: " + strings.Join(busy, ", ")}, nil, nil
-	}
-	d.drain = &in
-	d.wakeTicker()
-	return wire.DrainReply{Accepted: true}, nil, nil
-}

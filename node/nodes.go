@@ -45,7 +45,8 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 			r.row, r.slot = nil, nil
 		}
 		if t.Kind == owner.KindTask {
-			d.own.Failed(t, t.Attempt, nodeDied(id), true)
+			// A task that may be retried at all is, whatever has been preempted.
+			d.own.Failed(t, t.Attempt, nodeDied(id), t.Tmpl.MaxRetries == 0 || !d.drainsAway(id))
 		}
 	}
 	for _, r := range d.runs {

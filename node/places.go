@@ -87,7 +87,7 @@ func (d *daemon) places() wire.Places {
 		first := row.tasks[0]
 		rows = append(rows, wire.PlaceRow{Key: "a" + key, Resources: row.class.need, LabelSelector: t.LabelSelector, Fallback: t.Fallback,
 			Strategy: t.Strategy, Count: len(row.tasks), Name: t.Name, JobID: first.spec.ID.JobID(), Python: d.pythonOf(first.spec.ID.JobID()), Inputs: d.inputs(first),
-			Infeasible: row.class.foreign || !d.pool.Feasible(row.class.pool)})
+			Infeasible: row.class.foreign || d.drain != nil || !d.pool.Feasible(row.class.pool)})
 	}
 	d.pool.Classes(func(c *pool.Class) {
 		n := c.Queued()
@@ -201,10 +201,7 @@ func (d *daemon) granted(g wire.Grant) (out []*run) {
 		}
 		for _, t := range d.pool.TakeBack(c, g.Count, spillable) {
 			r := t.Data.(*run)
-			for _, id := range r.held {
-				d.store.Unpin(0, id, 1)
-			}
-			r.held = nil
+			d.unhold(r)
 			delete(d.runs, r.spec.ID)
 			out = append(out, r)
 		}

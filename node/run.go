@@ -194,6 +194,8 @@ func (d *daemon) shutdown(why error) {
 	if d.cfg.Retract != nil {
 		d.cfg.Retract(d.self)
 	}
+	// What ran here has ended before others may begin it anew.
+	d.procs.Close()
 	if d.head.peer != nil {
 		d.head.notify(wire.MethodUnregister, struct{}{})
 	}
@@ -217,7 +219,6 @@ func (d *daemon) shutdown(why error) {
 	if d.remotes != nil {
 		d.remotes.Close()
 	}
-	d.procs.Close()
 	if d.sessions != nil {
 		d.sessions.Close()
 	}

@@ -74,6 +74,9 @@ func (d *daemon) tick() {
 			d.locked(func() {
 				d.pool.Reap(d.now())
 				d.warnUnserved()
+				if d.pastDeadline(time.Now()) {
+					d.stop(errShutdown)
+				}
 				d.tendEnvs(time.Now())
 				d.placesDue = d.placesDue || len(d.away) > 0
 				d.report(time.Now())

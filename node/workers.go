@@ -229,8 +229,8 @@ func (d *daemon) workerEnded(w *worker, e *proc.Exit) {
 	w.dead = true
 	delete(d.workers, w.id)
 	d.procs.Kill(w.id) // its group may have outlived it
-	if w.pw == nil {
-		return
+	if w.pw == nil || d.down {
+		return // the verdict on this node says what becomes of its work
 	}
 	lost := d.pool.WorkerDead(w.pw, w.begun, d.now())
 	info := d.crash(w, e)

@@ -70,12 +70,6 @@ func headAddress(given string) (string, error) {
 	return "", errors.New("no cluster runs on this machine: give the head's host:port by --address or RAY_ADDRESS")
 }
 
-// Reasons that upstream's command line knows.
-const (
-	drainIdle      = "DRAIN_NODE_REASON_IDLE_TERMINATION"
-	drainPreempted = "DRAIN_NODE_REASON_PREEMPTION"
-)
-
 // drainOptions are the flags of `ray drain-node`.
 type drainOptions struct {
 	address, node, reason, message string
@@ -87,7 +81,7 @@ func drainNodeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "drain-node", Short: "Ask a node to take no new work and to leave.", Hidden: true, Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			request, err := o.request()
+			request, err := o.request(cmd.Flags().Changed("deadline-remaining-seconds"))
 			if err != nil {
 				return err
 			}
@@ -96,7 +90,8 @@ func drainNodeCmd() *cobra.Command {
 				return err
 			}
 			if !reply.Accepted {
-				return fmt.Errorf("the node refuses: %s", reply.Message)
+				//lint:ignore ST1005 scripts look for upstream's words
+				return fmt.Errorf("The drain request is not accepted: %s", reply.Message)
 			}
 			return nil
 		},
@@ -104,7 +99,7 @@ func drainNodeCmd() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.address, "address", "", "host:port of the head")
 	f.StringVar(&o.node, "node-id", "", "id of the node (default: the one here)")
-	f.StringVar(&o.reason, "reason", "", drainIdle+" or "+drainPreempted)
+	f.StringVar(&o.reason, "reason", "", spec.DrainIdle+" or "+spec.DrainPreempted)
 	f.StringVar(&o.message, "reason-message", "", "why, for people")
 	f.IntVar(&o.seconds, "deadline-remaining-seconds", 0, "seconds until the node ends in any case (default: no limit)")
 	return cmd
@@ -113,17 +108,17 @@ func drainNodeCmd() *cobra.Command {
 // drainRequest is the body of the call node.drain.
 type drainRequest struct {
 	NodeID spec.NodeID `json:"node_id"`
-	wire.Drain
+	spec.Drain
 }
 
-func (o *drainOptions) request() (r drainRequest, err error) {
+func (o *drainOptions) request(limited bool) (r drainRequest, err error) {
 	switch {
-	case o.reason != drainIdle && o.reason != drainPreempted:
-		return r, usagef("Invalid value for '--reason': '%s' is not one of '%s', '%s'.", o.reason, drainIdle, drainPreempted)
+	case o.reason != spec.DrainIdle && o.reason != spec.DrainPreempted:
+		return r, usagef("Invalid value for '--reason': '%s' is not one of '%s', '%s'.", o.reason, spec.DrainIdle, spec.DrainPreempted)
 	case o.message == "":
 		return r, usagef("Missing option '--reason-message'.")
 	case o.seconds < 0:
-		return r, usagef("Invalid value for '--deadline-remaining-seconds': it cannot be negative, got %d", o.seconds)
+		return r, usagef("Invalid value: --deadline-remaining-seconds cannot be negative, got %d", o.seconds)
 	}
 	id := o.node
 	if id == "" {
@@ -136,8 +131,11 @@ func (o *drainOptions) request() (r drainRequest, err error) {
 	if err := r.NodeID.UnmarshalText([]byte(id)); err != nil {
 		return r, usagef("Invalid value for '--node-id': %s", err)
 	}
-	r.Drain = wire.Drain{Reason: o.reason, Message: o.message}
-	if o.seconds > 0 {
+	if r.NodeID.IsZero() {
+		return r, usagef("Invalid value: Invalid hex ID of a Ray node, got %s", id)
+	}
+	r.Drain = spec.Drain{Reason: o.reason, Message: o.message}
+	if limited {
 		r.DeadlineMS = time.Now().Add(time.Duration(o.seconds) * time.Second).UnixMilli()
 	}
 	return r, nil

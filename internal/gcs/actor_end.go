@@ -40,6 +40,7 @@ func (t *Tables) ActorEnded(e wire.ActorEnded, from spec.NodeID, now int64) (c C
 func (t *Tables) restartOrBury(c *Change, a *Actor, cause *spec.ErrorInfo, begun bool, now int64) {
 	o := a.Info.Options
 	started := begun || a.Info.State != spec.ActorPending // a constructor that never ran is no restart
+	preempted, _ := cause.Fields["preempted"].(bool)      // it counts not against max_restarts
 	mayStart := !a.OwnerGone || len(a.Create.Stored) > 0
 	switch {
 	case a.Unreferenced || !mayStart:
@@ -48,9 +49,12 @@ func (t *Tables) restartOrBury(c *Change, a *Actor, cause *spec.ErrorInfo, begun
 		t.putActor(c, a)
 		c.effect(Replan{})
 		return
-	case o.MaxRestarts < 0 || a.Info.Restarts < o.MaxRestarts:
+	case o.MaxRestarts < 0 || a.Info.Restarts-a.Info.PreemptedTimes < o.MaxRestarts || preempted && o.MaxRestarts > 0:
 		a.Info.State = spec.ActorRestarting
 		a.Info.Restarts++
+		if preempted {
+			a.Info.PreemptedTimes++
+		}
 		a.Info.NodeID, a.Info.WorkerID, a.Info.PID = spec.NodeID{}, spec.WorkerID{}, 0
 		t.putActor(c, a)
 		c.effect(Replan{})
@@ -160,7 +164,8 @@ func (t *Tables) livingActors() []*Actor {
 	return out
 }
 
-func (t *Tables) actorsOfDeadNode(id spec.NodeID, reason string, now int64) (c Change) {
+func (t *Tables) actorsOfDeadNode(n *spec.Node, reason string, now int64) (c Change) {
+	id := n.ID
 	for _, a := range t.livingActors() {
 		onNode := a.placed() && a.Info.NodeID == id
 		if a.Info.Owner == id && !a.OwnerGone {
@@ -181,7 +186,11 @@ func (t *Tables) actorsOfDeadNode(id spec.NodeID, reason string, now int64) (c C
 			}
 		}
 		if onNode {
-			t.restartOrBury(&c, a, diedError(a, fmt.Sprintf("The node of the actor died: %s (%s).", id, reason)), false, now)
+			cause := diedError(a, fmt.Sprintf("The node of the actor died: %s (%s).", id, reason))
+			if n.Preempted() {
+				cause.Fields["preempted"] = true
+			}
+			t.restartOrBury(&c, a, cause, false, now)
 		}
 	}
 	return c

@@ -27,7 +27,7 @@ func (t *Tables) Join(info spec.NodeInfo, now int64) (c Change, err error) {
 	}
 	n := &spec.Node{NodeInfo: info, State: spec.NodeAlive, Available: info.Total.Clone()}
 	if old != nil {
-		n.State = old.State
+		n.State, n.Drain = old.State, old.Drain
 	}
 	if n.StartMS == 0 {
 		n.StartMS = now
@@ -56,14 +56,33 @@ func (t *Tables) SetNode(id spec.NodeID, total, available spec.Resources, idleMS
 	return c
 }
 
-// NodeDraining marks a node that takes no new work.
-func (t *Tables) NodeDraining(id spec.NodeID) (c Change) {
-	if n := t.nodes[id]; n != nil && n.State == spec.NodeAlive {
+// NodeDraining marks a node that takes no new work. A later request replaces
+// an earlier one.
+func (t *Tables) NodeDraining(id spec.NodeID, d spec.Drain) (c Change) {
+	if n := t.nodes[id]; n != nil && n.State != spec.NodeDead {
 		row := *n
-		row.State = spec.NodeDraining
+		row.State, row.Drain = spec.NodeDraining, &d
 		t.putNode(&c, &row)
+		c.effect(Tell{"INFO", "node", fmt.Sprintf("Node %s drains: %s.", nodeText(&row), d.Message)})
 	}
 	return c
+}
+
+// death is what the end of a node counts as, and what is said of it: a drained
+// one that ends by itself, or after its deadline, was expected to.
+func death(n *spec.Node, reason string, expected bool, now int64) (kind, text string) {
+	d := n.Drain
+	switch {
+	case d != nil && expected && d.Reason == spec.DrainIdle:
+		return spec.DeathIdle, d.Message
+	case d != nil && expected:
+		return spec.DeathPreempted, d.Message
+	case n.Preempted() && d.DeadlineMS > 0 && now >= d.DeadlineMS:
+		return spec.DeathPreempted, d.Message + " (Node was forcibly preempted)"
+	case expected:
+		return spec.DeathExpected, reason
+	}
+	return spec.DeathUnexpected, reason
 }
 
 // NodeDead declares a node dead, with all that follows: its actors and
@@ -74,7 +93,8 @@ func (t *Tables) NodeDead(id spec.NodeID, reason string, expected bool, now int6
 		return c
 	}
 	row := *old
-	row.State, row.DeathReason, row.EndMS, row.Available = spec.NodeDead, reason, now, nil
+	row.State, row.EndMS, row.Available = spec.NodeDead, now, nil
+	row.DeathKind, row.DeathReason = death(old, reason, expected, now)
 	t.putNode(&c, &row)
 	if last, full := t.endedNodes.add(id, keptNodes); full {
 		delete(t.nodes, last)
@@ -88,7 +108,7 @@ func (t *Tables) NodeDead(id spec.NodeID, reason string, expected bool, now int6
 	for _, job := range t.RunningDrivers(id) {
 		c.Merge(t.FinishJob(job, "The node of the driver died: "+reason, true, now))
 	}
-	c.Merge(t.actorsOfDeadNode(id, reason, now))
+	c.Merge(t.actorsOfDeadNode(&row, reason, now))
 	c.Merge(t.bundlesOfDeadNode(id))
 	for _, nodes := range t.watch {
 		delete(nodes, id)

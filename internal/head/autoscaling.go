@@ -172,7 +172,7 @@ func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
 // Drain implements autoscaler.Drainer. Whatever the cause, only idle nodes are
 // meant: one that has got work since then refuses.
 func (s *autoscaling) Drain(ctx context.Context, node spec.NodeID, reason string, deadline time.Time) error {
-	reply, err := s.h.drain(ctx, node, wire.Drain{Reason: drainIdle, Message: reason, DeadlineMS: deadline.UnixMilli()})
+	reply, err := s.h.drain(ctx, node, spec.Drain{Reason: spec.DrainIdle, Message: reason, DeadlineMS: deadline.UnixMilli()})
 	if err == nil && !reply.Accepted {
 		err = errors.New("the node stays: " + reply.Message)
 	}
@@ -226,9 +226,6 @@ func (s *autoscaling) emit(e spec.Event) {
 func (s *autoscaling) wake() { s.loop.Wake() }
 
 func (s *autoscaling) close() { s.loop.Close() }
-
-// drainIdle is the reason of a drain that a node may refuse.
-const drainIdle = "DRAIN_NODE_REASON_IDLE_TERMINATION"
 
 // admits implements scaler.
 func (s *autoscaling) admits(instance string) bool { return s.loop.Admits(instance) }

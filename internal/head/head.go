@@ -59,19 +59,16 @@ type Head struct {
 
 // soft is what a node tells again and again, and what was promised to it.
 type soft struct {
-	told    wire.Heartbeat // by its own word
-	beatSeq uint64         // of the last heartbeat
-	beat    wire.Heartbeat // as it counts
-	seen    time.Time      // last word from it
-	joined  bool           // it has registered with this head process
-	probing bool
-	// Of a draining node: when it must be gone, why, and that it was told to end.
-	drainUntil time.Time
-	drainWhy   string
-	ending     bool
-	rows       []wire.PlaceRow
-	reasons    map[string]wire.Reason // last sent, by row key
-	rowSince   map[string]int64
+	told     wire.Heartbeat // by its own word
+	beatSeq  uint64         // of the last heartbeat
+	beat     wire.Heartbeat // as it counts
+	seen     time.Time      // last word from it
+	joined   bool           // it has registered with this head process
+	probing  bool
+	ending   bool // a drained node that was told to end
+	rows     []wire.PlaceRow
+	reasons  map[string]wire.Reason // last sent, by row key
+	rowSince map[string]int64
 }
 
 // newHead reads the state back. Nothing runs until start.

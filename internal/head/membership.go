@@ -129,7 +129,7 @@ func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 // endDrained ends a draining node once it has nothing to do any more, or its
 // deadline is over. Needs h.mu.
 func (h *Head) endDrained(n spec.Node, s *soft) {
-	late := !s.drainUntil.IsZero() && time.Now().After(s.drainUntil)
+	late := n.Drain != nil && n.Drain.DeadlineMS > 0 && h.now() > n.Drain.DeadlineMS
 	if s.ending || n.Head || s.beat.IdleMS <= 0 && !late {
 		return
 	}
@@ -143,8 +143,8 @@ func (h *Head) nodeUnregister(r *request) (any, gcs.Change, error) {
 	reason := "it was stopped"
 	if s := h.soft[r.from]; s != nil && s.ending {
 		reason = "it was drained"
-		if s.drainWhy != "" {
-			reason += " (" + s.drainWhy + ")"
+		if n, ok := h.tables.Node(r.from); ok && n.Drain != nil && n.Drain.Message != "" {
+			reason += " (" + n.Drain.Message + ")"
 		}
 	}
 	h.declareDead(r.from, reason, true)

@@ -84,7 +84,7 @@ func TestScalerDrainMayBeRefused(t *testing.T) {
 	h := startHead(t, gcs.NewMemory(), Config{})
 	n := join(t, h, "one", cpus(1))
 	n.peer.Handle(wire.MethodDrain, func(_ context.Context, r *wire.Request) (any, []byte, error) {
-		var d wire.Drain
+		var d spec.Drain
 		err := r.Decode(&d)
 		return wire.DrainReply{Accepted: !strings.Contains(d.Reason, "IDLE")}, nil, err
 	})

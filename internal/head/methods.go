@@ -145,10 +145,13 @@ func (h *Head) nodesList(*request) (any, gcs.Change, error) {
 func (h *Head) nodeDrain(r *request) (any, gcs.Change, error) {
 	var req struct {
 		NodeID spec.NodeID `json:"node_id"`
-		wire.Drain
+		spec.Drain
 	}
 	if err := r.decode(&req); err != nil {
 		return nil, gcs.Change{}, err
+	}
+	if req.DeadlineMS < 0 {
+		return nil, gcs.Change{}, &spec.ErrorInfo{Type: "ValueError", Message: fmt.Sprintf("Draining deadline must be non-negative, got %d ms.", req.DeadlineMS)}
 	}
 	h.background(r, func(ctx context.Context) (any, []byte, error) {
 		reply, err := h.drain(ctx, req.NodeID, req.Drain)
@@ -157,7 +160,7 @@ func (h *Head) nodeDrain(r *request) (any, gcs.Change, error) {
 	return nil, gcs.Change{}, nil
 }
 
-func (h *Head) drain(ctx context.Context, id spec.NodeID, d wire.Drain) (reply wire.DrainReply, err error) {
+func (h *Head) drain(ctx context.Context, id spec.NodeID, d spec.Drain) (reply wire.DrainReply, err error) {
 	p := h.peerOf(id)
 	if p == nil {
 		return wire.DrainReply{Accepted: true, Message: "the node is not there any more"}, nil
@@ -169,13 +172,7 @@ func (h *Head) drain(ctx context.Context, id spec.NodeID, d wire.Drain) (reply w
 	}
 	if reply.Accepted {
 		h.mu.Lock()
-		if s := h.soft[id]; s != nil {
-			s.drainWhy = d.Message
-			if d.DeadlineMS > 0 {
-				s.drainUntil = time.UnixMilli(d.DeadlineMS)
-			}
-		}
-		h.commit(h.tables.NodeDraining(id), nil)
+		h.commit(h.tables.NodeDraining(id, d), nil)
 		h.seeNode(id)
 		h.mu.Unlock()
 	}

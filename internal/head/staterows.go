@@ -61,7 +61,7 @@ func actorRow(a gcs.Actor) map[string]any {
 		"node_id": orNil(i.NodeID.String(), i.NodeID.IsZero()), "pid": i.PID, "ray_namespace": o.Namespace,
 		"serialized_runtime_env": "", "required_resources": i.Resources.Floats(), "death_cause": nil, "is_detached": o.Detached,
 		"placement_group_id": orNil(i.PlacementGroup.String(), i.PlacementGroup.IsZero()), "repr_name": i.ReprName,
-		"num_restarts": i.Restarts, "num_restarts_due_to_lineage_reconstruction": 0, "num_restarts_due_to_node_preemption": 0,
+		"num_restarts": i.Restarts, "num_restarts_due_to_lineage_reconstruction": 0, "num_restarts_due_to_node_preemption": i.PreemptedTimes,
 		"call_site": nil, "label_selector": a.Create.LabelSelector, "fallback_strategy": a.Create.Fallback,
 		"state_message": i.Reason, "start_time_ms": a.StartMS, "end_time_ms": a.EndMS,
 	}

@@ -74,9 +74,36 @@ type Node struct {
 	IdleMS      int64     `json:"idle_ms"`            // 0 while it is busy
 	Activity    []string  `json:"activity,omitempty"` // why it is not idle
 	Heir        NodeID    `json:"heir,omitzero"`
+	Drain       *Drain    `json:"drain,omitempty"` // what it was asked, if it was
 	DeathReason string    `json:"death_reason,omitempty"`
+	DeathKind   string    `json:"death_kind,omitempty"`
 	EndMS       int64     `json:"end_ms,omitempty"`
 }
+
+// Drain asks a node to take no new work and to leave.
+type Drain struct {
+	Reason     string `json:"reason"`
+	Message    string `json:"message"`
+	DeadlineMS int64  `json:"deadline_ms,omitempty"` // Unix time at which it ends in any case; 0 = never
+}
+
+// Reasons of a Drain, upstream's names. A node with work refuses the first.
+const (
+	DrainIdle      = "DRAIN_NODE_REASON_IDLE_TERMINATION"
+	DrainPreempted = "DRAIN_NODE_REASON_PREEMPTION"
+)
+
+// Kinds of a node's death, upstream's names.
+const (
+	DeathExpected   = "EXPECTED_TERMINATION"
+	DeathUnexpected = "UNEXPECTED_TERMINATION"
+	DeathPreempted  = "AUTOSCALER_DRAIN_PREEMPTED"
+	DeathIdle       = "AUTOSCALER_DRAIN_IDLE"
+)
+
+// Preempted tells that the node's machine is or was to be taken away: what ends
+// with it is not to blame.
+func (n *Node) Preempted() bool { return n.Drain != nil && n.Drain.Reason == DrainPreempted }
 
 // Demand is a count of equal things that wait for a place: the scheduler's
 // queue rows, summed. Reason says why they wait, for people.

@@ -107,7 +107,8 @@ type ActorInfo struct {
 	WorkerID       WorkerID         `json:"worker_id,omitzero"`
 	PID            int              `json:"pid,omitempty"`
 	Restarts       int              `json:"num_restarts"`
-	Incarnation    int              `json:"incarnation"` // counts starts, from 1
+	PreemptedTimes int              `json:"num_restarts_due_to_node_preemption,omitempty"` // of Restarts; these are not counted against MaxRestarts
+	Incarnation    int              `json:"incarnation"`                                   // counts starts, from 1
 	Death          *ErrorInfo       `json:"death,omitempty"`
 	Resources      Resources        `json:"resources,omitempty"`
 	ReprName       string           `json:"repr_name,omitempty"`

@@ -72,7 +72,7 @@ const (
 	MethodLogRead = "log.read"
 	// MethodLogList (LogList → []LogFile).
 	MethodLogList = "log.list"
-	// MethodDrain (Drain → DrainReply) asks the node to take no new work and to say when it is idle.
+	// MethodDrain (spec.Drain → DrainReply) asks the node to take no new work and to say when it is idle.
 	MethodDrain = "node.drain"
 	// MethodShutdown (note) ends the daemon: ray stop, down.
 	MethodShutdown = "node.shutdown"
@@ -320,13 +320,6 @@ type LogList struct {
 type LogFile struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
-}
-
-// Drain asks a node to leave.
-type Drain struct {
-	Reason     string `json:"reason"` // upstream's DRAIN_NODE_REASON_…
-	Message    string `json:"message"`
-	DeadlineMS int64  `json:"deadline_ms,omitempty"`
 }
 
 // DrainReply accepts, or says why not.

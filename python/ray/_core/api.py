@@ -279,12 +279,21 @@ def _node(row: Dict[str, Any]) -> Dict[str, Any]:
         "MetricsExportPort": _port(row.get("metrics_address")),
         "NodeName": row.get("name") or row.get("ip") or "",
         "RuntimeEnvAgentPort": port,
-        "DeathReason": 0 if alive or not row.get("death_reason") else 1,
+        "DeathReason": 0 if alive else _DEATH_KINDS.get(row.get("death_kind") or "", 2),
         "DeathReasonMessage": row.get("death_reason") or "",
         "alive": alive,
         "Resources": dict(row.get("total") or {}) if alive else {},
         "Labels": dict(row.get("labels") or {}),
     }
+
+
+# The numbers that upstream's interface has for them.
+_DEATH_KINDS = {
+    "EXPECTED_TERMINATION": 1,
+    "UNEXPECTED_TERMINATION": 2,
+    "AUTOSCALER_DRAIN_PREEMPTED": 3,
+    "AUTOSCALER_DRAIN_IDLE": 4,
+}
 
 
 def _port(address: Optional[str]) -> int:

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"ray/internal/spec"
+	"ray/internal/wire"
+	"ray/node/pool"
+)
+
+// onDrain makes the node take no new work. A node that is to be taken away
+// agrees at once; one that was thought to be idle refuses if it is not.
+func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error) {
+	var in spec.Drain
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if busy := d.activity(true); in.Reason == spec.DrainIdle && len(busy) > 0 {
+		return wire.DrainReply{Message: "The node to be idle terminated is no longer idle. It says: " + strings.Join(busy, ", ") + "."}, nil, nil
+	}
+	d.drain = &in
+	d.sendAway()
+	d.beat()
+	d.wakeTicker()
+	return wire.DrainReply{Accepted: true}, nil, nil
+}
+
+// sendAway gives up what is queued here and has not begun: tasks of this node's
+// clients ask for places elsewhere, those of other nodes go back to them.
+func (d *daemon) sendAway() {
+	var back []*run
+	d.pool.Classes(func(c *pool.Class) {
+		if c.Actor || c.Queued() == 0 {
+			return
+		}
+		for _, t := range d.pool.TakeBack(c, c.Queued(), func(t *pool.Task) bool { return mayLeave(t.Data.(*run)) }) {
+			back = append(back, t.Data.(*run))
+		}
+	})
+	slices.SortStableFunc(back, func(a, b *run) int { return int(a.Queue - b.Queue) })
+	for _, r := range back {
+		if r.task == nil {
+			d.endRun(r, outcome{lost: unschedulable(r.spec.Tmpl.Name, "the chosen node drains")})
+			continue
+		}
+		d.unhold(r)
+		delete(d.runs, r.spec.ID)
+		d.askPlace(r.spec.Tmpl.Class.(*class), r)
+	}
+}
+
+// mayLeave tells whether nothing binds a queued task to this node.
+func mayLeave(r *run) bool {
+	c := r.spec.Tmpl.Class.(*class)
+	return c.lease.pg.IsZero() && !c.noSpill && c.pinned.IsZero()
+}
+
+// unhold lets go of the arguments that wait in memory for a run.
+func (d *daemon) unhold(r *run) {
+	for _, id := range r.held {
+		d.store.Unpin(0, id, 1)
+	}
+	r.held = nil
+}
+
+// drainsAway tells whether a node drains and its end charges no retry. Under the lock.
+func (d *daemon) drainsAway(id spec.NodeID) bool {
+	n := d.nodes[id]
+	return n.Preempted()
+}
+
+// pastDeadline ends a node whose time is over even if the head cannot be asked.
+func (d *daemon) pastDeadline(now time.Time) bool {
+	const patience = 2 * time.Second // the head tells it to end, which looks better
+	return d.drain != nil && d.drain.DeadlineMS > 0 && !d.cfg.Head && now.After(time.UnixMilli(d.drain.DeadlineMS).Add(patience))
+}
