@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"ray/internal/wire"
 	"ray/node/runtimeenv"
 )
 
@@ -56,11 +55,6 @@ func (d *daemon) tendEnvs(now time.Time) {
 		}
 		j.envTold = now
 		text := fmt.Sprintf("Tasks wait for their runtime environment, which has been in the making on %s for %d s: %s", d.cfg.NodeIP, int(now.Sub(since).Seconds()), line)
-		batch := wire.LogBatch{Stream: "err", Kind: "raylet", IP: d.cfg.NodeIP, Lines: []string{text}}
-		if j.driver != nil {
-			d.toDriver(j.driver, batch)
-		} else if !j.info.Driver.IsZero() && j.info.Driver != d.self {
-			d.toPeer(j.info.Driver, func(b []byte) []byte { return wire.AppendJSON(b, pLog, remoteLog{id, batch}) })
-		}
+		d.warn(id, text)
 	}
 }

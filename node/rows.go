@@ -144,6 +144,7 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 		if r.started != 0 {
 			row["start_time_ms"], row["creation_time_ms"] = r.started, r.started
 		}
+		row["reason"] = orNil(d.whyRun(r))
 		if w := r.worker(); w != nil {
 			row["worker_id"], row["worker_pid"] = w.id, w.pid
 			if w.pw != nil && w.pw.Blocked() {
@@ -160,9 +161,18 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 		if t.State == owner.TaskReady {
 			state = "PENDING_NODE_ASSIGNMENT"
 		}
-		add(d.taskRow(t.ID, t.Parent, t.Tmpl, t.Attempt, state))
+		row := d.taskRow(t.ID, t.Parent, t.Tmpl, t.Attempt, state)
+		row["reason"] = orNil(d.whyTask(t))
+		add(row)
 		return true
 	})
+}
+
+func orNil(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 // worker is the process that a run is in, or nil.

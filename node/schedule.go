@@ -21,6 +21,7 @@ type class struct {
 	lease   leaseInfo
 	noSpill bool
 	foreign bool // this node's labels do not match
+	warned  bool // its driver knows that it waits
 }
 
 type leaseInfo struct {

@@ -73,7 +73,7 @@ func (d *daemon) tick() {
 		case <-slow.C:
 			d.locked(func() {
 				d.pool.Reap(d.now())
-				d.warnUnserved()
+				d.warnWaiting()
 				if d.pastDeadline(time.Now()) {
 					d.stop(errShutdown)
 				}
@@ -240,25 +240,6 @@ func (d *daemon) activity(count bool) (out []string) {
 		out = append(out, fmt.Sprintf("%d objects owned here are referenced from other nodes", d.held.borrowed))
 	}
 	return out
-}
-
-// warnUnserved tells drivers of tasks that nothing can run.
-func (d *daemon) warnUnserved() {
-	for _, row := range d.away {
-		if row.warned || len(row.tasks) == 0 || time.Since(row.since) < 3*time.Second {
-			continue
-		}
-		if row.reason == "" || row.tmpl.Strategy.Kind == spec.StrategyPlacementGroup {
-			continue // a group that is still being made is no surprise
-		}
-		row.warned = true
-		d.warn(row.tasks[0].spec.ID.JobID(), "The task "+row.tasks[0].spec.Tmpl.Name+" waits for "+row.class.need.String()+": "+row.reason)
-	}
-}
-
-// warn prints a line at the driver of a job.
-func (d *daemon) warn(id spec.JobID, text string) {
-	d.logLines(wire.LogLines{JobID: id, Kind: "raylet", Lines: []string{text}})
 }
 
 // info is what this node tells about itself.

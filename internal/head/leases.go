@@ -23,7 +23,7 @@ const (
 func (h *Head) leaseLoop() {
 	tick := time.NewTicker(min(h.lease/8, 250*time.Millisecond))
 	defer tick.Stop()
-	last := time.Now()
+	last, warnedAt := time.Now(), time.Now()
 	for {
 		select {
 		case <-h.ctx.Done():
@@ -36,6 +36,10 @@ func (h *Head) leaseLoop() {
 			h.log.Warn("this process did not run for a while: every node gets a new lease", "for", now.Sub(last))
 		}
 		h.checkLeases(now)
+		if now.Sub(warnedAt) >= time.Second {
+			warnedAt = now
+			h.warnWaiting(now)
+		}
 		h.mu.Unlock()
 		last = now
 	}

@@ -228,7 +228,7 @@ func TestDrain(t *testing.T) {
 	b.note(wire.MethodUnregister, nil)
 	eventually(t, "it left", func() bool {
 		rows := cluster{h}.Nodes()
-		return rows[1].State == spec.NodeDead && rows[1].DeathReason == "it was drained (spot)"
+		return rows[1].State == spec.NodeDead && rows[1].DeathReason == "spot" && rows[1].DeathKind == spec.DeathPreempted
 	})
 }
 

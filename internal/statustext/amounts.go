@@ -137,9 +137,10 @@ func groupLines(s spec.Status, verbose bool) []string {
 	return lines
 }
 
-// withReason adds why something waits, in verbose text only.
+// withReason adds why something waits: in verbose text, and always if it would
+// wait for ever.
 func withReason(line, reason string, verbose bool) string {
-	if verbose && reason != "" {
+	if reason != "" && (verbose || strings.HasPrefix(reason, "infeasible")) {
 		return line + " - " + reason
 	}
 	return line

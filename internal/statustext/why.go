@@ -91,8 +91,25 @@ func (w *whyText) actor(a spec.ActorInfo) {
 	case a.Death != nil:
 		w.say("Actor %s (%s) is %s: %s", a.ID, name, a.State, a.Death.Message)
 	default:
-		w.say("Actor %s (%s), which needs %s, is %s: %s.", a.ID, name, a.Resources, a.State, cmp.Or(a.Reason, "it is being started"))
+		w.say("Actor %s (%s), which needs %s, is %s: %s.", a.ID, name, a.Resources, a.State, cmp.Or(a.Reason, w.starting(a)))
 	}
+}
+
+// starting is for an actor that has a node: its constructor may wait there for
+// its arguments or its environment, or run.
+func (w *whyText) starting(a spec.ActorInfo) string {
+	for _, t := range w.s.Tasks {
+		if t.ActorID != a.ID || t.Type != "ACTOR_CREATION_TASK" {
+			continue
+		}
+		if t.StartMS > 0 {
+			return fmt.Sprintf("its constructor runs on node %s, process %d", w.nodeName(t.NodeID), t.WorkerPID)
+		}
+		if t.Reason != "" {
+			return t.Reason
+		}
+	}
+	return "it is being started"
 }
 
 func (w *whyText) node(n spec.Node) {

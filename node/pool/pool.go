@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"ray/internal/spec"
 )
@@ -229,6 +231,23 @@ func (p *Pool) Feasible(c *Class) bool { return p.led.feasible(c.need) }
 
 // Fits tells whether a task of the class could begin now.
 func (p *Pool) Fits(c *Class) bool { return p.led.fits(c.need) }
+
+// Lacks says what of a class's needs is not free now: "0 of 4 CPU free".
+func (p *Pool) Lacks(c *Class) (out []string) {
+	for _, a := range c.need {
+		if name := p.led.names[a.index]; p.led.avail[a.index] < a.n && !strings.HasPrefix(name, "bundle_group_") {
+			base, _, inGroup := strings.Cut(name, "_group_")
+			text := fmt.Sprintf("%s of %s %s free", max(0, p.led.avail[a.index]), p.led.total[a.index], base)
+			if inGroup {
+				text += " in the bundle"
+			}
+			if !slices.Contains(out, text) {
+				out = append(out, text)
+			}
+		}
+	}
+	return out
+}
 
 // LocalWait estimates in µs how long a further task of the class would wait.
 func (p *Pool) LocalWait(c *Class) int64 {
