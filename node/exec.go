@@ -38,12 +38,26 @@ func (d *daemon) poolEffect(e *pool.Effect) {
 		if w, _ := e.Worker.Data.(*worker); w != nil && w.client != nil {
 			w.client.control(wire.AppendU32(nil, wire.TRecall, e.Epoch))
 		}
+	case pool.EffLook:
+		d.look(e.Worker)
 	case pool.EffExit:
 		if w, _ := e.Worker.Data.(*worker); w != nil {
 			w.killed = "idle"
 			d.exitWorker(w, "idle", true)
 		}
 	}
+}
+
+// look finds out whether a worker is stopped, or too busy to answer, while
+// tasks that it has not begun wait for it, and takes those back.
+func (d *daemon) look(pw *pool.Worker) {
+	w, _ := pw.Data.(*worker)
+	if w == nil || w.client == nil || w.client.slot < 0 {
+		return
+	}
+	slot := w.client.slot
+	hold := func(epoch uint32) (uint32, bool) { return d.store.HoldSlot(slot, epoch) }
+	d.pool.Looked(pw, d.store.Begun(slot), hold, d.now())
 }
 
 func (d *daemon) sendLease(pw *pool.Worker, epoch uint32) {

@@ -1,7 +1,6 @@
 package objectstore
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -60,17 +59,45 @@ func (a *arena) bytes(off, size uint64) []byte {
 	return a.mem[headerSize+off : headerSize+off+size : headerSize+off+size]
 }
 
-// slot reads the number that a worker keeps in its slot.
-func (a *arena) slot(i int) uint64 {
-	p := (*uint64)(unsafe.Pointer(&a.mem[i*slotSize]))
-	v := atomic.LoadUint64(p)
-	var raw [8]byte
-	binary.NativeEndian.PutUint64(raw[:], v)
-	return binary.LittleEndian.Uint64(raw[:])
+// The words of a slot.
+const (
+	slotRunning = iota // the task that runs
+	slotBegun          // the last task that was about to begin
+	slotHold           // epoch and number: no task of an older epoch begins, nor a later one of that epoch
+	slotWords
+)
+
+func (a *arena) word(i, word int) *uint64 {
+	return (*uint64)(unsafe.Pointer(&a.mem[i*slotSize+8*word]))
 }
 
+// slot reads a word that a worker keeps in its slot. Workers use the byte
+// order of the machine, as this process does.
+func (a *arena) slot(i, word int) uint64 { return atomic.LoadUint64(a.word(i, word)) }
+
 func (a *arena) clearSlot(i int) {
-	atomic.StoreUint64((*uint64)(unsafe.Pointer(&a.mem[i*slotSize])), 0)
+	for word := range slotWords {
+		atomic.StoreUint64(a.word(i, word), 0)
+	}
+}
+
+// hold keeps a worker from beginning tasks of an epoch beyond those that it
+// has begun. The worker stores what it is about to begin, or that it does not
+// begin it after all, and then reads this mark; here the mark is stored and
+// then what the worker stored is read again. So either the worker sees the
+// last mark, or we see what it stored last. Not ok: it goes on and on.
+func (a *arena) hold(i int, epoch uint32) (begun uint32, ok bool) {
+	begun = uint32(a.slot(i, slotBegun))
+	for range 1000 {
+		atomic.StoreUint64(a.word(i, slotHold), uint64(epoch)<<32|uint64(begun))
+		again := uint32(a.slot(i, slotBegun))
+		if again == begun {
+			return begun, true
+		}
+		begun = again
+	}
+	atomic.StoreUint64(a.word(i, slotHold), uint64(epoch-1)<<32)
+	return 0, false
 }
 
 // punch gives the pages of an extent back to the system.

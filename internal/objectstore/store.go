@@ -139,8 +139,16 @@ func (s *Store) FileSize() uint64 { return uint64(len(s.arena.mem)) }
 // Slots is the number of slots in the header; SlotOffset where slot i lies.
 func (s *Store) Slots() int              { return slotCount }
 func (s *Store) SlotOffset(i int) uint64 { return uint64(i) * slotSize }
-func (s *Store) ReadSlot(i int) uint64   { return s.arena.slot(i) }
+func (s *Store) ReadSlot(i int) uint64   { return s.arena.slot(i, slotRunning) }
 func (s *Store) ClearSlot(i int)         { s.arena.clearSlot(i) }
+
+// Begun is the number of the last task that the worker with slot i was about
+// to begin. HoldSlot keeps it from beginning further ones of the epoch,
+// whether or not the process runs; not ok: it begins one after the other.
+func (s *Store) Begun(i int) uint32 { return uint32(s.arena.slot(i, slotBegun)) }
+func (s *Store) HoldSlot(i int, epoch uint32) (begun uint32, ok bool) {
+	return s.arena.hold(i, epoch)
+}
 
 // Create finds room for an object of a client. done is called once: before
 // Create returns if there is room, else later from the store's goroutine.

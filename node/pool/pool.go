@@ -11,8 +11,9 @@ import (
 // Limits of the policy. Times are microseconds.
 const (
 	maxInFlight   = 64
-	shortTask     = 1000 // tasks under it may share a worker's queue
-	recallAfter   = 5000 // a task behind an older one is taken back
+	shortTask     = 1000      // tasks under it may share a worker's queue
+	recallAfter   = 5000      // a task behind an older one is taken back
+	stuckAfter    = 1_000_000 // a worker that begins nothing for so long is looked at
 	idleKeep      = 2_000_000
 	maxUncharged  = 3 // unbegun deliveries lost with a worker before one counts
 	unknownMicros = 10_000
@@ -84,6 +85,7 @@ const (
 	Idle
 	Leased
 	Actor
+	Stuck // begins nothing and does not answer: its tasks have been taken back
 	Dead
 )
 
@@ -101,6 +103,7 @@ type Worker struct {
 	begun     int64 // when the head of inflight can have begun
 	blocked   bool
 	recalling bool
+	looked    int64 // the value of begun at which it was looked at
 	taken     taken
 	gpus      string // devices it has seen; such a worker is used for no others
 	idleSince int64
@@ -131,6 +134,9 @@ const (
 	EffExec
 	// EffRecall: tell Worker to begin no further task of Epoch.
 	EffRecall
+	// EffLook: see what Worker, which may be stopped, has begun, and tell the
+	// pool by Looked.
+	EffLook
 	// EffExit: end the idle Worker.
 	EffExit
 )

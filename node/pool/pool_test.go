@@ -19,6 +19,12 @@ type fakeWorker struct {
 	recalled uint32 // epochs up to it are skipped
 	recalls  []uint32
 	blocked  bool
+	stopped  bool // as by SIGSTOP
+	// The slot: the last task announced, and the mark of the pool's side.
+	announced bool
+	word      uint32
+	hold      [2]uint32
+	answers   [][2]uint32 // to recalls, on their way
 }
 
 type sent struct {
@@ -38,6 +44,7 @@ type model struct {
 	done    map[*Task]int
 	begun   map[*Task]int
 	next    byte
+	ending  bool
 }
 
 func (m *model) pump() {
@@ -56,24 +63,77 @@ func (m *model) pump() {
 			case EffRecall:
 				f := e.Worker.Data.(*fakeWorker)
 				f.recalls = append(f.recalls, e.Epoch)
+			case EffLook:
+				f := e.Worker.Data.(*fakeWorker)
+				m.p.Looked(f.w, f.word, func(epoch uint32) (uint32, bool) {
+					for range 4 {
+						word := f.word
+						m.meanwhile(f)
+						f.hold = [2]uint32{epoch, word}
+						m.meanwhile(f)
+						if f.word == word {
+							return word, true
+						}
+					}
+					f.hold = [2]uint32{epoch - 1}
+					return 0, false
+				}, m.now)
 			}
 		}
 	}
 }
 
-// begin lets a worker begin its next task, skipping those it must not.
-func (m *model) begin(f *fakeWorker) {
-	for f.running == nil && len(f.inbox) > 0 {
-		s := f.inbox[0]
+// gone tells whether a task is the pool's again, as the worker sees it.
+func (f *fakeWorker) gone(s *sent) bool {
+	if s.epoch <= f.hold[0] {
+		return s.epoch < f.hold[0] || s.seq > f.hold[1]
+	}
+	return s.epoch <= f.recalled
+}
+
+// turn is one atomic step of a worker that begins its next task: announce it
+// in the slot, then look at the marks again.
+func (m *model) turn(f *fakeWorker) {
+	if f.running != nil || len(f.inbox) == 0 {
+		return
+	}
+	s := f.inbox[0]
+	switch {
+	case f.gone(&s) && f.announced: // withdraw, and look once more
+		f.announced, f.word = false, f.begun
+	case f.gone(&s):
 		f.inbox = f.inbox[1:]
-		if s.epoch <= f.recalled {
-			continue
+		if s.epoch == f.hold[0] {
+			f.recalled = max(f.recalled, s.epoch)
+			f.answers = append(f.answers, [2]uint32{f.hold[0], f.begun})
 		}
+	case !f.announced:
+		f.announced, f.word = true, s.seq
+	default:
 		m.begun[s.t]++
 		if m.begun[s.t] > 1+m.t0(s.t) {
 			m.t.Fatalf("a task began twice without having been lost")
 		}
+		f.inbox, f.announced = f.inbox[1:], false
 		f.running, f.begun = &s, s.seq
+	}
+}
+
+// meanwhile lets a worker that is not stopped go on while the daemon looks.
+func (m *model) meanwhile(f *fakeWorker) {
+	for !f.stopped && m.rng.Intn(2) == 0 {
+		m.turn(f)
+	}
+}
+
+// begin lets a worker begin its next task, skipping those it must not.
+func (m *model) begin(f *fakeWorker) {
+	for f.running == nil && len(f.inbox) > 0 && (m.ending || m.rng.Intn(4) > 0) {
+		m.turn(f)
+	}
+	if len(f.answers) > 0 && m.rng.Intn(2) == 0 {
+		m.p.Recalled(f.w, f.answers[0][0], f.answers[0][1], m.now)
+		f.answers = f.answers[1:]
 	}
 }
 
@@ -82,6 +142,9 @@ func (m *model) t0(t *Task) int { return t.Data.(int) }
 
 func (m *model) step(class *Class) {
 	m.now += int64(m.rng.Intn(4000))
+	if m.rng.Intn(50) == 0 {
+		m.now += stuckAfter
+	}
 	switch k := m.rng.Intn(10); {
 	case k < 2:
 		m.p.Add(&Task{Class: class, Data: 0}, m.now)
@@ -102,6 +165,10 @@ func (m *model) step(class *Class) {
 }
 
 func (m *model) worker(f *fakeWorker, k int) {
+	if f.stopped && k != 9 {
+		m.p.Tick(m.now)
+		return
+	}
 	switch k {
 	case 3, 4:
 		m.begin(f)
@@ -123,7 +190,10 @@ func (m *model) worker(f *fakeWorker, k int) {
 			epoch := f.recalls[0]
 			f.recalls = f.recalls[1:]
 			f.recalled = max(f.recalled, epoch)
-			m.p.Recalled(f.w, epoch, f.begun, m.now)
+			f.answers = append(f.answers, [2]uint32{epoch, f.begun})
+		} else if len(f.answers) > 0 {
+			m.p.Recalled(f.w, f.answers[0][0], f.answers[0][1], m.now)
+			f.answers = f.answers[1:]
 		} else {
 			m.p.Tick(m.now)
 		}
@@ -134,8 +204,13 @@ func (m *model) worker(f *fakeWorker, k int) {
 			m.p.Blocked(f.w, f.running.seq, f.running.epoch, m.now)
 		}
 	case 9:
-		if m.rng.Intn(4) == 0 {
+		switch m.rng.Intn(6) {
+		case 0:
 			m.kill(f)
+		case 1:
+			f.stopped = true
+		case 2:
+			f.stopped = false
 		}
 	}
 }
@@ -183,11 +258,15 @@ func TestEveryTaskRunsOnce(t *testing.T) {
 		for range 400 {
 			m.step(class)
 		}
+		m.ending = true
 		for range 20_000 { // let everything end
 			if m.p.Queued() == 0 && m.p.Running() == 0 {
 				break
 			}
 			m.now += 10_000
+			for _, f := range m.workers {
+				f.stopped = false
+			}
 			for len(m.starts) > 0 {
 				key := m.starts[0]
 				m.starts = m.starts[1:]
@@ -263,6 +342,69 @@ func TestShortTasksShareAWorkerAndAreRecalled(t *testing.T) {
 	p.Recalled(w, es[0].Epoch, 21, now+recallAfter+1)
 	if len(w.InFlight()) != 1 || p.Queued() != 79 {
 		t.Fatalf("%d in flight and %d queued after the recall, want 1 and 79", len(w.InFlight()), p.Queued())
+	}
+}
+
+// What a stopped worker has not begun runs elsewhere, and the worker is used
+// again when it goes on.
+func TestTasksOfAStoppedWorkerAreTakenBack(t *testing.T) {
+	p := New(cpus(2))
+	c := p.Class(Key{}, cpus(1), false)
+	p.Add(&Task{Class: c}, 0)
+	w := start(p, 0)[0]
+	p.Done(w, 1, 50, 50)
+	p.Effects()
+	p.Add(&Task{Class: c}, 100) // sent to w, which is stopped and does not even read it
+	if len(w.InFlight()) != 1 {
+		t.Fatal("the idle worker must get the task")
+	}
+	p.Effects()
+	now := int64(100 + stuckAfter + 1)
+	p.Tick(now)
+	es := p.Effects()
+	if len(es) != 1 || es[0].Kind != EffLook {
+		t.Fatalf("effects %v, want a look at the worker", es)
+	}
+	p.Looked(w, 1, func(uint32) (uint32, bool) { return 1, true }, now)
+	if w.State != Stuck || len(w.InFlight()) != 0 {
+		t.Fatalf("the worker is %d with %d in flight", w.State, len(w.InFlight()))
+	}
+	es = p.Effects()
+	if len(es) != 2 || es[0].Kind != EffRecall || es[1].Kind != EffStart {
+		t.Fatalf("effects %v, want a recall for the day that it goes on, and another worker", es)
+	}
+	second := p.Started(spec.NewWorkerID(), Key{}, now)
+	if len(second.InFlight()) != 1 {
+		t.Fatal("another worker must run the task")
+	}
+	p.Done(second, second.InFlight()[0].Seq, 50, now+50)
+	if free := p.Available()[spec.CPU]; free != 2*spec.FixedScale {
+		t.Fatalf("%s CPU is free at the end, want 2", free)
+	}
+	p.Recalled(w, es[0].Epoch, 1, now+60)
+	if w.State != Idle {
+		t.Fatal("a worker that goes on is idle")
+	}
+}
+
+// A worker that has begun its task is left alone, however long it takes.
+func TestALongTaskIsNotTakenBack(t *testing.T) {
+	p := New(cpus(1))
+	c := p.Class(Key{}, cpus(1), false)
+	p.Add(&Task{Class: c}, 0)
+	w := start(p, 0)[0]
+	p.Effects()
+	for now := int64(0); now < 10*stuckAfter; now += stuckAfter / 2 {
+		p.Tick(now)
+		for _, e := range p.Effects() {
+			if e.Kind != EffLook {
+				t.Fatalf("effect %v", e)
+			}
+			p.Looked(w, 1, func(uint32) (uint32, bool) { t.Fatal("held"); return 0, false }, now)
+		}
+	}
+	if p.Done(w, 1, 10, 10*stuckAfter) == nil {
+		t.Fatal("the task was given away")
 	}
 }
 

@@ -137,6 +137,11 @@ func (p *Pool) requeueAfter(w *Worker, seq uint32) {
 
 // Recalled answers EffRecall: the worker began seq last in this epoch.
 func (p *Pool) Recalled(w *Worker, epoch, seq uint32, now int64) {
+	if w.State == Stuck && epoch == w.Epoch-1 { // it lives after all
+		p.toIdle(w, now)
+		p.Dispatch(now)
+		return
+	}
 	if w.Epoch != epoch || !w.recalling {
 		return
 	}
@@ -150,14 +155,48 @@ func (p *Pool) Recalled(w *Worker, epoch, seq uint32, now int64) {
 	p.Dispatch(now)
 }
 
-// Tick takes tasks back that wait behind a long one, and ends workers that
-// have been idle for long.
+// Looked answers EffLook. The worker has begun no task after begun (a number
+// of its own), running or ended. If others wait for it, hold is asked to keep
+// it from beginning more of an epoch, and tells what it has begun by then; not
+// ok: it works, and will answer the recall by itself.
+func (p *Pool) Looked(w *Worker, begun uint32, hold func(epoch uint32) (begun uint32, ok bool), now int64) {
+	if w.State != Leased || len(w.inflight) == 0 || w.inflight[len(w.inflight)-1].Seq <= begun {
+		return
+	}
+	if !w.recalling {
+		w.recalling = true
+		p.emit(Effect{Kind: EffRecall, Worker: w, Epoch: w.Epoch})
+	}
+	begun, ok := hold(w.Epoch)
+	if !ok {
+		return
+	}
+	p.requeueAfter(w, begun)
+	w.recalling = false
+	w.Epoch++
+	if len(w.inflight) == 0 {
+		p.endLease(w)
+		w.State, w.Class = Stuck, nil
+	}
+	p.Dispatch(now)
+}
+
+// Tick takes tasks back that wait behind a long one, and looks at workers that
+// begin nothing.
 func (p *Pool) Tick(now int64) {
 	if p.running > 0 {
 		for _, w := range p.workers {
-			if w.State == Leased && len(w.inflight) > 1 && !w.recalling && !w.blocked && now-w.begun > recallAfter {
+			waits := now - w.begun
+			if w.State != Leased || len(w.inflight) == 0 || w.blocked || waits <= recallAfter {
+				continue
+			}
+			if len(w.inflight) > 1 && !w.recalling {
 				w.recalling = true
 				p.emit(Effect{Kind: EffRecall, Worker: w, Epoch: w.Epoch})
+			}
+			if waits > stuckAfter && w.looked != w.begun {
+				w.looked = w.begun
+				p.emit(Effect{Kind: EffLook, Worker: w, Epoch: w.Epoch})
 			}
 		}
 	}

@@ -40,7 +40,7 @@ class Arena:
         self._descriptor = descriptors[0]
         self._map = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._bytes = memoryview(self._map)
-        self._words = self._bytes[: size // 8 * 8].cast("Q")
+        self.words = self._bytes[: size // 8 * 8].cast("Q")
         self._on_unused = on_unused
         self._watches: Dict[int, _Watch] = {}
         self._live: Dict[bytes, _Watch] = {}
@@ -48,10 +48,6 @@ class Arena:
         self.idle: Dict[bytes, Tuple[int, int, float]] = {}
         self._types: Dict[int, Any] = {}
         self.size = size
-
-    def set_word(self, offset: int, value: int) -> None:
-        """Stores 8 bytes at an offset that is a multiple of 8, at once."""
-        self._words[offset >> 3] = value
 
     def view(self, object_id: bytes, offset: int, size: int, again: bool = False) -> Tuple[Any, memoryview]:
         """An exporter and a read-only view of an object that was pinned for this process.
@@ -161,7 +157,7 @@ class Arena:
         self._live.clear()
         self.idle.clear()
         try:
-            self._words.release()
+            self.words.release()
             self._bytes.release()
             self._map.close()
         except BufferError:

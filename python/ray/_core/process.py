@@ -62,8 +62,9 @@ class Process:
         self.last_template = -1
         self.last_short = False
         arena, slot = client.arena, client.slot
-        self._set_slot = arena.set_word if arena is not None and slot is not None else _no_slot
-        self._slot = slot or 0
+        # The slot of this process: the task that runs, the last one that was about to begin, and the daemon's mark.
+        self._words: Any = arena.words if arena is not None and slot is not None else [0] * 3
+        self._at = (slot or 0) >> 3
 
     @staticmethod
     def mark(prefix: str, name: str) -> None:
@@ -140,6 +141,3 @@ class Process:
         finally:
             os._exit(0)
 
-
-def _no_slot(_: int, __: int) -> None:
-    return None

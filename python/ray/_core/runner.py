@@ -95,16 +95,7 @@ class Worker(Performer, Orders):
         if item.refs:
             client.hold(item.refs)
             item.guard = RefGuard(client._gone, item.refs)
-        with self.lock:
-            epoch = item.epoch
-            if epoch and (epoch <= self.recalled or epoch <= self.given_up) and item.kind != frames.KIND_ACTOR_CALL:
-                skip = True
-            else:
-                skip = False
-                if self.executor is None:
-                    self.seq = self.begun = item.seq
-                    self._set_slot(self._slot, item.seq)
-        if skip:
+        if not self._may_begin(item):
             self._drop(item)
             return
         template = self.templates[item.template]
@@ -134,9 +125,43 @@ class Worker(Performer, Orders):
         self.report(item, template, status, values, items, int((ended - started) * 1e6))
         with self.lock:
             self.seq = 0
-            self._set_slot(self._slot, 0)
+            self._words[self._at] = 0
         if status in (frames.OK_EXIT, frames.ACTOR_EXIT) or (self.exiting is not None and not self.queue):
             self.finish()
+
+    def _may_begin(self, item: Exec) -> bool:
+        """Whether the task is still this process's; if so, it has begun.
+
+        The daemon may take tasks back although this process answers nothing, as it is stopped or too busy: it leaves
+        a mark in the slot and looks there for what is about to begin. So this side stores that, or that it does not
+        begin it after all, and reads the mark after it, with the lock as the fence in between.
+        """
+        words, at = self._words, self._at
+        while True:
+            with self.lock:
+                if self._belongs_to_daemon(item):
+                    return False
+                if self.executor is not None:
+                    return True
+                words[at] = words[at + 1] = item.seq
+            with self.lock:
+                if not self._belongs_to_daemon(item):
+                    self.seq = self.begun = item.seq
+                    return True
+                words[at], words[at + 1] = 0, self.begun
+
+    def _belongs_to_daemon(self, item: Exec) -> bool:
+        epoch = item.epoch
+        if not epoch or item.kind == frames.KIND_ACTOR_CALL:
+            return False
+        mark = self._words[self._at + 2]
+        if epoch > mark >> 32:
+            return epoch <= self.recalled or epoch <= self.given_up
+        if epoch == mark >> 32 and item.seq <= mark & 0xFFFFFFFF:
+            return False
+        self.recalled = max(self.recalled, epoch)
+        self.send_control(frames.pair_frame(frames.RECALLED, epoch, self.begun))
+        return True
 
     def _info(self, item: Exec, template: Template) -> TaskInfo:
         """The task's facts; one object serves all tasks of a template under a lease."""

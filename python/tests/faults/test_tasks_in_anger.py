@@ -377,3 +377,52 @@ def test_killed_actor_worker_is_told(cluster, kind):
             print(error)
         """,
     )
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", ["stopped", "busy"])
+def test_tasks_behind_a_worker_that_answers_nothing_run_elsewhere(cluster, how):
+    """A worker with tasks in its queue is stopped, or runs C code that lets no other thread run."""
+    drive(
+        cluster,
+        """
+        import ctypes
+
+        @ray.remote(num_cpus=1, max_retries=0)
+        def quick(path, i):
+            with open(path, "a") as file:
+                file.write(f"{i} ")
+            return os.getpid()
+
+        @ray.remote(num_cpus=1, max_retries=0)
+        def trap(path, how):
+            with open(path, "w") as file:
+                file.write(str(os.getpid()))
+            if how == "stopped":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            else:
+                ctypes.PyDLL(None).sleep(20)  # it keeps the interpreter's lock
+            return "went on"
+
+        how, marks = os.environ['HOW'], os.path.join(os.getcwd(), "marks")
+        ray.get([quick.remote(os.devnull, 0) for _ in range(500)])  # short tasks: many share a worker
+        # The trap needs what the others need, so that they queue behind it.
+        pid_file = os.path.join(os.getcwd(), "pid")
+        refs = [quick.remote(marks, i) for i in range(50)]
+        stuck = trap.remote(pid_file, how)
+        refs += [quick.remote(marks, i) for i in range(50, 150)]
+        pids = ray.get(refs, timeout=15)
+        pid = int(open(pid_file).read())
+        ready, _ = ray.wait([stuck], timeout=0)
+        assert not ready
+        os.kill(pid, signal.SIGCONT)
+        assert ray.get(stuck) == "went on"
+        # each ran once, whatever was taken back
+        assert sorted(map(int, open(marks).read().split())) == list(range(150))
+        os.remove(marks), os.remove(pid_file)
+        # and the worker is used again
+        ray.get([quick.remote(os.devnull, 0) for _ in range(500)])
+        """,
+        env={"HOW": how},
+        timeout=90,
+    )
