@@ -67,6 +67,10 @@ type Config struct {
 	OwnerPID int `json:"owner_pid,omitempty"`
 	OwnerFD  int `json:"owner_fd,omitempty"`
 
+	// GPUIDs are the names of the GPUs in CUDA_VISIBLE_DEVICES, one each; those
+	// beyond its end are named by their number.
+	GPUIDs []string `json:"gpu_ids,omitempty"`
+
 	// LogLevel of the daemon's own log: debug, info, warn or error.
 	LogLevel string `json:"log_level,omitempty"`
 	// System holds upstream's _system_config keys; unknown ones are ignored.

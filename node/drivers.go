@@ -36,7 +36,7 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 			d.wakeTicker()
 		})
 	}
-	child, err := d.startDriver(ctx, in, held.GPUs())
+	child, err := d.startDriver(ctx, in, d.cfg.gpuNames(held.GPUs()))
 	if err != nil {
 		release()
 		return nil, nil, err

@@ -1,15 +1,13 @@
 package node
 
 import (
-	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"ray/node/machine"
 )
 
 // The memory monitor ends work before the machine's own killer ends the
@@ -22,16 +20,12 @@ const (
 
 // watchMemory runs until the daemon ends.
 func (d *daemon) watchMemory() {
-	limit := memoryThreshold
-	if v, err := strconv.ParseFloat(os.Getenv("RAY_memory_usage_threshold"), 64); err == nil {
-		limit = v
+	limit, every, err := d.cfg.memoryWatch()
+	if err != nil {
+		d.log.Warn("memory is watched with the usual limits", "err", err)
 	}
-	every := memoryEvery
-	if ms, err := strconv.Atoi(os.Getenv("RAY_memory_monitor_refresh_ms")); err == nil {
-		if ms <= 0 {
-			return
-		}
-		every = time.Duration(ms) * time.Millisecond
+	if every <= 0 {
+		return
 	}
 	t := time.NewTicker(every)
 	defer t.Stop()
@@ -41,12 +35,12 @@ func (d *daemon) watchMemory() {
 			return
 		case <-t.C:
 		}
-		used, total := memoryUse()
+		used, total := machine.Memory()
 		if total == 0 || float64(used) < limit*float64(total) {
 			continue
 		}
 		text := fmt.Sprintf("memory of node %s is nearly full (%.1f of %.1f GB, threshold %.0f %%); the largest processes are %s. Use fewer tasks at once (num_cpus, memory=), smaller data, or a larger machine",
-			d.cfg.NodeIP, gb(used), gb(total), 100*limit, largestProcesses(5))
+			d.cfg.NodeIP, gb(used), gb(total), 100*limit, machine.Largest(5))
 		killed := false
 		d.locked(func() { killed = d.endForMemory(text) })
 		if killed {
@@ -57,6 +51,19 @@ func (d *daemon) watchMemory() {
 			}
 		}
 	}
+}
+
+// memoryWatch reads upstream's keys for the monitor; a pause of 0 turns it off.
+func (c *Config) memoryWatch() (limit float64, every time.Duration, err error) {
+	limit, err = c.systemNumber("memory_usage_threshold", memoryThreshold)
+	ms, err2 := c.systemNumber("memory_monitor_refresh_ms", float64(memoryEvery.Milliseconds()))
+	if err != nil || limit <= 0 {
+		limit = memoryThreshold
+	}
+	if err2 != nil {
+		ms = float64(memoryEvery.Milliseconds())
+	}
+	return limit, time.Duration(ms * float64(time.Millisecond)), errors.Join(err, err2)
 }
 
 func gb(n uint64) float64 { return float64(n) / (1 << 30) }
@@ -98,87 +105,4 @@ func (d *daemon) endForMemory(text string) bool {
 	d.log.Warn("worker is ended to free memory", "worker", w.id, "pid", w.pid, "why", text)
 	d.procs.Kill(w.id)
 	return true
-}
-
-// memoryUse is what is in use of the machine's memory, or of the control
-// group's if that is limited to less.
-func memoryUse() (used, total uint64) {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, 0
-	}
-	var available uint64
-	for line := range bytes.Lines(text) {
-		f := strings.Fields(string(line))
-		if len(f) < 2 {
-			continue
-		}
-		n, _ := strconv.ParseUint(f[1], 10, 64) // 0 for what is no number
-		switch f[0] {
-		case "MemTotal:":
-			total = n << 10
-		case "MemAvailable:":
-			available = n << 10
-		}
-	}
-	used = total - min(total, available)
-	if limit := readNumber("/sys/fs/cgroup/memory.max"); limit > 0 && limit < total {
-		inUse := readNumber("/sys/fs/cgroup/memory.current")
-		return inUse - min(inUse, cacheOf("/sys/fs/cgroup/memory.stat")), limit
-	}
-	return used, total
-}
-
-func readNumber(path string) uint64 {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0
-	}
-	n, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // "max" means no limit: 0
-	return n
-}
-
-// cacheOf is the file cache that the kernel can drop.
-func cacheOf(path string) uint64 {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0
-	}
-	for line := range bytes.Lines(text) {
-		if f := strings.Fields(string(line)); len(f) == 2 && f[0] == "inactive_file" {
-			n, _ := strconv.ParseUint(f[1], 10, 64) // 0 if malformed
-			return n
-		}
-	}
-	return 0
-}
-
-// largestProcesses names the processes with the most resident memory.
-func largestProcesses(n int) string {
-	type proc struct {
-		rss  uint64
-		text string
-	}
-	var list []proc
-	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is well formed
-	for _, dir := range dirs {
-		stat, err := os.ReadFile(filepath.Join(dir, "statm"))
-		if err != nil {
-			continue // it has ended
-		}
-		f := strings.Fields(string(stat))
-		if len(f) < 2 {
-			continue
-		}
-		pages, _ := strconv.ParseUint(f[1], 10, 64) // 0 if malformed
-		name, _ := os.ReadFile(filepath.Join(dir, "comm"))
-		rss := pages * uint64(os.Getpagesize())
-		list = append(list, proc{rss, fmt.Sprintf("%s (pid %s, %.2f GB)", strings.TrimSpace(string(name)), filepath.Base(dir), gb(rss))})
-	}
-	slices.SortFunc(list, func(a, b proc) int { return cmp.Compare(b.rss, a.rss) })
-	var out []string
-	for _, p := range list[:min(n, len(list))] {
-		out = append(out, p.text)
-	}
-	return strings.Join(out, ", ")
 }

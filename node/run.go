@@ -15,11 +15,10 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ray/internal/objectstore"
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/node/machine"
 	"ray/node/owner"
 	"ray/node/pool"
 	"ray/node/proc"
@@ -66,13 +65,12 @@ func (c *Config) complete() error {
 		c.Resources = spec.Resources{}
 	}
 	if _, ok := c.Resources[spec.CPU]; !ok {
-		c.Resources[spec.CPU] = spec.Fixed(runtime.NumCPU()) * spec.FixedScale
+		c.Resources[spec.CPU] = spec.Fixed(machine.CPUs(runtime.NumCPU())) * spec.FixedScale
 	}
-	var si unix.Sysinfo_t
-	if err := unix.Sysinfo(&si); err != nil {
-		return fmt.Errorf("read the size of memory: %w", err)
+	mem := int64(machine.MemoryTotal())
+	if mem == 0 {
+		return errors.New("read the size of memory: /proc/meminfo tells none")
 	}
-	mem := int64(si.Totalram) * int64(si.Unit)
 	if c.ObjectStoreBytes == 0 {
 		c.ObjectStoreBytes = max(75<<20, min(200<<30, mem*3/10))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"ray/internal/objectstore"
@@ -28,6 +29,17 @@ func (c *Config) system(key string) json.RawMessage {
 	}
 	text, _ := json.Marshal(v) // a string always encodes
 	return text
+}
+
+// gpuNames are the names of devices that the pool knows by number.
+func (c *Config) gpuNames(numbers []string) []string {
+	out := slices.Clone(numbers)
+	for i, text := range out {
+		if n, err := strconv.Atoi(text); err == nil && n < len(c.GPUIDs) {
+			out[i] = c.GPUIDs[n]
+		}
+	}
+	return out
 }
 
 // systemNumber and systemBool read keys whose values may be written as strings.

@@ -7,63 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 )
-
-// gpus is what findGPUs saw.
-type gpus struct {
-	count int
-	kind  string // as in accelerator_type:<kind>, "" if unknown
-}
-
-var (
-	gpuModel = regexp.MustCompile(`(?m)^Model:\s+(.+)$`)
-	gpuBrand = regexp.MustCompile(`^(NVIDIA|Tesla|GeForce|Quadro)\s+`)
-)
-
-// findGPUs counts the NVIDIA devices that this process may use. Reading the
-// driver's own files needs no library and no child process.
-func findGPUs() gpus {
-	files, _ := filepath.Glob("/proc/driver/nvidia/gpus/*/information")
-	found := gpus{count: len(files)}
-	if visible, ok := os.LookupEnv("CUDA_VISIBLE_DEVICES"); ok {
-		found.count = min(found.count, countVisible(visible))
-	}
-	if found.count == 0 {
-		return gpus{}
-	}
-	text, _ := os.ReadFile(files[0])
-	if m := gpuModel.FindSubmatch(text); m != nil {
-		found.kind = acceleratorType(string(m[1]))
-	}
-	return found
-}
-
-func countVisible(list string) int {
-	n := 0
-	for id := range strings.SplitSeq(list, ",") {
-		id = strings.TrimSpace(id)
-		if id == "-1" || id == "NoDevFiles" {
-			break
-		}
-		if id != "" {
-			n++
-		}
-	}
-	return n
-}
-
-// acceleratorType is the short name of a model: "NVIDIA A100-SXM4-40GB" is A100.
-func acceleratorType(model string) string {
-	model = strings.TrimSpace(model)
-	for gpuBrand.MatchString(model) {
-		model = gpuBrand.ReplaceAllString(model, "")
-	}
-	name, _, _ := strings.Cut(model, "-")
-	return strings.ReplaceAll(strings.TrimSpace(name), " ", "-")
-}
 
 // pythons lists the interpreters that may run workers, best first: the one
 // named, the one beside this program, the active environment's, those on PATH.

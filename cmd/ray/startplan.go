@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node"
+	"ray/node/machine"
 )
 
 // startPlan is what a start will do, decided before any process runs.
@@ -141,13 +143,17 @@ func (p *startPlan) offer(o *startOptions) {
 	if o.memory != nil {
 		amounts["memory"] = *o.memory
 	}
+	found := machine.FindGPUs(context.Background())
 	if o.numGPUs != nil {
 		amounts["GPU"] = *o.numGPUs
-	} else if found := findGPUs(); found.count > 0 {
-		amounts["GPU"] = float64(found.count)
-		if found.kind != "" {
-			amounts["accelerator_type:"+found.kind] = 1
+	} else if found.Count > 0 {
+		amounts["GPU"] = float64(found.Count)
+	}
+	if found.Count > 0 && amounts["GPU"] > 0 {
+		if found.Type != "" {
+			amounts["accelerator_type:"+found.Type] = 1
 		}
+		c.GPUIDs = found.IDs
 	}
 	c.Resources, c.Labels, c.NodeName = spec.FromFloats(amounts), o.labels, o.nodeName
 	for name, amount := range amounts {

@@ -97,16 +97,6 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-func TestAcceleratorType(t *testing.T) {
-	for model, want := range map[string]string{
-		"NVIDIA H200": "H200", "NVIDIA A100-SXM4-40GB": "A100", "Tesla V100-SXM2-16GB": "V100", "NVIDIA GeForce RTX 4090": "RTX-4090",
-	} {
-		if got := acceleratorType(model); got != want {
-			t.Errorf("acceleratorType(%q) = %q, want %q", model, got, want)
-		}
-	}
-}
-
 func TestJoinEntrypoint(t *testing.T) {
 	for want, args := range map[string][]string{
 		"python a.py --x 1":      {"python", "a.py", "--x", "1"},

@@ -1,0 +1,120 @@
+package machine
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// GPUs are the NVIDIA devices that this process may use.
+type GPUs struct {
+	Count int
+	Type  string // as in accelerator_type:<Type>, "" if unknown
+	// IDs are those that CUDA_VISIBLE_DEVICES names, one a device; nil: 0, 1, ….
+	IDs []string
+}
+
+var (
+	gpuModel = regexp.MustCompile(`(?m)^Model:\s+(.+)$`)
+	gpuLine  = regexp.MustCompile(`(?m)^GPU \d+: (.+?) \(UUID: `)
+	gpuBrand = regexp.MustCompile(`^(NVIDIA|Tesla|GeForce|Quadro)\s+`)
+	gpuFile  = regexp.MustCompile(`/nvidia\d+$`)
+)
+
+// smiPatience bounds how long nvidia-smi may take: it can hang on a bad device.
+const smiPatience = 5 * time.Second
+
+// FindGPUs reads the driver's own files, which needs no library and no child
+// process. Where they are missing (WSL, some containers) it asks nvidia-smi, if
+// there is a device at all.
+func FindGPUs(ctx context.Context) GPUs {
+	visible, limited := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	return findGPUs(ctx, "/", visible, limited)
+}
+
+func findGPUs(ctx context.Context, root, visible string, limited bool) GPUs {
+	models := driverModels(root)
+	if len(models) == 0 && (exists(filepath.Join(root, "dev/nvidiactl")) || exists(filepath.Join(root, "dev/dxg"))) {
+		models = smiModels(ctx)
+	}
+	g := GPUs{Count: len(models)}
+	if limited {
+		g.IDs = visibleIDs(visible)
+		if len(g.IDs) > g.Count {
+			g.IDs = g.IDs[:g.Count]
+		}
+		g.Count = len(g.IDs)
+	}
+	if g.Count == 0 {
+		return GPUs{}
+	}
+	g.Type = acceleratorType(models[0])
+	return g
+}
+
+// driverModels lists a model for each device. A container sees the driver's
+// list of all devices, and device files of its own only.
+func driverModels(root string) (models []string) {
+	files, _ := filepath.Glob(filepath.Join(root, "proc/driver/nvidia/gpus/*/information")) // well formed
+	for _, name := range files {
+		text, _ := os.ReadFile(name)
+		model := ""
+		if m := gpuModel.FindSubmatch(text); m != nil {
+			model = string(m[1])
+		}
+		models = append(models, model)
+	}
+	devices, _ := filepath.Glob(filepath.Join(root, "dev/nvidia[0-9]*"))
+	own := 0
+	for _, d := range devices {
+		if gpuFile.MatchString(d) {
+			own++
+		}
+	}
+	if own > 0 && own < len(models) {
+		models = models[:own]
+	}
+	return models
+}
+
+func smiModels(ctx context.Context) (models []string) {
+	ctx, cancel := context.WithTimeout(ctx, smiPatience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "nvidia-smi", "-L").Output()
+	if err != nil {
+		return nil
+	}
+	for _, m := range gpuLine.FindAllSubmatch(out, -1) {
+		models = append(models, string(m[1]))
+	}
+	return models
+}
+
+// visibleIDs reads CUDA_VISIBLE_DEVICES: an id that is none ends the list.
+func visibleIDs(list string) []string {
+	ids := []string{}
+	for id := range strings.SplitSeq(list, ",") {
+		id = strings.TrimSpace(id)
+		if id == "-1" || id == "NoDevFiles" {
+			break
+		}
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// acceleratorType is the short name of a model: "NVIDIA A100-SXM4-40GB" is A100.
+func acceleratorType(model string) string {
+	model = strings.TrimSpace(model)
+	for gpuBrand.MatchString(model) {
+		model = gpuBrand.ReplaceAllString(model, "")
+	}
+	name, _, _ := strings.Cut(model, "-")
+	return strings.ReplaceAll(strings.TrimSpace(name), " ", "-")
+}
