@@ -207,5 +207,3 @@ func (d *daemon) actorWord(c *client, method string, m *wire.Call) {
 		h.initText = string(m.Tail)
 	}
 }
-
-func (d *daemon) stackText(*client, *wire.Call) {}

@@ -34,6 +34,7 @@ type client struct {
 	sentExports map[spec.FunctionID]bool
 	dirty       bool
 	gone        bool
+	stacks      []chan<- string // who waits for its stacks
 }
 
 // serveClient owns a client's connection until it ends.
@@ -58,6 +59,10 @@ func (d *daemon) serveClient(conn net.Conn, remote bool) {
 		return
 	}
 	r.SetLimit(0)
+	if h.Role == "observer" {
+		d.serveObserver(conn, r)
+		return
+	}
 	if h.Conn == "control" {
 		d.serveControl(conn, r, &h)
 		return
@@ -93,8 +98,8 @@ func (d *daemon) checkHello(h *wire.Hello) error {
 	if h.ClusterID != "" && h.ClusterID != cluster {
 		return &spec.ErrorInfo{Type: "ConnectionError", Message: "the daemon at this address belongs to another cluster (" + cluster + ") than the one that was asked for (" + h.ClusterID + ")"}
 	}
-	if h.Role != "driver" && h.Role != "worker" {
-		return &spec.ErrorInfo{Type: "RuntimeError", Message: fmt.Sprintf("role %q is neither driver nor worker", h.Role)}
+	if h.Role != "driver" && h.Role != "worker" && h.Role != "observer" {
+		return &spec.ErrorInfo{Type: "RuntimeError", Message: fmt.Sprintf("role %q is none of driver, worker and observer", h.Role)}
 	}
 	return nil
 }

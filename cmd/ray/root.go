@@ -118,7 +118,6 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 var unsupported = []struct {
 	name, group, short string
 }{
-	{"stack", groupObservability, "Show the Python stacks of this machine's workers."},
 	{"cluster-dump", "", ""}, {"local-dump", "", ""},
 	{"kuberay-autoscaler", "", ""}, {"global-gc", "", ""},
 	{"debug", "", ""}, {"metrics", "", ""}, {"cpp", "", ""}, {"serve", "", ""},

@@ -13,7 +13,7 @@ const ProtocolVersion = 1
 type Hello struct {
 	Proto     int       `json:"proto"`
 	Version   string    `json:"version"`
-	Role      string    `json:"role"` // "driver" or "worker"
+	Role      string    `json:"role"` // "driver", "worker" or "observer"
 	Conn      string    `json:"conn"` // "data" or "control"
 	Python    string    `json:"python"`
 	PID       int       `json:"pid"`
@@ -21,6 +21,17 @@ type Hello struct {
 	ClusterID string    `json:"cluster_id,omitempty"` // the cluster that the client expects
 	Token     string    `json:"token,omitempty"`
 	Job       *HelloJob `json:"job,omitempty"`
+}
+
+// Stack says what the threads of one process do: the answer to an observer's
+// call "stacks" is a list of them.
+type Stack struct {
+	PID     int    `json:"pid"`
+	Kind    string `json:"kind"` // "driver" or "worker"
+	ID      string `json:"id"`
+	IP      string `json:"ip"`
+	Text    string `json:"text,omitempty"`
+	Problem string `json:"problem,omitempty"` // why there is no text, or how it was got
 }
 
 // HelloJob describes a driver's job.

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any, Dict, List, Optional
 
-from ray._core import state
+from ray._core import stacks, state
 from ray._core.client import Client
 from ray._core.connection import HELLO_TIMEOUT_S, dial_unix, greet, greet_control
 from ray._core.runner import Worker
@@ -88,6 +88,7 @@ def _set_the_scene(worker: Worker) -> None:
     signal.signal(signal.SIGINT, worker.on_sigint)
     signal.signal(signal.SIGUSR2, worker.on_exit_signal)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    stacks.install()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
 
