@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ray/internal/cluster"
+	"ray/internal/launcher"
 	"ray/providers/all"
 )
 
@@ -15,7 +16,7 @@ func configCmd() *cobra.Command {
 	validate := &cobra.Command{
 		Use: "validate FILE", Short: "Check a cluster file and list every problem.", Args: exactArgs("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := cluster.Load(args[0])
+			cfg, err := loadConfig(cmd, args[0])
 			if err == nil {
 				err = all.Check(cfg)
 			}
@@ -27,21 +28,25 @@ func configCmd() *cobra.Command {
 			return err
 		},
 	}
+	var asJSON bool
 	show := &cobra.Command{
 		Use: "show FILE", Short: "Print a cluster file with every default filled in, secrets left out.", Args: exactArgs("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := cluster.Load(args[0])
+			cfg, err := loadConfig(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			text, err := cfg.Show()
-			if err != nil {
-				return err
+			text := cfg.ShowJSON() + "\n"
+			if !asJSON {
+				if text, err = cfg.Show(); err != nil {
+					return err
+				}
 			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 			return err
 		},
 	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	schema := &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of cluster files, for editors.", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,16 +58,22 @@ func configCmd() *cobra.Command {
 	return group("config", "Check and show cluster files.", validate, show, schema, configHashCmd())
 }
 
+// loadConfig reads a file as `ray up` would: a path, a URL, or - for standard input.
+func loadConfig(cmd *cobra.Command, file string) (*cluster.Config, error) {
+	l := launcher.Launcher{In: cmd.InOrStdin()}
+	return l.Read(cmd.Context(), launcher.Source{File: file})
+}
+
 func configHashCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "hash FILE", Short: "Print the hashes by which changes of a cluster file are noticed.", Args: exactArgs("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := cluster.Load(args[0])
+			cfg, err := loadConfig(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			contents, err := cfg.ContentsHash()
+			contents, _, err := cfg.ContentsHashes()
 			if err != nil {
 				return err
 			}

@@ -136,7 +136,7 @@ func (r *Run) marker() string {
 
 // compare tells whether files and set-up are up to date.
 func (r *Run) compare(ctx context.Context) error {
-	contents, err := r.Config.ContentsHash()
+	contents, _, err := r.Config.ContentsHashes()
 	if err != nil {
 		return err
 	}

@@ -162,13 +162,13 @@ head_node_type: h
 			t.Errorf("%s is %s, want %s", what, got, want)
 		}
 	}
-	contents, err := c.ContentsHash()
+	contents, _, err := c.ContentsHashes()
 	if err != nil {
 		t.Fatal(err)
 	}
 	check("hash without mounts", c.RuntimeHash(false, "w", contents), "phb63joc4bp8ugu59ut0f5qjo8h0hm3g2unlhpr2iekoq1hpibu0")
 	c = c.WithFileMounts(map[string]string{"/r": "fm", "/q": "fm/a"})
-	if contents, err = c.ContentsHash(); err != nil {
+	if contents, _, err = c.ContentsHashes(); err != nil {
 		t.Fatal(err)
 	}
 	check("contents hash", contents, "n90eejacgbp5visnbip3227ss2ca434k1onbl66b06s31batspqg")

@@ -30,12 +30,21 @@ type Config struct {
 	RsyncExclude   []string
 	RsyncFilter    []string
 	InitCommands   []string
-	HeadSetup      []string
-	WorkerSetup    []string
-	HeadStart      []string
-	WorkerStart    []string
-	doc            map[string]any // the resolved file
-	at             map[string]position
+	// HeadSetup and WorkerSetup are the set-up commands to run: those that the
+	// file gives. What a provider's defaults would install, upstream's wheel and
+	// the cloud's Python package, this program brings or does without.
+	HeadSetup   []string
+	WorkerSetup []string
+	HeadStart   []string
+	WorkerStart []string
+	doc         map[string]any // the resolved file
+	origin      origin
+}
+
+// origin is what the resolved document no longer tells about the file.
+type origin struct {
+	at    map[string]position // where each field stands
+	unset map[string]bool     // lists of set-up commands that the file left out
 }
 
 // Provider is the provider section.
@@ -97,7 +106,7 @@ func (c *Config) MinWorkers() int {
 }
 
 // newConfig makes the typed view of a resolved and checked document.
-func newConfig(source string, doc map[string]any) *Config {
+func newConfig(source string, doc map[string]any, o origin) *Config {
 	minutes, _ := asFloat(doc["idle_timeout_minutes"])
 	speed, _ := asFloat(doc["upscaling_speed"])
 	provider := sub(doc, "provider")
@@ -114,10 +123,10 @@ func newConfig(source string, doc map[string]any) *Config {
 		FileMounts: textsByName(doc["file_mounts"]), SyncedFiles: texts(doc["cluster_synced_files"]),
 		RsyncExclude: texts(doc["rsync_exclude"]), RsyncFilter: texts(doc["rsync_filter"]),
 		InitCommands: texts(doc["initialization_commands"]),
-		HeadSetup:    texts(doc["head_setup_commands"]), WorkerSetup: texts(doc["worker_setup_commands"]),
-		HeadStart: texts(doc["head_start_ray_commands"]), WorkerStart: texts(doc["worker_start_ray_commands"]),
-		NodeTypes: map[string]NodeType{}, doc: doc,
+		HeadStart:    texts(doc["head_start_ray_commands"]), WorkerStart: texts(doc["worker_start_ray_commands"]),
+		NodeTypes: map[string]NodeType{}, doc: doc, origin: o,
 	}
+	c.HeadSetup, c.WorkerSetup = o.commands(doc)
 	types := sub(doc, "available_node_types")
 	for _, name := range slices.Sorted(maps.Keys(types)) {
 		c.NodeTypes[name] = c.nodeType(name, sub(types, name))

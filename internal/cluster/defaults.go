@@ -1,9 +1,6 @@
 package cluster
 
-import (
-	"maps"
-	"slices"
-)
+import "maps"
 
 // Start commands of machines that are reached over the network, and of the
 // process provider, whose machines share one set of ports.
@@ -32,36 +29,26 @@ const localType = "local.cluster.node"
 // fillDefaults gives the document with the provider's defaults. A key that the
 // file has replaces the default as a whole; nothing is merged below the top.
 func fillDefaults(doc map[string]any) map[string]any {
-	provider := sub(doc, "provider")
-	out := map[string]any{
-		"cluster_name": "default", "max_workers": int64(2), "upscaling_speed": 1.0, "idle_timeout_minutes": int64(5),
-		"auth": map[string]any{"ssh_user": "ubuntu"}, "docker": map[string]any{},
-		"file_mounts": map[string]any{}, "cluster_synced_files": []any{}, "file_mounts_sync_continuously": false,
-		"rsync_exclude": []any{}, "rsync_filter": []any{}, "initialization_commands": []any{}, "setup_commands": []any{},
-		"head_setup_commands": []any{}, "worker_setup_commands": []any{},
-		"head_start_ray_commands": headStart, "worker_start_ray_commands": workerStart,
-	}
-	switch str(provider["type"]) {
-	case "process", "fake":
-		maps.Copy(out, map[string]any{
-			"auth": map[string]any{}, "head_start_ray_commands": processHeadStart, "worker_start_ray_commands": processWorkerStart,
-		})
-	case "local":
-		maps.Copy(out, localDefaults(doc, provider))
-	}
-	if str(provider["type"]) != "local" {
-		maps.Copy(out, defaultTypes(str(provider["type"])))
+	kind := str(sub(doc, "provider")["type"])
+	out := providerDefaults(kind)
+	if kind == "local" {
+		maps.Copy(out, localDefaults(doc, sub(doc, "provider")))
 	}
 	for k, v := range doc {
 		if f := topFields[k]; f.gone == "" && (v != nil || !nullable[k]) {
 			out[k] = v
 		}
 	}
-	delete(out, "min_workers")
-	if only := sub(sub(out, "available_node_types"), localType); str(provider["type"]) == "local" && only != nil {
-		out["max_workers"] = only["max_workers"] // no more than there are hosts
+	if kind == "readonly" && doc["idle_timeout_minutes"] == nil {
+		delete(out, "idle_timeout_minutes") // such clusters never end a node
 	}
-	fillSetup(out)
+	delete(out, "min_workers")
+	if only := sub(sub(out, "available_node_types"), localType); kind == "local" && only != nil && str(sub(doc, "provider")["coordinator_address"]) == "" {
+		out["max_workers"] = min(out["max_workers"].(int64), localHosts(doc)) // no more than there are hosts
+	}
+	if !isResolved(doc) {
+		fillSetup(out)
+	}
 	fillTypes(out)
 	return out
 }
@@ -75,30 +62,64 @@ var nullable = map[string]bool{
 }
 
 // defaultTypes are the provider's head and worker. What they have is asked of
-// the provider where it tells, so that AWS needs no resources here. Unlike
-// upstream's, no default sets anything up: the launcher brings the runtime.
+// the provider where it tells, so that AWS needs no resources here.
 func defaultTypes(provider string) map[string]any {
 	head, worker := "ray.head.default", "ray.worker.default"
-	resources := map[string]any{"CPU": int64(2)}
-	headConfig, workerConfig := map[string]any{}, map[string]any{}
+	two := map[string]any{"CPU": int64(2)}
+	types := func(first, second map[string]any) map[string]any {
+		return map[string]any{"head_node_type": head, "available_node_types": map[string]any{head: first, worker: second}}
+	}
+	describe := func(config, resources map[string]any) map[string]any {
+		return map[string]any{"node_config": config, "resources": resources}
+	}
+	none := map[string]any{}
 	switch provider {
 	case "aws":
-		resources = map[string]any{}
-		headConfig = map[string]any{"InstanceType": "m5.large", "BlockDeviceMappings": []any{
+		return types(describe(map[string]any{"InstanceType": "m5.large", "BlockDeviceMappings": []any{
 			map[string]any{"DeviceName": "/dev/sda1", "Ebs": map[string]any{"VolumeSize": int64(256)}},
-		}}
-		workerConfig = map[string]any{"InstanceType": "m5.large", "InstanceMarketOptions": map[string]any{"MarketType": "spot"}}
+		}}, none), describe(map[string]any{"InstanceType": "m5.large", "InstanceMarketOptions": map[string]any{"MarketType": "spot"}}, none))
 	case "gcp":
 		head, worker = "ray_head_default", "ray_worker_small"
-		headConfig, workerConfig = gcpMachine(), gcpMachine()
-		workerConfig["scheduling"] = []any{map[string]any{"preemptible": true}}
+		spot := gcpMachine()
+		spot["scheduling"] = []any{map[string]any{"preemptible": true}}
+		return types(describe(gcpMachine(), two), describe(spot, two))
+	case "azure":
+		onDemand, spot := azureMachine(), azureMachine()
+		onDemand["availability_zone"], spot["priority"] = "none", "Spot"
+		return types(describe(map[string]any{"azure_arm_parameters": onDemand}, two), describe(map[string]any{"azure_arm_parameters": spot}, two))
+	case "vsphere":
+		return vsphereTypes()
+	case "readonly":
+		only := describe(none, none)
+		only["max_workers"] = int64(0)
+		return map[string]any{"head_node_type": head, "available_node_types": map[string]any{head: only}}
+	case "spark":
+		worker = "ray.worker"
+		first := describe(none, map[string]any{"CPU": int64(8), "GPU": int64(0)})
+		first["max_workers"] = int64(0)
+		second := describe(none, map[string]any{"CPU": int64(1), "object_store_memory": int64(1000000000)})
+		second["max_workers"] = int64(4)
+		return types(first, second)
+	case "local":
+		return nil
 	}
+	return types(describe(none, two), describe(none, two))
+}
+
+// vsphereTypes are three; what they are made of is for the file to say.
+func vsphereTypes() map[string]any {
+	worker := func(most int64) map[string]any {
+		return map[string]any{"resources": map[string]any{}, "min_workers": int64(1), "max_workers": most}
+	}
+	return map[string]any{"head_node_type": "ray.head.default", "available_node_types": map[string]any{
+		"ray.head.default": map[string]any{"resources": map[string]any{}}, "worker": worker(3), "worker_2": worker(2),
+	}}
+}
+
+func azureMachine() map[string]any {
 	return map[string]any{
-		"head_node_type": head,
-		"available_node_types": map[string]any{
-			head:   map[string]any{"node_config": headConfig, "resources": maps.Clone(resources)},
-			worker: map[string]any{"node_config": workerConfig, "resources": resources, "min_workers": int64(0)},
-		},
+		"vmSize": "Standard_D2s_v3", "imagePublisher": "microsoft-dsvm", "imageOffer": "ubuntu-2204",
+		"imageSku": "2204-gen2", "imageVersion": "latest",
 	}
 }
 
@@ -112,8 +133,7 @@ func gcpMachine() map[string]any {
 
 // localDefaults makes the one node type of a list of hosts.
 func localDefaults(doc, provider map[string]any) map[string]any {
-	hosts, _ := provider["worker_ips"].([]any)
-	n := int64(len(hosts))
+	n := localHosts(doc)
 	count := func(key string) int64 {
 		if v, ok := doc[key].(int64); ok && v < n {
 			return v
@@ -121,6 +141,9 @@ func localDefaults(doc, provider map[string]any) map[string]any {
 		return n
 	}
 	least, most := count("min_workers"), count("max_workers")
+	if str(provider["coordinator_address"]) != "" && doc["min_workers"] == nil {
+		least = 0
+	}
 	return map[string]any{
 		"max_workers": most, "head_node_type": localType,
 		"head_start_ray_commands": localHeadStart, "worker_start_ray_commands": localWorkerStart,
@@ -132,13 +155,16 @@ func localDefaults(doc, provider map[string]any) map[string]any {
 	}
 }
 
-// fillSetup puts the common set-up commands before those of each kind.
-func fillSetup(doc map[string]any) {
-	common, _ := doc["setup_commands"].([]any)
-	for _, key := range []string{"head_setup_commands", "worker_setup_commands"} {
-		own, _ := doc[key].([]any)
-		doc[key] = append(slices.Clone(common), own...)
+// localHosts is how many workers an on-prem file lists; with a coordinator,
+// which has the list, as many as the file asks for.
+func localHosts(doc map[string]any) int64 {
+	provider := sub(doc, "provider")
+	if str(provider["coordinator_address"]) != "" {
+		n, _ := doc["max_workers"].(int64)
+		return n
 	}
+	hosts, _ := provider["worker_ips"].([]any)
+	return int64(len(hosts))
 }
 
 // fillTypes gives every node type its limits.
@@ -160,11 +186,10 @@ func fillTypes(doc map[string]any) {
 				m["max_workers"] = int64(0)
 			}
 		}
-		if m["node_config"] == nil {
-			m["node_config"] = map[string]any{}
-		}
-		if m["resources"] == nil {
-			m["resources"] = map[string]any{}
+		for _, key := range []string{"node_config", "resources"} {
+			if v, given := m[key]; given && v == nil {
+				m[key] = map[string]any{}
+			}
 		}
 		types[name] = m
 	}

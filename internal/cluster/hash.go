@@ -5,7 +5,6 @@ import (
 	"encoding/base32"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -45,48 +44,43 @@ func (c *Config) LaunchHash(nodeType string) (string, error) {
 
 // RuntimeHash tells whether a machine's files and set-up are still what the
 // file asks for. extra is the whole document for a head, the set-up and start
-// commands for a worker; contents is ContentsHash of the mounts.
+// commands for a worker; contents is that of the mounts, by ContentsHashes.
 func (c *Config) RuntimeHash(head bool, nodeType, contents string) string {
-	var extra any = c.doc
+	whole := maps.Clone(c.doc)
+	delete(whole, "no_restart") // of this run, not of the file
+	var extra any = whole
 	if !head {
-		extra = []any{anyList(c.NodeTypes[nodeType].WorkerSetup), anyList(c.WorkerStart)}
+		setup := c.doc["worker_setup_commands"]
+		if own := sub(sub(c.doc, "available_node_types"), nodeType)["worker_setup_commands"]; own != nil {
+			setup = own
+		}
+		extra = []any{setup, c.doc["worker_start_ray_commands"]}
 	}
 	h := sha256.New()
 	_, _ = io.WriteString(h, pyJSON(c.FileMounts)+pyJSON(extra)+contents)
 	return hashText(h.Sum(nil))
 }
 
-// anyList keeps an absent list distinct from nothing in JSON: it is [].
-func anyList(l []string) []any {
-	out := make([]any, 0, len(l))
-	for _, s := range l {
-		out = append(out, s)
-	}
-	return out
-}
-
-// ContentsHash digests the names and bytes of everything that is mounted.
-func (c *Config) ContentsHash() (string, error) {
+// ContentsHashes digest the names and bytes of everything that is mounted:
+// mounts of the file_mounts alone, which is what RuntimeHash takes, and all of
+// the cluster_synced_files too, those that exist.
+func (c *Config) ContentsHashes() (mounts, all string, err error) {
 	h := sha256.New()
-	var locals []string
-	for _, local := range c.FileMounts {
-		locals = append(locals, ExpandHome(local))
-	}
-	slices.Sort(locals)
-	for _, local := range locals {
-		if err := addContents(h, local); err != nil {
-			return "", fmt.Errorf("file_mounts: %w", err)
+	for _, local := range slices.Sorted(maps.Values(c.FileMounts)) {
+		if err := addContents(h, ExpandHome(local)); err != nil {
+			return "", "", fmt.Errorf("file_mounts: %w", err)
 		}
 	}
-	for _, local := range c.SyncedFiles {
+	mounts = hashText(h.Sum(nil))
+	for _, local := range slices.Sorted(slices.Values(c.SyncedFiles)) {
 		local = ExpandHome(local)
 		if _, err := os.Stat(local); err == nil {
 			if err := addContents(h, local); err != nil {
-				return "", fmt.Errorf("cluster_synced_files: %w", err)
+				return "", "", fmt.Errorf("cluster_synced_files: %w", err)
 			}
 		}
 	}
-	return hashText(h.Sum(nil)), nil
+	return mounts, hashText(h.Sum(nil)), nil
 }
 
 // addContents digests the bytes of a file, or the names and bytes of all files
@@ -100,32 +94,48 @@ func addContents(h io.Writer, root string) error {
 		return addFile(h, root)
 	}
 	files := map[string][]string{}
-	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir():
-			files[p] = nil
-		default:
-			files[filepath.Dir(p)] = append(files[filepath.Dir(p)], d.Name())
-		}
-		return nil
-	})
-	if err != nil {
+	if err := listTree(root, files); err != nil {
 		return err
 	}
 	for _, dir := range slices.Sorted(maps.Keys(files)) {
 		_, _ = io.WriteString(h, dir)
-		slices.Sort(files[dir])
 		for _, name := range files[dir] {
 			_, _ = io.WriteString(h, name)
-			if err := addFile(h, filepath.Join(dir, name)); err != nil {
+			if err := addFile(h, below(dir, name)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
 }
+
+// listTree notes the files of each directory, sorted. Directories are called
+// as the path was given, a leading ./ or a final slash included, since their
+// names are digested; links to directories are left out.
+func listTree(dir string, files map[string][]string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	files[dir] = nil
+	for _, e := range entries {
+		path := below(dir, e.Name())
+		if e.IsDir() {
+			if err := listTree(path, files); err != nil {
+				return err
+			}
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			continue
+		}
+		files[dir] = append(files[dir], e.Name())
+	}
+	return nil
+}
+
+// below joins as Python's os.path.join does: nothing is cleaned.
+func below(dir, name string) string { return strings.TrimSuffix(dir, "/") + "/" + name }
 
 // addFile digests a file's bytes. Sockets and the like have none, and a link
 // counts as what it leads to, if that is a file.

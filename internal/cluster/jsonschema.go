@@ -22,8 +22,8 @@ func providerSchema() map[string]any {
 		}
 		properties := map[string]any{}
 		for _, known := range []fields{providerCommon, own} {
-			for key, f := range known {
-				properties[key] = f.schema()
+			for _, key := range known.names() {
+				properties[key] = known[key].schema()
 			}
 		}
 		properties["type"] = map[string]any{"const": name}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -77,9 +78,7 @@ func ParseWith(name string, data []byte, o Override) (*Config, error) {
 	if len(c.problems) > 0 {
 		return nil, c.problems.sorted()
 	}
-	cfg := newConfig(name, resolved)
-	cfg.at = c.at
-	return cfg, nil
+	return newConfig(name, resolved, origin{at: c.at, unset: unset(doc)}), nil
 }
 
 func (o Override) apply(doc map[string]any) {
@@ -119,18 +118,15 @@ func syntaxProblem(file string, err error) Problem {
 func (c *Config) Document() map[string]any { return cloneValue(c.doc).(map[string]any) }
 
 // Marshal writes the resolved file as JSON text (which is YAML too): what the
-// head reads. Reading it again gives the same cluster, so what reading derives
-// (the common set-up commands inside the others, an on-prem cluster's one node
-// type) is not derived twice.
+// head reads. Its no_restart says, to upstream's autoscaler what it says, and
+// to this one that what reading derives is derived already, so that reading it
+// again gives the same cluster.
 func (c *Config) Marshal() []byte {
 	doc := c.Document()
-	doc["setup_commands"] = []any{}
-	if c.Provider.Type == "local" {
-		doc["min_workers"] = int64(c.MinWorkers())
-		delete(doc, "available_node_types")
-		delete(doc, "head_node_type")
+	if doc["no_restart"] == nil {
+		doc["no_restart"] = false
 	}
-	return append([]byte(pyJSON(doc)), '\n')
+	return append([]byte(fileJSON(doc)), '\n')
 }
 
 // With gives a copy whose provider section has the given fields besides its
@@ -141,22 +137,30 @@ func (c *Config) With(provider map[string]any) *Config {
 	for k, v := range provider {
 		section[k] = v
 	}
-	return newConfig(c.Source, doc)
+	return newConfig(c.Source, doc, c.origin)
 }
 
 // Named gives a copy that messages call by another file's name.
-func (c *Config) Named(source string) *Config { return newConfig(source, c.Document()) }
+func (c *Config) Named(source string) *Config { return newConfig(source, c.Document(), c.origin) }
 
 // Edit gives a copy whose document f has changed; f must keep it valid.
 func (c *Config) Edit(f func(doc map[string]any)) *Config {
 	doc := c.Document()
 	f(doc)
-	return newConfig(c.Source, doc)
+	return newConfig(c.Source, doc, c.origin)
+}
+
+// Since gives a copy that knows, as from does, which keys the file that both
+// were made of left to their defaults.
+func (c *Config) Since(from *Config) *Config {
+	o := c.origin
+	o.unset = from.origin.unset
+	return newConfig(c.Source, c.Document(), o)
 }
 
 // Problem is a mistake at a field of the file, found after reading it.
 func (c *Config) Problem(path, message string) Problem {
-	look := &checker{file: filepath.ToSlash(c.Source), at: c.at}
+	look := &checker{file: filepath.ToSlash(c.Source), at: c.origin.at}
 	look.addAt(path, "%s", message)
 	return look.problems[0]
 }
@@ -169,7 +173,7 @@ func (c *Config) WithFileMounts(mounts map[string]string) *Config {
 		section[k] = v
 	}
 	doc["file_mounts"] = section
-	return newConfig(c.Source, doc)
+	return newConfig(c.Source, doc, c.origin)
 }
 
 func cloneValue(v any) any {
@@ -217,8 +221,41 @@ func redact(v any) any {
 	return v
 }
 
+// Redacted is the resolved file as plain values, secrets left out; a copy.
+func (c *Config) Redacted() map[string]any { return redact(c.Document()).(map[string]any) }
+
 // Show is the resolved file as YAML, secrets left out.
 func (c *Config) Show() (string, error) {
-	out, err := yaml.Marshal(redact(c.Document()))
+	out, err := yaml.Marshal(plainFloats(c.Redacted()))
 	return string(out), err
+}
+
+// ShowJSON is Show as JSON.
+func (c *Config) ShowJSON() string { return fileJSON(c.Redacted()) }
+
+// yamlFloat is written with a point, without which a reader of YAML 1.1 takes
+// it for text or for a whole number.
+type yamlFloat float64
+
+// MarshalYAML implements yaml.Marshaler.
+func (f yamlFloat) MarshalYAML() (any, error) {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!float", Value: fileJSON(float64(f))}, nil
+}
+
+func plainFloats(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for k, item := range x {
+			x[k] = plainFloats(item)
+		}
+	case []any:
+		for i, item := range x {
+			x[i] = plainFloats(item)
+		}
+	case float64:
+		if !math.IsInf(x, 0) && !math.IsNaN(x) {
+			return yamlFloat(x)
+		}
+	}
+	return v
 }

@@ -16,12 +16,31 @@ import (
 // Hashes are taken over this text, so that a machine which another launcher
 // tagged with the same hash is recognised.
 func pyJSON(v any) string {
-	var b strings.Builder
-	writePyJSON(&b, v)
-	return b.String()
+	w := jsonWriter{float: pyFloat}
+	w.value(v)
+	return w.String()
 }
 
-func writePyJSON(b *strings.Builder, v any) {
+// fileJSON is the same for a file that is read as YAML 1.1, where a number
+// with an exponent needs a point too.
+func fileJSON(v any) string {
+	w := jsonWriter{float: func(f float64) string {
+		s := pyFloat(f)
+		if mantissa, exponent, ok := strings.Cut(s, "e"); ok && !strings.Contains(s, ".") {
+			return mantissa + ".0e" + exponent
+		}
+		return s
+	}}
+	w.value(v)
+	return w.String()
+}
+
+type jsonWriter struct {
+	strings.Builder
+	float func(float64) string
+}
+
+func (b *jsonWriter) value(v any) {
 	switch x := v.(type) {
 	case nil:
 		b.WriteString("null")
@@ -34,42 +53,42 @@ func writePyJSON(b *strings.Builder, v any) {
 	case *big.Int:
 		b.WriteString(x.String())
 	case float64:
-		b.WriteString(pyFloat(x))
+		b.WriteString(b.float(x))
 	case string:
-		writePyString(b, x)
+		b.text(x)
 	case []string:
-		writePyList(b, len(x), func(i int) any { return x[i] })
+		b.list(len(x), func(i int) any { return x[i] })
 	case []any:
-		writePyList(b, len(x), func(i int) any { return x[i] })
+		b.list(len(x), func(i int) any { return x[i] })
 	case map[string]string:
-		writePyMap(b, slices.Sorted(maps.Keys(x)), func(k string) any { return x[k] })
+		b.object(slices.Sorted(maps.Keys(x)), func(k string) any { return x[k] })
 	case map[string]any:
-		writePyMap(b, slices.Sorted(maps.Keys(x)), func(k string) any { return x[k] })
+		b.object(slices.Sorted(maps.Keys(x)), func(k string) any { return x[k] })
 	default:
 		panic(fmt.Sprintf("cluster: no JSON form for %T", v))
 	}
 }
 
-func writePyList(b *strings.Builder, n int, at func(int) any) {
+func (b *jsonWriter) list(n int, at func(int) any) {
 	b.WriteByte('[')
 	for i := range n {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		writePyJSON(b, at(i))
+		b.value(at(i))
 	}
 	b.WriteByte(']')
 }
 
-func writePyMap(b *strings.Builder, keys []string, at func(string) any) {
+func (b *jsonWriter) object(keys []string, at func(string) any) {
 	b.WriteByte('{')
 	for i, k := range keys {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		writePyString(b, k)
+		b.text(k)
 		b.WriteString(": ")
-		writePyJSON(b, at(k))
+		b.value(at(k))
 	}
 	b.WriteByte('}')
 }
@@ -95,7 +114,7 @@ func pyFloat(f float64) string {
 	return s
 }
 
-func writePyString(b *strings.Builder, s string) {
+func (b *jsonWriter) text(s string) {
 	b.WriteByte('"')
 	for _, r := range s {
 		switch {
@@ -118,10 +137,10 @@ func writePyString(b *strings.Builder, s string) {
 				b.WriteByte(0x7f)
 				continue
 			}
-			fmt.Fprintf(b, `\u%04x`, r)
+			_, _ = fmt.Fprintf(b, `\u%04x`, r)
 		case r >= 0x10000:
 			hi, lo := utf16.EncodeRune(r)
-			fmt.Fprintf(b, `\u%04x\u%04x`, hi, lo)
+			_, _ = fmt.Fprintf(b, `\u%04x\u%04x`, hi, lo)
 		default:
 			b.WriteRune(r)
 		}

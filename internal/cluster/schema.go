@@ -36,6 +36,7 @@ type field struct {
 	sub  fields
 	null bool   // null is accepted
 	gone string // not empty: the field is refused, and this says what to do
+	mute bool   // accepted, but neither suggested nor in the JSON Schema
 }
 
 type fields map[string]field
@@ -43,7 +44,7 @@ type fields map[string]field
 func (f fields) names() []string {
 	var names []string
 	for _, n := range slices.Sorted(maps.Keys(f)) {
-		if f[n].gone == "" {
+		if f[n].gone == "" && !f[n].mute {
 			names = append(names, n)
 		}
 	}
@@ -94,27 +95,64 @@ var providerCommon = fields{
 	"cache_stopped_nodes": {kind: boolean}, "disable_node_updaters": {kind: boolean}, "disable_launch_config_check": {kind: boolean},
 	"foreground_node_launch": {kind: boolean}, "worker_liveness_check": {kind: boolean}, "use_node_id_as_ip": {kind: boolean},
 	"module": {kind: text}, "namespace": {kind: text},
+	"state_dir":                  {kind: text, mute: true}, // the launcher writes it into the head's copy
+	"autoscaler_service_account": {kind: openObject, mute: true}, "autoscaler_role": {kind: openObject, mute: true}, "autoscaler_role_binding": {kind: openObject, mute: true},
 }
 
 // providerFields are the fields of each known provider besides the common
 // ones; nil means that the provider's own fields are not checked.
 var providerFields = map[string]fields{
-	"process": {"state_dir": {kind: text}},
+	"process": {},
 	"fake":    {},
 	"local": {
 		"head_ip": {kind: text}, "worker_ips": {kind: textList}, "external_head_ip": {kind: text},
-		"coordinator_address": {kind: text}, "state_dir": {kind: text},
+		"coordinator_address": {kind: text},
 	},
 	"aws": {
 		"region": {kind: text}, "availability_zone": {kind: text}, "aws_credentials": {kind: openObject},
-		"key_pair": {kind: openObject}, "security_group": {kind: openObject}, "cloudwatch": {kind: openObject},
+		"key_pair":       {kind: object, sub: fields{"key_name": {kind: text}}},
+		"security_group": {kind: object, sub: fields{"GroupName": {kind: text}, "IpPermissions": {kind: anyKind}}},
+		"cloudwatch": {kind: object, sub: fields{
+			"agent": {kind: object, sub: fields{
+				"config": {kind: text, null: true}, "CLOUDWATCH_AGENT_INSTALLED_AMI_TAG": {kind: text},
+				"retryer": {kind: object, sub: fields{"max_attempts": {kind: integer, null: true}, "delay_seconds": {kind: integer, null: true}}},
+			}},
+			"dashboard": {kind: object, sub: fields{"name": {kind: text, null: true}, "config": {kind: text, null: true}}},
+			"alarm":     {kind: object, sub: fields{"config": {kind: text, null: true}}},
+		}},
 	},
 	"gcp": {
 		"project_id": {kind: text, null: true}, "region": {kind: text}, "availability_zone": {kind: text},
-		"gcp_credentials": {kind: openObject}, "_has_tpus": {kind: boolean}, "api_endpoint": {kind: text},
+		"gcp_credentials": {kind: object, sub: fields{"type": {kind: text}, "credentials": {kind: text}}}, "_has_tpus": {kind: boolean},
+		"api_endpoint": {kind: text},
 	},
-	"docker": nil, "azure": nil, "vsphere": nil, "aliyun": nil, "kuberay": nil, "readonly": nil,
-	"fake_multinode": nil, "fake_multinode_docker": nil, "spark": nil, "external": nil,
+	"azure": {
+		"location": {kind: text}, "resource_group": {kind: text}, "subscription_id": {kind: text}, "unique_id": {kind: text},
+		"subnet_mask": {kind: text}, "availability_zone": {kind: text}, "tags": {kind: openObject}, "msi_name": {kind: text},
+		"msi_resource_group": {kind: text}, "msi": {kind: text}, "nsg": {kind: text}, "subnet": {kind: text},
+		"msi_identity_id": {kind: text}, "msi_identity_principal_id": {kind: text}, "subnet_id": {kind: text},
+	},
+	"vsphere": {"vsphere_config": {kind: object, sub: fields{
+		"namespace": {kind: text}, "ca_cert": {kind: text, null: true}, "api_server": {kind: text}, "docker_auth": {kind: anyKind},
+		"vm_image": {kind: text}, "storage_class": {kind: text}, "vm_password_salt_hash": {kind: text}, "tls_enable": {kind: boolean},
+	}}},
+	"aliyun": {
+		"access_key": {kind: text, null: true}, "access_key_secret": {kind: text, null: true}, "region": {kind: text},
+		"zone_id": {kind: text}, "cidr_block": {kind: text}, "key_name": {kind: text}, "security_group_rule": {kind: anyKind},
+		"vpc_id": {kind: text}, "v_switch_id": {kind: text}, "security_group_id": {kind: text},
+	},
+	"fake_multinode": {"gcs_address": {kind: text}, "head_node_id": {kind: text}, "launch_multiple": {kind: boolean}},
+	"fake_multinode_docker": {
+		"project_name": {kind: text}, "image": {kind: text}, "shared_volume_dir": {kind: text}, "head_resources": {kind: openObject},
+		"host_gcs_port": {kind: integer}, "host_object_manager_port": {kind: integer}, "host_client_port": {kind: integer},
+		"env_vars": {kind: openObject}, "cleanup_interval": {kind: number},
+	},
+	"spark": {
+		"ray_head_ip": {kind: text}, "ray_head_port": {kind: anyKind}, "cluster_unique_id": {kind: text}, "spark_job_server_port": {kind: anyKind},
+	},
+	"docker":  {"image": {kind: text}, "use_podman": {kind: boolean}, "network": {kind: text}, "run_options": {kind: textList}},
+	"kuberay": {}, "readonly": {},
+	"external": nil,
 }
 
 // ProviderTypes are the provider names that a file may give, sorted.

@@ -130,13 +130,16 @@ func (c *checker) limits(full, types map[string]any) {
 // local checks the section of on-prem clusters.
 func (c *checker) local(doc map[string]any) {
 	section := sub(doc, "provider")
+	_, prepared := sub(doc, "available_node_types")[localType]
 	for _, key := range []string{"available_node_types", "head_node_type"} {
-		if doc[key] != nil {
+		if doc[key] != nil && !prepared {
 			c.addAt(key, "is not for the local provider, which makes one node type of its hosts; remove it")
 		}
 	}
 	if s := str(section["coordinator_address"]); s != "" {
-		c.addAt("provider.coordinator_address", "not supported yet: a coordinator server; list the hosts in head_ip and worker_ips")
+		if doc["max_workers"] == nil && !prepared {
+			c.addAt("max_workers", "missing; with a coordinator, which has the list of hosts, the file must say how many to take")
+		}
 		return
 	}
 	if str(section["head_ip"]) == "" {

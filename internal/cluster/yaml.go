@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"gopkg.in/yaml.v3"
 )
@@ -28,7 +29,7 @@ var (
 
 // parseYAML reads the one document of data.
 func parseYAML(data []byte) (*yaml.Node, error) {
-	dec := yaml.NewDecoder(strings.NewReader(string(data)))
+	dec := yaml.NewDecoder(strings.NewReader(joinSurrogates(string(data))))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -44,6 +45,26 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 		return nil, errors.New("the file is empty")
 	}
 	return doc.Content[0], nil
+}
+
+var reSurrogates = regexp.MustCompile(`\\+u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}`)
+
+// joinSurrogates rewrites the pairs of escapes by which JSON names characters
+// beyond 16 bits, and which the YAML reader refuses, to YAML's own escape. Only
+// JSON text has them: files for heads are written so.
+func joinSurrogates(text string) string {
+	if !strings.HasPrefix(text, "{") {
+		return text
+	}
+	return reSurrogates.ReplaceAllStringFunc(text, func(m string) string {
+		slashes := strings.Index(m, "u")
+		if slashes%2 == 0 {
+			return m // an escaped backslash and plain text
+		}
+		hi, _ := strconv.ParseUint(m[slashes+1:slashes+5], 16, 16)
+		lo, _ := strconv.ParseUint(m[slashes+7:], 16, 16)
+		return fmt.Sprintf(`%sU%08x`, m[:slashes], utf16.DecodeRune(rune(hi), rune(lo)))
+	})
 }
 
 // converter makes plain values of nodes: map[string]any, []any, string, bool,
@@ -96,9 +117,19 @@ func (c *converter) mapping(n *yaml.Node) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		m[p.key.Value] = v
+		m[keyText(p.key)] = v
 	}
 	return m, nil
+}
+
+// keyText is a key as JSON has it: what is no text becomes one.
+func keyText(n *yaml.Node) string {
+	n = resolve(n)
+	switch v := scalar(n).(type) {
+	case nil, bool, int64, *big.Int, float64:
+		return pyJSON(v)
+	}
+	return n.Value
 }
 
 // pair is one key of a mapping with its value.

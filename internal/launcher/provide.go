@@ -41,7 +41,7 @@ func (c *Cluster) known() *cluster.Config {
 	case err != nil:
 		return c.file
 	case c.Record.FileHash == fileHash(c.file):
-		return kept.Named(c.file.Source)
+		return kept.Named(c.file.Source).Since(c.file)
 	case c.file.Auth.PrivateKey != "" || kept.Auth.PrivateKey == "":
 		return c.file
 	}
@@ -83,7 +83,7 @@ func (u *up) provide(ctx context.Context) error {
 	if cfg, err = cluster.Load(u.dir.path("cluster.yaml")); err != nil {
 		return err
 	}
-	if err := u.adopt(cfg.Named(u.file.Source)); err != nil {
+	if err := u.adopt(cfg.Named(u.file.Source).Since(u.file)); err != nil {
 		return err
 	}
 	u.Record.FileHash = hash

@@ -157,8 +157,8 @@ func (c *Cluster) adopt(cfg *cluster.Config) error {
 // maxDownload bounds a cluster file from the network, in bytes.
 const maxDownload = 10 << 20
 
-// load reads a cluster file from wherever it is.
-func (l *Launcher) load(ctx context.Context, src Source) (*cluster.Config, error) {
+// Read reads a cluster file from wherever it is.
+func (l *Launcher) Read(ctx context.Context, src Source) (*cluster.Config, error) {
 	name, data, err := src.File, []byte(nil), error(nil)
 	switch {
 	case name == "-":
@@ -178,7 +178,11 @@ func (l *Launcher) load(ctx context.Context, src Source) (*cluster.Config, error
 	if err != nil {
 		return nil, fmt.Errorf("cluster file: %w", err)
 	}
-	cfg, err := cluster.ParseWith(name, data, src.Override)
+	return cluster.ParseWith(name, data, src.Override)
+}
+
+func (l *Launcher) load(ctx context.Context, src Source) (*cluster.Config, error) {
+	cfg, err := l.Read(ctx, src)
 	if err != nil {
 		return nil, err
 	}

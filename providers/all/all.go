@@ -36,6 +36,10 @@ func New(cfg *cluster.Config, o Options) (providers.Provider, error) {
 	case "process":
 		return process.New(process.Options{Dir: filepath.Join(o.StateDir, "nodes"), Cluster: cfg.Name, Ray: o.Ray})
 	case "local":
+		if cfg.Provider.Text("coordinator_address") != "" {
+			return nil, &providers.Error{Cause: providers.BadConfig, Op: "not supported yet: provider.coordinator_address",
+				Hint: "list the hosts in head_ip and worker_ips"}
+		}
 		return local.New(local.Options{
 			Dir: o.StateDir, Cluster: cfg.Name, Auth: cfg.Auth,
 			Head: cfg.Provider.Text("head_ip"), Workers: cfg.Provider.Texts("worker_ips"),
