@@ -55,8 +55,8 @@ func (d *daemon) watchMemory() {
 
 // memoryWatch reads upstream's keys for the monitor; a pause of 0 turns it off.
 func (c *Config) memoryWatch() (limit float64, every time.Duration, err error) {
-	limit, err = c.systemNumber("memory_usage_threshold", memoryThreshold)
-	ms, err2 := c.systemNumber("memory_monitor_refresh_ms", float64(memoryEvery.Milliseconds()))
+	limit, err = c.SystemNumber("memory_usage_threshold", memoryThreshold)
+	ms, err2 := c.SystemNumber("memory_monitor_refresh_ms", float64(memoryEvery.Milliseconds()))
 	if err != nil || limit <= 0 {
 		limit = memoryThreshold
 	}

@@ -53,13 +53,17 @@ func (d *daemon) classify(j *job, t *owner.Template) *class {
 		_, c.local = scheduler.MatchLabels(d.cfg.Labels, t.LabelSelector)
 		c.foreign = !c.local
 	}
+	text, _ := json.Marshal([]any{t.Strategy, t.LabelSelector, t.Fallback}) // plain values always encode
 	if t.Kind != spec.KindActorCall {
-		c.pool = d.pool.Class(d.workerKey(j, t), c.need, t.Kind == spec.KindActorCreate)
+		variant := string(text)
+		if (st.Kind == "" || st.Kind == spec.StrategyDefault) && len(t.LabelSelector) == 0 {
+			variant = ""
+		}
+		c.pool = d.pool.Class(d.workerKey(j, t), c.need, t.Kind == spec.KindActorCreate, variant)
 		if c.pool.Data == nil {
 			c.pool.Data = c
 		}
 	}
-	text, _ := json.Marshal([]any{t.Strategy, t.LabelSelector, t.Fallback}) // plain values always encode
 	c.row = string(text)
 	if c.pool != nil {
 		c.row += c.pool.Name()

@@ -42,8 +42,9 @@ func (c *Config) gpuNames(numbers []string) []string {
 	return out
 }
 
-// systemNumber and systemBool read keys whose values may be written as strings.
-func (c *Config) systemNumber(key string, otherwise float64) (float64, error) {
+// SystemNumber and systemBool read keys of upstream's _system_config, or of the
+// environment as RAY_<key>; values may be written as strings.
+func (c *Config) SystemNumber(key string, otherwise float64) (float64, error) {
 	text := c.system(key)
 	if text == nil {
 		return otherwise, nil
@@ -151,7 +152,7 @@ func (d *daemon) storeConfig() (objectstore.Config, error) {
 		objectstore.RemoveStale(p, spillPrefix)
 		out.SpillDirs = append(out.SpillDirs, filepath.Join(p, spillPrefix+d.self.String()))
 	}
-	if out.DiskThreshold, err = d.cfg.systemNumber("local_fs_capacity_threshold", 0.95); err != nil {
+	if out.DiskThreshold, err = d.cfg.SystemNumber("local_fs_capacity_threshold", 0.95); err != nil {
 		return out, err
 	}
 	// At most nothing, not the store's own default.

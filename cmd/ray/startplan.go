@@ -236,7 +236,33 @@ func (p *startPlan) headConfig(o *startOptions) error {
 	if !o.local {
 		h.StorePath = filepath.Join(c.SessionDir, "gcs.db")
 	}
+	if err := limits(c, &h, o.local); err != nil {
+		return err
+	}
 	c.DashboardHost, c.DashboardPort = h.DashboardHost, h.DashboardPort
 	c.HeadConfig, err = json.Marshal(h)
+	return err
+}
+
+// localPatience is for the cluster of one driver, which no node can join by hand.
+const localPatience = 20 * time.Second
+
+// limits reads what may be set of the head's timing: RAY_node_lease_ms and
+// RAY_infeasible_group_timeout_s, or the same keys of _system_config.
+func limits(c *node.Config, h *head.Config, local bool) error {
+	lease, err := c.SystemNumber("node_lease_ms", 0)
+	if err != nil {
+		return err
+	}
+	if lease != 0 && lease < 1000 {
+		return fmt.Errorf("node_lease_ms is %v: a lease of less than 1000 ms ends nodes that are only busy", lease)
+	}
+	h.LeaseMS = int64(lease)
+	usual := 0.0
+	if local {
+		usual = localPatience.Seconds()
+	}
+	patience, err := c.SystemNumber("infeasible_group_timeout_s", usual)
+	h.GroupPatienceMS = int64(patience * 1000)
 	return err
 }

@@ -61,6 +61,11 @@ type Config struct {
 	// LeaseMS is a node's lease; 0 = 10,000. Tests shorten it.
 	LeaseMS int64 `json:"lease_ms,omitempty"`
 
+	// GroupPatienceMS is how long a placement group that no node could ever
+	// hold, and that no autoscaler can help, is waited for before what waits in
+	// it fails; 0 = 300,000, below 0 = for ever.
+	GroupPatienceMS int64 `json:"group_patience_ms,omitempty"`
+
 	// Log is where the head writes; nil = slog.Default().
 	Log *slog.Logger `json:"-"`
 	// OnReady is called once the head serves; nil = nothing.

@@ -131,6 +131,7 @@ func (h *Head) wakeGroup(pg spec.PlacementGroup) {
 	}
 	h.mu.Lock()
 	delete(h.refused, pg.ID)
+	delete(h.giveUp, pg.ID)
 	waiting := h.groupWaiters[pg.ID]
 	delete(h.groupWaiters, pg.ID)
 	h.mu.Unlock()

@@ -92,9 +92,10 @@ func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 			if infeasible {
 				reason = "infeasible now: " + reason
 			}
-			h.tables.GroupWaits(id, reason)
+			h.tables.GroupWaits(id, h.judgeGroup(&g, reason, infeasible, now))
 			continue
 		}
+		delete(h.giveUp, id)
 		for i, node := range plan {
 			if fixed[i].IsZero() {
 				h.promise(node, spec.Strategy{}, scheduler.Promise{Need: g.Info.Bundles[i], Times: 1}, now)

@@ -131,7 +131,7 @@ func (h *Head) seeGroups() {
 			if len(nodes) == 0 {
 				nodes = make([]spec.NodeID, len(g.Info.Bundles))
 			}
-			h.cluster.Groups[g.Info.ID] = scheduler.Group{State: g.Info.State, Nodes: nodes, Bundles: g.Info.Bundles}
+			h.cluster.Groups[g.Info.ID] = scheduler.Group{State: g.Info.State, Nodes: nodes, Bundles: g.Info.Bundles, Hopeless: h.giveUp[g.Info.ID].why}
 		}
 	}
 }

@@ -63,6 +63,8 @@ type Group struct {
 	State   string
 	Nodes   []spec.NodeID // zero where unplaced
 	Bundles []spec.Resources
+	// Hopeless says why it will not be made, if so: what waits in it fails.
+	Hopeless string
 }
 
 // Input is a large argument and the nodes that have it.

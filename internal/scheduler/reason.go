@@ -25,6 +25,9 @@ func (p *placer) special() (Answer, bool) {
 		if s.Bundle >= len(g.Bundles) {
 			return Answer{Error: p.unschedulable()}, true
 		}
+		if g.Hopeless != "" {
+			return Answer{Error: p.unschedulable()}, true
+		}
 		if !slices.ContainsFunc(bundleNodes(g, s.Bundle), func(id spec.NodeID) bool { return !id.IsZero() }) {
 			return Answer{Reason: fmt.Sprintf("waits for placement group %s, which is %s", short(s.PlacementGroup), strings.ToLower(g.State))}, true
 		}
@@ -60,6 +63,9 @@ func (p *placer) unschedulable() *spec.ErrorInfo {
 		}
 	} else if s.Kind == spec.StrategyPlacementGroup {
 		why = fmt.Sprintf("bundle index %d is outside of placement group %s", s.Bundle, s.PlacementGroup)
+		if g := p.c.Groups[s.PlacementGroup]; g.Hopeless != "" {
+			why = fmt.Sprintf("placement group %s cannot be created: %s", s.PlacementGroup, g.Hopeless)
+		}
 	}
 	return &spec.ErrorInfo{Type: kind, Message: why}
 }

@@ -25,7 +25,7 @@ func TestGroupsThatComeAndGoLeaveNoNames(t *testing.T) {
 			t.Fatalf("offers %v of the bundle", n)
 		}
 		if use {
-			p.Class(Key{}, GroupResources(cpu(1), id, 0), false)
+			p.Class(Key{}, GroupResources(cpu(1), id, 0), false, "")
 		}
 		p.ReturnBundle(id, 0, 0)
 	}

@@ -10,7 +10,7 @@ import (
 // that is told counts how long the others have run already.
 func TestExpectedCountsWhatRuns(t *testing.T) {
 	p := New(spec.Resources{spec.CPU: 4 * spec.FixedScale})
-	c := p.Class(Key{}, spec.Resources{spec.CPU: spec.FixedScale}, false)
+	c := p.Class(Key{}, spec.Resources{spec.CPU: spec.FixedScale}, false, "")
 	for range 4 {
 		p.Add(&Task{Class: c}, 0)
 	}

@@ -12,7 +12,7 @@ func TestTaskRunsOnTheWorkerThatGotTheLease(t *testing.T) {
 	half := spec.Resources{spec.CPU: spec.FixedScale, spec.GPU: spec.FixedScale / 2}
 	third := spec.Resources{spec.CPU: spec.FixedScale, spec.GPU: spec.FixedScale / 4}
 	p := New(spec.Resources{spec.CPU: 2 * spec.FixedScale, spec.GPU: spec.FixedScale})
-	first, second := p.Class(Key{}, half, false), p.Class(Key{}, third, false)
+	first, second := p.Class(Key{}, half, false, ""), p.Class(Key{}, third, false, "")
 	p.Add(&Task{Class: first}, 0)
 	seen := start(p, 0)[0]
 	p.Done(seen, 1, 50, 10)

@@ -218,11 +218,15 @@ func (p *Pool) Workers(f func(*Worker)) {
 // Worker finds a worker, or nil.
 func (p *Pool) Worker(id spec.WorkerID) *Worker { return p.workers[id] }
 
-// Class finds or makes the class of a worker key and resources.
-func (p *Pool) Class(k Key, need spec.Resources, actor bool) *Class {
+// Class finds or makes the class of a worker key and resources. Tasks whose
+// places are chosen by different rules differ in the variant.
+func (p *Pool) Class(k Key, need spec.Resources, actor bool, variant string) *Class {
 	name := k.Job.String() + "|" + k.Env + "|" + k.Python + "|" + need.Key()
 	if actor {
 		name += "|actor"
+	}
+	if variant != "" {
+		name += "|" + variant
 	}
 	if c := p.classes[name]; c != nil {
 		return c

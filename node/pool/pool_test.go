@@ -254,7 +254,7 @@ func (m *model) check() {
 func TestEveryTaskRunsOnce(t *testing.T) {
 	for seed := range int64(200) {
 		m := &model{t: t, p: New(cpus(2)), rng: rand.New(rand.NewSource(seed)), done: map[*Task]int{}, begun: map[*Task]int{}}
-		class := m.p.Class(Key{Python: "3.11"}, cpus(1), false)
+		class := m.p.Class(Key{Python: "3.11"}, cpus(1), false, "")
 		for range 400 {
 			m.step(class)
 		}
@@ -306,7 +306,7 @@ func start(p *Pool, now int64) (ws []*Worker) {
 
 func TestLongTasksDoNotShareAWorker(t *testing.T) {
 	p := New(cpus(1))
-	c := p.Class(Key{}, cpus(1), false)
+	c := p.Class(Key{}, cpus(1), false, "")
 	for range 3 {
 		p.Add(&Task{Class: c}, 0)
 	}
@@ -319,7 +319,7 @@ func TestLongTasksDoNotShareAWorker(t *testing.T) {
 
 func TestShortTasksShareAWorkerAndAreRecalled(t *testing.T) {
 	p := New(cpus(1))
-	c := p.Class(Key{}, cpus(1), false)
+	c := p.Class(Key{}, cpus(1), false, "")
 	for range 100 {
 		p.Add(&Task{Class: c}, 0)
 	}
@@ -349,7 +349,7 @@ func TestShortTasksShareAWorkerAndAreRecalled(t *testing.T) {
 // again when it goes on.
 func TestTasksOfAStoppedWorkerAreTakenBack(t *testing.T) {
 	p := New(cpus(2))
-	c := p.Class(Key{}, cpus(1), false)
+	c := p.Class(Key{}, cpus(1), false, "")
 	p.Add(&Task{Class: c}, 0)
 	w := start(p, 0)[0]
 	p.Done(w, 1, 50, 50)
@@ -390,7 +390,7 @@ func TestTasksOfAStoppedWorkerAreTakenBack(t *testing.T) {
 // A worker that has begun its task is left alone, however long it takes.
 func TestALongTaskIsNotTakenBack(t *testing.T) {
 	p := New(cpus(1))
-	c := p.Class(Key{}, cpus(1), false)
+	c := p.Class(Key{}, cpus(1), false, "")
 	p.Add(&Task{Class: c}, 0)
 	w := start(p, 0)[0]
 	p.Effects()
@@ -410,7 +410,7 @@ func TestALongTaskIsNotTakenBack(t *testing.T) {
 
 func TestBlockedTaskLendsItsCPU(t *testing.T) {
 	p := New(cpus(1))
-	c := p.Class(Key{}, cpus(1), false)
+	c := p.Class(Key{}, cpus(1), false, "")
 	p.Add(&Task{Class: c}, 0)
 	w := start(p, 0)[0]
 	p.Add(&Task{Class: c}, 1)
@@ -433,7 +433,7 @@ func TestBlockedTaskLendsItsCPU(t *testing.T) {
 
 func TestActorsKeepTheirWorker(t *testing.T) {
 	p := New(cpus(1))
-	c := p.Class(Key{}, cpus(1), true)
+	c := p.Class(Key{}, cpus(1), true, "")
 	p.Add(&Task{Class: c}, 0)
 	w := start(p, 0)[0]
 	p.Done(w, 1, 10, 1)
@@ -479,7 +479,7 @@ func TestBundlesReserveAndReturn(t *testing.T) {
 		t.Fatal("a second bundle with the only GPU was reserved")
 	}
 	for _, index := range []int{1, -1} {
-		c := p.Class(Key{}, GroupResources(b.Resources, pg, index), false)
+		c := p.Class(Key{}, GroupResources(b.Resources, pg, index), false, "")
 		if !p.Feasible(c) {
 			t.Fatalf("a task with bundle index %d does not fit into the bundle", index)
 		}
