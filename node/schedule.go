@@ -124,6 +124,9 @@ func (d *daemon) runHere(r *run) {
 	d.runs[r.spec.ID] = r
 	r.Task.Class = r.spec.Tmpl.Class.(*class).pool
 	r.Task.Data = r
+	if parent := d.runs[r.spec.Parent]; parent != nil {
+		r.Task.Depth = parent.Depth + 1
+	}
 	r.over, r.missing = false, 1
 	for _, dep := range r.spec.Deps {
 		d.needArg(r, dep)

@@ -107,8 +107,11 @@ func (t *Tables) KillActor(id spec.ActorID, noRestart bool, reason string, now i
 	if a.placed() {
 		c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: id, NoRestart: noRestart, Reason: reason}})
 	}
-	if noRestart {
+	switch {
+	case noRestart:
 		t.bury(&c, a, diedError(a, reason), now)
+	case !a.placed(): // it has no process yet, and whoever kills it means a restart all the same
+		t.restartOrBury(&c, a, diedError(a, reason), true, now)
 	}
 	return c, true
 }

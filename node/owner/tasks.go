@@ -130,9 +130,13 @@ func (s *State) Yield(t *Task, attempt int, index uint32, v Value) {
 		return
 	}
 	id := t.ID.Return(index)
-	t.Items = max(t.Items, index-1)
 	o := s.objects[id]
 	fresh := o == nil
+	if fresh && index-1 <= t.Items {
+		s.discard(id, v) // an earlier attempt's was delivered, and is not wanted any more
+		return
+	}
+	t.Items = max(t.Items, index-1)
 	if fresh {
 		o = &Object{ID: id}
 		s.objects[id] = o

@@ -13,12 +13,34 @@ func (p *Pool) Dispatch(now int64) {
 		return
 	}
 	p.waiting = p.drop()
-	for _, c := range slices.Clone(p.waiting) {
+	for _, c := range p.inTurn() {
 		p.dispatch(c, now)
 	}
 	if len(p.waiting) > 1 { // the next class is first next time
 		p.waiting = append(p.waiting[1:], p.waiting[0])
 	}
+}
+
+// inTurn orders the waiting classes: jobs take turns, and within a job the class
+// with the deepest task comes first.
+func (p *Pool) inTurn() []*Class {
+	order := slices.Clone(p.waiting)
+	if len(order) < 2 {
+		return order
+	}
+	turn := map[spec.JobID]int{}
+	for i, c := range order {
+		if _, ok := turn[c.Key.Job]; !ok {
+			turn[c.Key.Job] = i
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *Class) int {
+		if a.Key.Job != b.Key.Job {
+			return turn[a.Key.Job] - turn[b.Key.Job]
+		}
+		return b.depth() - a.depth()
+	})
+	return order
 }
 
 // drop unlists classes that have nothing queued.
@@ -40,7 +62,7 @@ func (p *Pool) dispatch(c *Class, now int64) {
 	}
 	for c.Queued() > 0 {
 		if p.led.fits(c.need) {
-			if w := p.idleWorker(c.Key, ""); w != nil {
+			if w := p.idleWorker(c); w != nil {
 				if w = p.lease(w, c, now); w == nil {
 					return
 				}
@@ -74,28 +96,39 @@ func (c *Class) behind(now int64) *Worker {
 	return best
 }
 
-// idleWorker takes the idle worker of the key that was used last.
-func (p *Pool) idleWorker(k Key, gpus string) *Worker {
-	list := p.idle[k]
+// idleWorker takes the idle worker of the class's key that was used last. One
+// that has seen a GPU serves only classes that want one.
+func (p *Pool) idleWorker(c *Class) *Worker {
+	list := p.idle[c.Key]
 	for i := len(list) - 1; i >= 0; i-- {
-		if w := list[i]; w.gpus == "" || w.gpus == gpus {
-			p.idle[k] = slices.Delete(list, i, i+1)
+		if w := list[i]; w.gpus == "" || c.gpu {
+			p.takeIdle(w)
 			return w
 		}
 	}
 	return nil
 }
 
-// lease gives w, or an idle worker that has seen the devices of the lease, to
-// the class, and tells which; nil if the resources are not there.
+func (p *Pool) takeIdle(w *Worker) {
+	if i := slices.Index(p.idle[w.Key], w); i >= 0 {
+		p.idle[w.Key] = slices.Delete(p.idle[w.Key], i, i+1)
+	}
+}
+
+// lease gives w, or an idle worker that suits the devices of the lease, to the
+// class, and tells which; nil if the resources or such a worker are not there.
 func (p *Pool) lease(w *Worker, c *Class, now int64) *Worker {
 	t, ok := p.led.take(c.need)
 	if !ok {
-		p.toIdle(w, now)
+		p.putBack(w)
 		return nil
 	}
-	if len(t.gpus) > 0 {
-		w = p.swapForGPU(w, c, t, now)
+	if len(t.gpus) == 0 {
+		w.used = true
+	} else if w = p.swapForGPU(w, t); w == nil {
+		p.led.give(t)
+		p.start(c)
+		return nil
 	}
 	w.taken, w.Class = t, c
 	w.State = Leased
@@ -111,22 +144,35 @@ func (p *Pool) lease(w *Worker, c *Class, now int64) *Worker {
 	return w
 }
 
-// swapForGPU prefers to w an idle worker that has used exactly these devices before.
-func (p *Pool) swapForGPU(w *Worker, c *Class, t taken, now int64) *Worker {
+// swapForGPU gives w or an idle worker in its place: one that has used exactly
+// these devices before, else one that has run nothing yet, since what a user's
+// library has found out about devices it keeps; nil if there is none.
+func (p *Pool) swapForGPU(w *Worker, t taken) *Worker {
 	ids := ""
 	for _, id := range gpuIDs(t.gpus) {
 		ids += id + ","
 	}
-	for i, o := range p.idle[c.Key] {
-		if o.gpus == ids {
-			p.idle[c.Key] = slices.Delete(p.idle[c.Key], i, i+1)
-			p.toIdle(w, now)
-			return o
-		}
+	candidates := append([]*Worker{w}, p.idle[w.Key]...)
+	suits := func(o *Worker) bool { return o.gpus == ids }
+	at := slices.IndexFunc(candidates, suits)
+	if at < 0 {
+		at = slices.IndexFunc(candidates, func(o *Worker) bool { return o.gpus == "" && !o.used })
+	}
+	if at < 0 {
+		p.putBack(w)
+		return nil
+	}
+	if chosen := candidates[at]; chosen != w {
+		p.takeIdle(chosen)
+		p.putBack(w)
+		w = chosen
 	}
 	w.gpus = ids
 	return w
 }
+
+// putBack makes w idle again that was idle and has not been used.
+func (p *Pool) putBack(w *Worker) { p.idle[w.Key] = append(p.idle[w.Key], w) }
 
 func (p *Pool) exec(w *Worker, t *Task, now int64) {
 	w.seq++
@@ -224,7 +270,7 @@ func (p *Pool) endLease(w *Worker) {
 	}
 	if w.blocked {
 		w.blocked = false
-		p.led.avail[p.led.intern(spec.CPU)] -= w.cpu()
+		p.lend(w, -1)
 	}
 	p.led.give(w.taken)
 	w.taken = taken{}
@@ -236,10 +282,13 @@ func (p *Pool) endLease(w *Worker) {
 	}
 }
 
-// cpu is the amount of plain CPU that the worker's lease holds.
-func (w *Worker) cpu() spec.Fixed {
+// lend gives the CPUs of w's lease to others while its task waits (sign 1), or
+// takes them back (-1), the node's own as well as those of a bundle.
+func (p *Pool) lend(w *Worker, sign spec.Fixed) {
 	if w.Class == nil {
-		return 0
+		return
 	}
-	return w.Class.cpu
+	for _, a := range w.Class.cpus {
+		p.led.avail[a.index] += sign * a.n
+	}
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"ray/internal/spec"
@@ -39,7 +40,8 @@ type Class struct {
 	ended  int // tasks that have run to their end here
 	name   string
 	need   []amount
-	cpu    spec.Fixed
+	cpus   []amount // the part of need that is CPUs, also of a bundle
+	gpu    bool
 	queue  []*Task
 	head   int
 	cap    int
@@ -68,6 +70,10 @@ type Task struct {
 	Worker *Worker
 	Seq    uint32
 	Queue  int64 // µs when it was queued
+	// Depth is how many tasks above this one wait for what is below them. The
+	// deepest begins first: one that was begun before its children would only
+	// hold one more worker while it waits for them.
+	Depth int
 
 	uncharged int
 	queued    bool
@@ -106,6 +112,7 @@ type Worker struct {
 	looked    int64 // the value of begun at which it was looked at
 	taken     taken
 	gpus      string // devices it has seen; such a worker is used for no others
+	used      bool   // it has run something without devices
 	idleSince int64
 	lease     leaseMark
 }
@@ -231,7 +238,14 @@ func (p *Pool) Class(k Key, need spec.Resources, actor bool, variant string) *Cl
 	if c := p.classes[name]; c != nil {
 		return c
 	}
-	c := &Class{Key: k, Need: need.Clone(), Actor: actor, name: name, need: p.led.keep(p.led.amounts(need)), cpu: need[spec.CPU], cap: 1}
+	c := &Class{Key: k, Need: need.Clone(), Actor: actor, name: name, need: p.led.keep(p.led.amounts(need)), cap: 1}
+	for _, a := range c.need {
+		resource := p.led.names[a.index]
+		c.gpu = c.gpu || isGPU(resource)
+		if resource == spec.CPU || strings.HasPrefix(resource, spec.CPU+"_group_") {
+			c.cpus = append(c.cpus, a)
+		}
+	}
 	p.classes[name] = c
 	return c
 }
@@ -282,18 +296,37 @@ func (p *Pool) push(t *Task) {
 		clear(c.queue[n:])
 		c.queue, c.head = c.queue[:n], 0
 	}
-	c.queue = append(c.queue, t)
+	c.insert(t, func(o *Task) bool { return o.Depth < t.Depth })
 	p.enlist(t)
 }
 
-func (p *Pool) pushFront(t *Task) {
-	c := t.Class
-	if c.head > 0 {
+// insert puts t before the first task for which less holds; it holds for all
+// that follow one for which it does.
+func (c *Class) insert(t *Task, less func(*Task) bool) {
+	if n := len(c.queue); n == c.head || !less(c.queue[n-1]) {
+		c.queue = append(c.queue, t)
+		return
+	}
+	waiting := c.queue[c.head:]
+	at := sort.Search(len(waiting), func(i int) bool { return less(waiting[i]) })
+	if at == 0 && c.head > 0 {
 		c.head--
 		c.queue[c.head] = t
-	} else {
-		c.queue = slices.Insert(c.queue, 0, t)
+		return
 	}
+	c.queue = slices.Insert(c.queue, c.head+at, t)
+}
+
+// depth is that of the task that begins next.
+func (c *Class) depth() int {
+	if t := c.First(); t != nil {
+		return t.Depth
+	}
+	return -1
+}
+
+func (p *Pool) pushFront(t *Task) {
+	t.Class.insert(t, func(o *Task) bool { return o.Depth <= t.Depth })
 	p.enlist(t)
 }
 

@@ -110,7 +110,7 @@ func (p *Pool) Blocked(w *Worker, seq, epoch uint32, now int64) {
 func (w *Worker) block(p *Pool, now int64) {
 	if !w.blocked {
 		w.blocked = true
-		p.led.avail[p.led.intern(spec.CPU)] += w.cpu()
+		p.lend(w, 1)
 	}
 	p.Dispatch(now)
 }
@@ -120,7 +120,7 @@ func (w *Worker) block(p *Pool, now int64) {
 func (p *Pool) Unblocked(w *Worker, _ uint32) {
 	if w.State == Leased && w.blocked {
 		w.blocked = false
-		p.led.avail[p.led.intern(spec.CPU)] -= w.cpu()
+		p.lend(w, -1)
 	}
 }
 
@@ -225,9 +225,7 @@ func (p *Pool) Reap(now int64) {
 func (p *Pool) detach(w *Worker) {
 	w.State = Dead
 	delete(p.workers, w.ID)
-	if i := slices.Index(p.idle[w.Key], w); i >= 0 {
-		p.idle[w.Key] = slices.Delete(p.idle[w.Key], i, i+1)
-	}
+	p.takeIdle(w)
 	if len(p.idle[w.Key]) == 0 {
 		delete(p.idle, w.Key)
 	}

@@ -6,6 +6,7 @@ that the cluster is sent (``spec.Template`` of docs/PROTOCOL.md).
 """
 
 import base64
+import inspect
 from typing import Any, Dict, List, Optional, Tuple
 
 COMMON = (
@@ -65,6 +66,47 @@ PRECISION = 10000
 
 _STRING_STRATEGIES = ("DEFAULT", "SPREAD")
 
+_NONE = type(None)
+_WHOLE = (int, _NONE)
+_AMOUNT = (float, int, _NONE)
+_TEXT = (str, _NONE)
+_MAPPING = (dict, _NONE)
+_FLAG = (bool, _NONE)
+# What each option may be an instance of; scheduling_strategy and placement_group are looked at by their fields.
+_TYPES: Dict[str, Any] = {
+    "label_selector": _MAPPING,
+    "fallback_strategy": (list, _NONE),
+    "accelerator_type": _TEXT,
+    "memory": _AMOUNT,
+    "name": _TEXT,
+    "num_cpus": _AMOUNT,
+    "num_gpus": _AMOUNT,
+    "object_store_memory": _WHOLE,
+    "placement_group_bundle_index": int,
+    "placement_group_capture_child_tasks": _FLAG,
+    "resources": _MAPPING,
+    "runtime_env": _MAPPING,
+    "enable_task_events": bool,
+    "_labels": _MAPPING,
+    "max_calls": _WHOLE,
+    "max_retries": _WHOLE,
+    "num_returns": (int, str, _NONE),
+    "retry_exceptions": (bool, list, tuple),
+    "_generator_backpressure_num_objects": _WHOLE,
+    "_num_objects_per_yield": _WHOLE,
+    "concurrency_groups": (list, dict, _NONE),
+    "enable_tensor_transport": _FLAG,
+    "lifetime": _TEXT,
+    "max_concurrency": _WHOLE,
+    "max_restarts": _WHOLE,
+    "max_task_retries": _WHOLE,
+    "max_pending_calls": _WHOLE,
+    "namespace": _TEXT,
+    "get_if_exists": bool,
+    "allow_out_of_order_execution": _FLAG,
+    "_actor_generator_backpressure_num_objects": _WHOLE,
+}
+
 
 def check_task(options: Dict[str, Any], in_options: bool = False) -> None:
     """Checks the options of a remote function."""
@@ -73,7 +115,7 @@ def check_task(options: Dict[str, Any], in_options: bool = False) -> None:
         raise ValueError("Setting 'max_calls' is not supported in '.options()'.")
     _common(options)
     if options.get("object_store_memory") is not None:
-        raise NotImplementedError("Setting 'object_store_memory' is not implemented for tasks.")
+        raise ValueError("Setting 'object_store_memory' is not implemented for tasks")
     _int(options, "max_calls", 0)
     _int(options, "max_retries", -1)
     _retry_exceptions(options)
@@ -94,7 +136,7 @@ def check_actor(options: Dict[str, Any], in_options: bool = False) -> None:
     lifetime = options.get("lifetime")
     if lifetime not in (None, "detached", "non_detached"):
         raise ValueError(
-            f"actor `lifetime` argument must be one of 'detached', 'non_detached' and None, got {lifetime!r}."
+            f"actor `lifetime` argument must be one of 'detached', 'non_detached' and 'None'. Got {lifetime!r}."
         )
     namespace = options.get("namespace")
     if namespace is not None:
@@ -106,8 +148,6 @@ def check_actor(options: Dict[str, Any], in_options: bool = False) -> None:
         raise ValueError("The actor name must be specified to use `get_if_exists`.")
     groups = options.get("concurrency_groups")
     if groups is not None:
-        if not isinstance(groups, (dict, list)):
-            raise TypeError(f"concurrency_groups must be a dict of name to limit, got {type(groups)}.")
         if isinstance(groups, dict):
             for group, limit in groups.items():
                 if not isinstance(group, str) or not isinstance(limit, int) or limit < 1:
@@ -125,6 +165,7 @@ def check_method(options: Dict[str, Any], call: bool = False) -> None:
     for key in options:
         if key not in allowed:
             raise ValueError(f"Invalid option keyword {key} for actor methods. Valid ones are {list(allowed)}.")
+    _typed({key: value for key, value in options.items() if value is not None})
     if options.get("tensor_transport") not in (None, "object_store", "OBJECT_STORE"):
         raise ValueError("not supported yet: tensor_transport other than 'object_store'")
     _int(options, "max_task_retries", -1)
@@ -133,10 +174,46 @@ def check_method(options: Dict[str, Any], call: bool = False) -> None:
     _generator(options)
 
 
+def check_generator(options: Dict[str, Any], function: Any) -> None:
+    """Checks that only a generator is asked for a stream."""
+    wanted = options.get("num_returns")
+    if wanted not in ("streaming", "dynamic"):
+        return
+    plain = inspect.unwrap(function)
+    if not (inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain) or _is_cython(plain)):
+        raise ValueError(
+            f"num_returns='{wanted}' can only be used with generator functions (functions that use 'yield'). "
+            "The decorated function is not a generator function."
+        )
+
+
+def check_call(options: Dict[str, Any], defaults: Dict[str, Any], function: Any) -> None:
+    """Checks what ``.options()`` of a remote function with these defaults is given."""
+    check_generator(options, function)
+    if "_num_objects_per_yield" in options:
+        if options["_num_objects_per_yield"] != (defaults.get("_num_objects_per_yield") or 1):
+            raise ValueError(
+                "_num_objects_per_yield cannot be overridden per task call. "
+                "Use @ray.remote(_num_objects_per_yield=...) instead."
+            )
+
+
+def _is_cython(function: Any) -> bool:
+    return type(function).__name__ == "cython_function_or_method"
+
+
 def _known(options: Dict[str, Any], allowed: Tuple[str, ...], what: str) -> None:
     for key in options:
         if key not in allowed:
             raise ValueError(f"Invalid option keyword {key} for {what}. Valid ones are {list(allowed)}.")
+    _typed(options)
+
+
+def _typed(options: Dict[str, Any]) -> None:
+    for key, value in options.items():
+        wanted = _TYPES.get(key)
+        if wanted is not None and not isinstance(value, wanted):
+            raise TypeError(f"The type of keyword '{key}' must be {wanted}, but received type {type(value)}")
 
 
 def _text(value: Any, what: str) -> None:
@@ -148,21 +225,20 @@ def _text(value: Any, what: str) -> None:
 
 def _int(options: Dict[str, Any], name: str, least: int) -> None:
     value = options.get(name)
-    if value is None:
+    if value is None or value >= least:
         return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"The type of keyword '{name}' must be int or None, but received type {type(value)}")
-    if value < least:
-        raise ValueError(f"The keyword '{name}' only accepts None or an integer of at least {least}, got {value}")
+    if least == -1:
+        raise ValueError(
+            f"The keyword '{name}' only accepts None, 0, -1 or a positive integer, where -1 represents infinity."
+        )
+    zero = ", 0" if least == 0 else ""
+    raise ValueError(f"The keyword '{name}' only accepts None{zero} or a positive integer.")
 
 
 def _amount(options: Dict[str, Any], name: str) -> None:
     value = options.get(name)
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"The type of keyword '{name}' must be (int, float) or None, but received type {type(value)}")
-    check_amount(name, value)
+    if value is not None:
+        check_amount(name, value)
 
 
 def check_amount(name: str, value: float) -> None:
@@ -184,10 +260,6 @@ def _common(options: Dict[str, Any]) -> None:
         raise ValueError(f"num_gpus above 1 must be whole, got {gpus}: a task cannot hold a part of one more device.")
     resources = options.get("resources")
     if resources is not None:
-        if not isinstance(resources, dict):
-            raise TypeError(
-                f"The type of keyword 'resources' must be dict or None, but received type {type(resources)}"
-            )
         if "CPU" in resources or "GPU" in resources:
             raise ValueError(
                 "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword"
@@ -196,12 +268,6 @@ def _common(options: Dict[str, Any]) -> None:
             if not isinstance(value, (int, float)):
                 raise TypeError(f"The amount of resource {key!r} must be a number, got {type(value)}")
             check_amount(key, value)
-    label = options.get("name")
-    if label is not None and not isinstance(label, str):
-        raise TypeError(f"The type of keyword 'name' must be str or None, but received type {type(label)}")
-    accelerator = options.get("accelerator_type")
-    if accelerator is not None and not isinstance(accelerator, str):
-        raise TypeError("accelerator_type must be a string")
     strategy = options.get("scheduling_strategy")
     if strategy is not None:
         if isinstance(strategy, str):
@@ -223,15 +289,10 @@ def _common(options: Dict[str, Any]) -> None:
         _selector(selector)
     fallback = options.get("fallback_strategy")
     if fallback is not None:
-        if not isinstance(fallback, list):
-            raise TypeError(f"fallback_strategy must be a list of dicts, got {type(fallback)}.")
         for item in fallback:
             if not isinstance(item, dict) or set(item) - {"label_selector"}:
                 raise ValueError(f"Each fallback strategy is a dict with the key 'label_selector' alone, got {item!r}.")
             _selector(item.get("label_selector") or {})
-    env = options.get("runtime_env")
-    if env is not None and not isinstance(env, dict):
-        raise TypeError(f"runtime_env must be dict or RuntimeEnv, but got: {type(env)}")
 
 
 def _selector(selector: Any) -> None:
@@ -246,18 +307,16 @@ def _retry_exceptions(options: Dict[str, Any]) -> None:
     value = options.get("retry_exceptions")
     if value is None or isinstance(value, bool):
         return
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(f"retry_exceptions must be a boolean or a list of exceptions, got {type(value)}")
     for cls in value:
         if not (isinstance(cls, type) and issubclass(cls, Exception)):
-            raise TypeError(f"retry_exceptions must be a list of exception classes, got {cls!r} in it")
+            raise ValueError(f"retry_exceptions must be either a boolean or a list of exceptions, got {cls!r} in it")
 
 
 def _num_returns(options: Dict[str, Any]) -> None:
     value = options.get("num_returns")
     if value is None or value in ("streaming", "dynamic"):
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if not isinstance(value, int) or value < 0:
         raise ValueError(
             "The keyword 'num_returns' only accepts None, a non-negative integer, \"streaming\" (for generators), or "
             f'"dynamic", got {value!r}'
@@ -267,14 +326,16 @@ def _num_returns(options: Dict[str, Any]) -> None:
 def _generator(options: Dict[str, Any]) -> None:
     _backpressure(options.get("_generator_backpressure_num_objects"), "_generator_backpressure_num_objects")
     count = options.get("_num_objects_per_yield")
-    if count is not None and count != 1:
-        raise ValueError("not supported yet: _num_objects_per_yield other than 1")
+    if count is not None and count < 1:
+        raise ValueError(
+            "_num_objects_per_yield is a private streaming generator option that must be set to a positive integer."
+        )
 
 
 def _backpressure(value: Any, name: str) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value == 0 or value < -1:
+    if value == 0 or value < -1:
         raise ValueError(f"{name}=0 is not allowed: use a value of at least 1, or -1 for no limit. Got {value!r}.")
 
 
@@ -457,6 +518,19 @@ def add_common(template: Dict[str, Any], options: Dict[str, Any]) -> None:
         extra["labels"] = options["_labels"]
     if extra:
         template["extra"] = extra
+
+
+def add_stream(template: Dict[str, Any], options: Dict[str, Any]) -> int:
+    """Makes a template that of a generator; gives how many items it may be ahead, 0 for no limit."""
+    template["streaming"] = True
+    group = options.get("_num_objects_per_yield") or 1
+    if group > 1:
+        template.setdefault("extra", {})["per_yield"] = group
+    limit = options.get("_generator_backpressure_num_objects")
+    if limit is None or limit <= 0:
+        return 0
+    template["backpressure"] = limit
+    return limit
 
 
 def add_retries(template: Dict[str, Any], value: Any) -> None:

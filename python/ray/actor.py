@@ -284,6 +284,10 @@ class ActorClass(Of[T]):
             self._methods = methods
         return self._methods
 
+    def __dir__(self) -> List[str]:
+        names = [name for name, _ in inspect.getmembers(self._class, _is_function) if not name.startswith("_")]
+        return sorted({*super().__dir__(), *names})
+
     def _is_async(self) -> bool:
         return any(
             inspect.iscoroutinefunction(inspect.unwrap(function))
@@ -299,7 +303,7 @@ class ActorClass(Of[T]):
             except TypeError as error:
                 what = f"Could not serialize the actor class {self.__module__}.{self._class.__qualname__}.__init__"
                 raise inspection.explained(what, self._class, error) from error
-            _check_size(len(code), self._class_name, "actor")
+            _check_size(len(code), self._class.__name__, "actor")
             self._code = (hashlib.sha224(code).digest(), code, held, client)
         return self._code[:3]
 
@@ -614,10 +618,7 @@ class _CallPlan:
         if merged.get("concurrency_group"):
             template["concurrency_group"] = merged["concurrency_group"]
         if self.streaming:
-            template["streaming"] = True
-            limit = merged.get("_generator_backpressure_num_objects")
-            if limit is not None and limit > 0:
-                self.backpressure = template["backpressure"] = limit
+            self.backpressure = _options.add_stream(template, merged)
         if num_returns == "dynamic":
             template["dynamic"] = True
         if merged.get("enable_task_events") is False:

@@ -19,6 +19,8 @@ from typing import Any, Dict, List, Optional
 
 from ray.autoscaler.sdk import ray_program
 
+#: Whether clusters of several nodes cannot be had on this system.
+cluster_not_supported = os.name == "nt"
 DEFAULT_OBJECT_STORE_BYTES = 150 * 1024 * 1024
 #: Seconds that a node may take to come up, and to go.
 START_TIMEOUT_S = 60.0
@@ -331,7 +333,7 @@ class Cluster:
         self.worker_nodes: List[ClusterNode] = []
         self.connected = False
         self._count = 0
-        self._directory = tempfile.mkdtemp(prefix="ray-cluster-")
+        self._directory = tempfile.mkdtemp(prefix="ray-cluster-", dir=os.environ.get("RAY_TMPDIR"))
         if not initialize_head and connect:
             raise RuntimeError("Cannot connect to uninitialized cluster.")
         if shutdown_at_exit:
@@ -342,11 +344,9 @@ class Cluster:
                 self.connect()
 
     @property
-    def address(self) -> str:
-        """host:port of the head."""
-        if self.head_node is None:
-            raise RuntimeError("the cluster has no head yet: add_node() starts it")
-        return self.head_node.address
+    def address(self) -> Optional[str]:
+        """host:port of the head, None before :meth:`add_node` has started it."""
+        return self.head_node.address if self.head_node else None
 
     gcs_address = address
     redis_address = address

@@ -71,6 +71,7 @@ class RemoteFunction:
     def options(self, **options: Any) -> "RemoteFunctionOptions":
         """This function with some options replaced, for ``.remote()`` on what is returned."""
         _options.check_task(options, in_options=True)
+        _options.check_call(options, self._default_options, self._function)
         return RemoteFunctionOptions(self, _options.merged(self._default_options, options))
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
@@ -115,6 +116,7 @@ class RemoteFunctionOptions:
     def options(self, **options: Any) -> "RemoteFunctionOptions":
         """With some options replaced."""
         _options.check_task(options, in_options=True)
+        _options.check_call(options, self._options, self._remote_function._function)
         return RemoteFunctionOptions(self._remote_function, _options.merged(self._options, options))
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
@@ -183,10 +185,7 @@ class _Plan:
         if max_calls:
             template["max_calls"] = max_calls
         if self.streaming:
-            template["streaming"] = True
-            limit = options.get("_generator_backpressure_num_objects")
-            if limit is not None and limit > 0:
-                self.backpressure = template["backpressure"] = limit
+            self.backpressure = _options.add_stream(template, options)
         if self.dynamic:
             template["dynamic"] = True
         self.volatile = _depends_on_task(options)

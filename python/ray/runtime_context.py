@@ -101,10 +101,10 @@ class RuntimeContext:
 
     @property
     def actor_id(self) -> Any:
-        """ActorID of this actor (deprecated: use :meth:`get_actor_id`)."""
+        """ActorID of this actor, None outside one (deprecated: use :meth:`get_actor_id`)."""
         from ray._core.ids import ActorID
 
-        return ActorID(state.actor.actor_id) if state.actor else ActorID.nil()
+        return ActorID(state.actor.actor_id) if state.actor else None
 
     def get_actor_id(self) -> Optional[str]:
         """Id of the actor that lives in this process, None if there is none."""

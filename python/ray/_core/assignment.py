@@ -23,6 +23,7 @@ class Template:
         "streaming",
         "dynamic",
         "backpressure",
+        "per_yield",
         "max_calls",
         "max_retries",
         "retry",
@@ -46,6 +47,7 @@ class Template:
         self.max_retries: int = value.get("max_retries") or 0
         self.retry: Any = bool(value.get("retry_exceptions"))
         extra = value.get("extra") or {}
+        self.per_yield: int = extra.get("per_yield") or 1  # objects in one yield of a generator
         if self.retry and extra.get("retry"):
             self.retry = extra["retry"]  # pickled classes, loaded when they are needed
         self.group: str = value.get("concurrency_group") or ""

@@ -143,9 +143,11 @@ def _job_of(
     """The job's runtime environment as the user gave it, and what the cluster is told of the job."""
     config_env = json.loads(os.environ.get(_JOB_CONFIG) or "{}")
     env = merged_env(runtime_env, job_config, config_env)
+    if namespace == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     namespace = namespace or os.environ.get("RAY_NAMESPACE") or None
     if namespace is not None and not isinstance(namespace, str):
-        raise TypeError(f"namespace must be None or a string, got {type(namespace)}")
+        raise TypeError("namespace must be None or a string.")
     return env, job_spec(namespace, sendable(env), log_to_driver, job_config, config_env)
 
 

@@ -131,28 +131,38 @@ class ThreadExecutor:
                     thread.join(max(0.0, deadline - time.monotonic()))
 
 
+class GroupLoop:
+    """The event loop of one concurrency group, on a thread of its own: what blocks it blocks no other group."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.semaphore: Any = None
+        self._limit = limit
+        self._started = threading.Event()
+        self.thread = threading.Thread(target=self._main, name=f"ray-asyncio-{name}".rstrip("-"), daemon=True)
+        self.thread.start()
+        self._started.wait()
+        self.bridge = aio.bridge_to(self.loop)
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.semaphore = asyncio.Semaphore(self._limit)
+        self._started.set()
+        self.loop.run_forever()
+
+    def stop(self) -> None:
+        """Ends the loop."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(2)
+
+
 class AsyncExecutor:
-    """Calls on an event loop of its own thread."""
+    """Calls on event loops, one a group; the constructor runs in the default group's."""
 
     def __init__(self, worker: "Worker", limit: int, groups: Dict[str, int]) -> None:
         self._worker = worker
-        self._limits = dict(groups)
-        self._limits[""] = limit
-        self._loop = asyncio.new_event_loop()
-        self._semaphores: Dict[str, Any] = {}
+        self._loops = {name: GroupLoop(name, most) for name, most in {**groups, "": limit}.items()}
         self._tasks: Dict[bytes, Any] = {}
-        self._thread = threading.Thread(target=self._main, name="ray-asyncio", daemon=True)
-        self._started = threading.Event()
-        self._thread.start()
-        self._started.wait()
-        self._bridge = aio.bridge_to(self._loop)
-
-    def _main(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        for name, limit in self._limits.items():
-            self._semaphores[name] = asyncio.Semaphore(limit)
-        self._started.set()
-        self._loop.run_forever()
 
     def call(self, function: Any, *args: Any) -> Any:
         """Runs function(*args) in the loop and waits for it."""
@@ -161,16 +171,17 @@ class AsyncExecutor:
             state._task.set(state._process_task)
             return _call_constructor(function, args)
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(run(), self._loops[""].loop).result()
 
     def submit(self, item: "Exec", template: "Template") -> None:
-        """Starts a call in the loop."""
-        self._bridge.call(self._start, item, template)
+        """Starts a call in the loop of its group; one of no group there is fails in the default one."""
+        group = self._loops.get(template.group) or self._loops[""]
+        group.bridge.call(self._start, group, item, template)
 
-    def _start(self, item: "Exec", template: "Template") -> None:
-        self._tasks[item.task_id] = self._loop.create_task(self._run(item, template))
+    def _start(self, group: GroupLoop, item: "Exec", template: "Template") -> None:
+        self._tasks[item.task_id] = group.loop.create_task(self._run(group, item, template))
 
-    async def _run(self, item: "Exec", template: "Template") -> None:
+    async def _run(self, group: GroupLoop, item: "Exec", template: "Template") -> None:
         from ray._core import outcome
 
         worker = self._worker
@@ -179,10 +190,10 @@ class AsyncExecutor:
         info.is_async = True
         items = 0
         try:
-            semaphore = self._semaphores.get(template.group)
-            if semaphore is None:
-                raise ValueError(f"the actor has no concurrency group {template.group!r}")
-            async with semaphore:
+            if template.group not in self._loops:
+                known = sorted(name for name in self._loops if name)
+                raise ValueError(f"the actor has no concurrency group {template.group!r}; it has {known}")
+            async with group.semaphore:
                 if worker.cancelled.pop(item.task_id, None) is not None:
                     raise outcome.Cancelled()
                 result = await self._call(item, template)
@@ -218,7 +229,7 @@ class AsyncExecutor:
         if template.streaming:
             return await self._stream(function, args, kwargs, item, template)
         result = _call_async(function, args, kwargs)
-        if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):  # not any awaitable: a reference is a value like others
             result = await _await_user(result)
         return result
 
@@ -239,12 +250,14 @@ class AsyncExecutor:
         try:
             if inspect.isasyncgen(generator):
                 async for value in _each_user(generator):
-                    await self._room(sink)
-                    sink.put(value)
+                    for part in sink.parts(value):
+                        await self._room(sink)
+                        sink.put(part)
             else:
                 for value in generator:
-                    await self._room(sink)
-                    sink.put(value)
+                    for part in sink.parts(value):
+                        await self._room(sink)
+                        sink.put(part)
         finally:
             self._worker.consumed[item.task_id] = sink.count
 
@@ -259,18 +272,18 @@ class AsyncExecutor:
         task = self._tasks.get(task_id)
         if task is None:
             return False
-        self._loop.call_soon_threadsafe(task.cancel)
+        task.get_loop().call_soon_threadsafe(task.cancel)
         return True
 
     def stop(self) -> None:
         """Lets what runs end, for a moment, and stops the loop."""
-        if threading.current_thread() is self._thread:
+        if any(threading.current_thread() is group.thread for group in self._loops.values()):
             return
         deadline = time.monotonic() + 30
         while self._tasks and time.monotonic() < deadline:
             time.sleep(0.005)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(2)
+        for group in self._loops.values():
+            group.stop()
 
 
 def _call_constructor(function: Any, args: tuple) -> Any:

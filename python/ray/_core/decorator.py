@@ -39,6 +39,7 @@ def _make(target: Any, options: Dict[str, Any]) -> Any:
 
     if inspect.isfunction(target) or inspect.isbuiltin(target) or _is_cython(target):
         _options.check_task(options)
+        _options.check_generator(options, target)
         return RemoteFunction(target, options)
     if inspect.isclass(target):
         _options.check_actor(options)

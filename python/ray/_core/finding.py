@@ -57,8 +57,12 @@ def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
 
 
 def _same_tmpdir(row: Dict[str, Any]) -> bool:
+    """Whether a daemon belongs to this RAY_TMPDIR; those of a ``Cluster`` have folders of their own below it."""
     given = os.environ.get("RAY_TMPDIR")
-    return not given or os.path.realpath(row.get("tmpdir") or "") == os.path.realpath(given)
+    if not given:
+        return True
+    root, own = os.path.realpath(given), os.path.realpath(row.get("tmpdir") or "")
+    return own == root or own.startswith(root + os.sep)
 
 
 def _same_places(address: str) -> List[str]:

@@ -1,5 +1,6 @@
 """Running the user's code: tasks, actors' constructors, generators."""
 
+import inspect
 import pickle
 import sys
 import threading
@@ -70,6 +71,10 @@ class Performer(Process):
             return _true
         if name == "__ray_call__":
             return lambda function, *args, **kwargs: function(actor.instance, *args, **kwargs)
+        # The class comes first: an attribute of the same name that the instance has is no method.
+        method = inspect.getattr_static(type(actor.instance), name, None)
+        if inspect.isfunction(method):
+            return method.__get__(actor.instance)
         return getattr(actor.instance, name)
 
     def load(self, function_id: str) -> Any:
@@ -172,8 +177,6 @@ class Performer(Process):
 
     def _user_stream(self, function: Any, args: tuple, kwargs: Dict[str, Any], item: Exec, template: Template) -> None:
         """Runs a generator and sends what it yields."""
-        import inspect
-
         sink = StreamSink(self, item, template)
         generator = call_user(function, args, kwargs)
         if inspect.isasyncgen(generator):
@@ -181,7 +184,8 @@ class Performer(Process):
 
             async def drain() -> None:
                 async for value in generator:
-                    sink.put(value)
+                    for part in sink.parts(value):
+                        sink.put(part)
 
             call_user(asyncio.run, (drain(),), {})
         else:
@@ -190,7 +194,8 @@ class Performer(Process):
                 value = call_user(next, (iterator, _END), {})
                 if value is _END:
                     break
-                sink.put(value)
+                for part in sink.parts(value):
+                    sink.put(part)
         self.consumed[item.task_id] = sink.count
 
 
@@ -201,8 +206,23 @@ class StreamSink:
         self._worker = worker
         self._item = item
         self._limit = template.backpressure
+        self._group = template.per_yield
         self.count = 0
         self._flushed = 0.0
+
+    def parts(self, value: Any) -> Any:
+        """The items in what was yielded: itself, or the members of a group.
+
+        Raises:
+            TypeError, ValueError: it is no group of ``_num_objects_per_yield`` members.
+        """
+        if self._group == 1:
+            return (value,)
+        if not isinstance(value, (tuple, list)):
+            raise TypeError(f"the generator yields groups of {self._group} objects, and yielded a {type(value)}")
+        if len(value) != self._group:
+            raise ValueError(f"the generator yields groups of {self._group} objects, and yielded one of {len(value)}")
+        return value
 
     def put(self, value: Any) -> None:
         """Sends one item."""

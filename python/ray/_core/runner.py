@@ -79,7 +79,8 @@ class Worker(Performer, Orders):
     def _new_lease(self, lease: Dict[str, Any]) -> None:
         self.lease = lease
         gpus = lease.get("gpu_ids") or []
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(item) for item in gpus)
+        if os.environ.get("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES", "").lower() not in ("1", "true"):
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(item) for item in gpus)
         cpus = (lease.get("resources") or {}).get("CPU", 0)
         if "OMP_NUM_THREADS" not in os.environ or os.environ.get("RAY_OMP_NUM_THREADS_SET") == "1":
             os.environ["OMP_NUM_THREADS"] = str(max(1, int(cpus)))

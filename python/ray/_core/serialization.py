@@ -5,6 +5,7 @@ knows references, actor handles and registered serializers. Large buffers
 travel out of band, so that arrays come back as views on shared memory.
 """
 
+import ctypes
 import io
 import pickle
 import sys
@@ -313,10 +314,10 @@ def deserialize(blob: Any, view: Optional[memoryview] = None) -> Any:
     if kind == PICKLE:
         if not nbuf:
             return _loads(blob[8 : 8 + size])
-        source = view if view is not None else memoryview(blob).toreadonly()
+        source = view if view is not None else aligned(blob)
         return _loads(source[start : start + size], buffers=_buffers(source, nbuf))
     if kind == ARROW:
-        source = view if view is not None else memoryview(blob).toreadonly()
+        source = view if view is not None else aligned(blob)
         return arrow.value_of(bytes(source[start : start + size]), _buffers(source, nbuf)[0])
     if kind == RAW:
         return bytes(blob[start : start + size])
@@ -330,6 +331,18 @@ def deserialize(blob: Any, view: Optional[memoryview] = None) -> Any:
 
         return ErrorValue(from_info(json.loads(bytes(blob[start : start + size]))))
     raise ValueError(f"a value has kind {kind}, which this version cannot read; upgrade the package")
+
+
+def aligned(blob: Any) -> memoryview:
+    """A read-only copy that begins at a multiple of 64 bytes, as values in shared memory do.
+
+    Offsets of buffers in a blob are such multiples, and vectorised code relies on it.
+    """
+    size = len(blob)
+    raw = bytearray(size + 63)
+    skip = -ctypes.addressof(ctypes.c_char.from_buffer(raw)) % 64
+    raw[skip : skip + size] = blob
+    return memoryview(raw)[skip : skip + size].toreadonly()
 
 
 def is_error(blob: Any) -> bool:

@@ -3,12 +3,12 @@
 from typing import Any, Optional
 
 from ray._core import state, unhandled
+from ray._private.node import Node
 
 SCRIPT_MODE = 0
 WORKER_MODE = 1
-LOCAL_MODE = 2
-SPILL_WORKER_MODE = 3
-RESTORE_WORKER_MODE = 4
+SPILL_WORKER_MODE = 2
+RESTORE_WORKER_MODE = 3
 
 
 class Worker:
@@ -32,10 +32,10 @@ class Worker:
 
     @property
     def current_job_id(self) -> Any:
-        """JobID of the job."""
+        """JobID of the job, nil when not connected."""
         from ray._core.ids import JobID
 
-        return JobID(state.connected().job_id)
+        return JobID(state.connected().job_id) if state.is_connected() else JobID.nil()
 
     @property
     def current_node_id(self) -> Any:
@@ -74,8 +74,14 @@ class Worker:
         """Environment of the job."""
         return dict(state.connected().runtime_env)
 
+    @property
+    def node(self) -> Node:
+        """The node that this process runs on."""
+        return _global_node
+
 
 global_worker = Worker()
+_global_node = Node()
 
 
 def is_initialized() -> bool:

@@ -20,7 +20,9 @@ def _place(key: Text, namespace: Optional[Text]) -> Dict[str, Any]:
     """Parameters that name a key; bytes travel as latin-1 text."""
     plain = _bytes(key)
     if plain.startswith(b"@namespace_"):
-        raise RuntimeError("a key must not begin with '@namespace_': give the namespace by itself")
+        from ray.exceptions import RaySystemError
+
+        raise RaySystemError("Key can't start with @namespace_")
     space = _bytes(namespace) if namespace else b""
     return {"ns": space.decode("latin-1"), "key": plain.decode("latin-1")}
 

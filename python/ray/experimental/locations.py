@@ -16,9 +16,12 @@ def get_object_locations(obj_refs: List[Any], timeout_ms: int = -1) -> Dict[Any,
 
     Raises:
         GetTimeoutError: the answer did not come in time.
+        RuntimeError: ``ray.init`` was not called.
     """
     from ray._core import state
 
+    if not state.is_connected():
+        raise RuntimeError("Ray hasn't been initialized.")
     timeout = None if timeout_ms < 0 else timeout_ms / 1000
     reply, _ = state.client().call("objects.locations", {"ids": [ref.hex() for ref in obj_refs]}, timeout=timeout)
     return {ref: _entry((reply or {}).get(ref.hex()) or {}) for ref in obj_refs}

@@ -18,12 +18,12 @@ class ActorPool:
     """
 
     def __init__(self, actors: List[Any]) -> None:
-        self._idle: List[Any] = list(actors)
-        self._running: Dict[Any, Tuple[int, Any]] = {}  # ref → (index, actor)
-        self._by_index: Dict[int, Any] = {}  # index → ref
-        self._next_index = 0
-        self._next_return = 0
-        self._pending: List[Tuple[Submit, Any]] = []
+        self._idle_actors: List[Any] = list(actors)
+        self._future_to_actor: Dict[Any, Tuple[int, Any]] = {}  # ref → (index, actor)
+        self._index_to_future: Dict[int, Any] = {}  # index → ref
+        self._next_task_index = 0
+        self._next_return_index = 0
+        self._pending_submits: List[Tuple[Submit, Any]] = []
 
     def map(self, fn: Submit, values: Iterable[Any]) -> Iterator[Any]:
         """Results in the order of the values.
@@ -55,19 +55,19 @@ class ActorPool:
 
     def submit(self, fn: Submit, value: Any) -> None:
         """Gives value to a free actor, or keeps it until there is one."""
-        if self._idle:
-            actor = self._idle.pop()
+        if self._idle_actors:
+            actor = self._idle_actors.pop()
             ref = fn(actor, value)
             key = tuple(ref) if isinstance(ref, list) else ref
-            self._running[key] = (self._next_index, actor)
-            self._by_index[self._next_index] = ref
-            self._next_index += 1
+            self._future_to_actor[key] = (self._next_task_index, actor)
+            self._index_to_future[self._next_task_index] = ref
+            self._next_task_index += 1
         else:
-            self._pending.append((fn, value))
+            self._pending_submits.append((fn, value))
 
     def has_next(self) -> bool:
         """Whether any result has not been taken yet."""
-        return bool(self._running)
+        return bool(self._future_to_actor)
 
     def get_next(self, timeout: Optional[float] = None, ignore_if_timedout: bool = False) -> Any:
         """The next result, in the order of submission.
@@ -85,11 +85,11 @@ class ActorPool:
 
         if not self.has_next():
             raise StopIteration("No more results to get")
-        if self._next_return >= self._next_index:
+        if self._next_return_index >= self._next_task_index:
             raise ValueError("It is not allowed to call get_next() after get_next_unordered().")
-        if self._next_return not in self._by_index:
+        if self._next_return_index not in self._index_to_future:
             raise ValueError("It is not allowed to call get_next() after get_next_unordered().")
-        ref = self._by_index[self._next_return]
+        ref = self._index_to_future[self._next_return_index]
         late = False
         if timeout is not None:
             ready, _ = ray.wait(ref if isinstance(ref, list) else [ref], timeout=timeout)
@@ -97,8 +97,8 @@ class ActorPool:
                 if not ignore_if_timedout:
                     raise TimeoutError("Timed out waiting for result")
                 late = True
-        del self._by_index[self._next_return]
-        self._next_return += 1
+        del self._index_to_future[self._next_return_index]
+        self._next_return_index += 1
         self._give_back(ref)
         if late:
             raise TimeoutError("Timed out waiting for result. The result has been thrown away.")
@@ -111,7 +111,7 @@ class ActorPool:
         if not self.has_next():
             raise StopIteration("No more results to get")
         refs: List[Any] = []
-        for key in self._running:
+        for key in self._future_to_actor:
             refs.extend(key if isinstance(key, tuple) else [key])
         ready, _ = ray.wait(refs, num_returns=1, timeout=timeout)
         late = False
@@ -119,12 +119,12 @@ class ActorPool:
             if not ignore_if_timedout:
                 raise TimeoutError("Timed out waiting for result")
             late = True
-            key = next(iter(self._running))
+            key = next(iter(self._future_to_actor))
         else:
-            key = next(k for k in self._running if k == ready[0] or (isinstance(k, tuple) and ready[0] in k))
-        index = self._running[key][0]
-        ref = self._by_index.pop(index)
-        self._next_return = max(self._next_return, index + 1)
+            key = next(k for k in self._future_to_actor if k == ready[0] or (isinstance(k, tuple) and ready[0] in k))
+        index = self._future_to_actor[key][0]
+        ref = self._index_to_future.pop(index)
+        self._next_return_index = max(self._next_return_index, index + 1)
         self._give_back(ref)
         if late:
             raise TimeoutError("Timed out waiting for result. The result has been thrown away.")
@@ -132,21 +132,21 @@ class ActorPool:
 
     def _give_back(self, ref: Any) -> None:
         key = tuple(ref) if isinstance(ref, list) else ref
-        _, actor = self._running.pop(key)
+        _, actor = self._future_to_actor.pop(key)
         self._return_actor(actor)
 
     def _return_actor(self, actor: Any) -> None:
-        self._idle.append(actor)
-        if self._pending:
-            self.submit(*self._pending.pop(0))
+        self._idle_actors.append(actor)
+        if self._pending_submits:
+            self.submit(*self._pending_submits.pop(0))
 
     def has_free(self) -> bool:
         """Whether an actor is free and no work waits."""
-        return bool(self._idle) and not self._pending
+        return bool(self._idle_actors) and not self._pending_submits
 
     def pop_idle(self) -> Optional[Any]:
         """Takes a free actor out of the pool; None if there is none."""
-        return self._idle.pop() if self.has_free() else None
+        return self._idle_actors.pop() if self.has_free() else None
 
     def push(self, actor: Any) -> None:
         """Adds an actor.
@@ -154,7 +154,7 @@ class ActorPool:
         Raises:
             ValueError: it is in the pool already.
         """
-        busy = [running for _, running in self._running.values()]
-        if actor in self._idle or actor in busy:
+        busy = [running for _, running in self._future_to_actor.values()]
+        if actor in self._idle_actors or actor in busy:
             raise ValueError("Actor already belongs to current ActorPool")
         self._return_actor(actor)

@@ -47,7 +47,7 @@ def test_chunks_are_kept():
 
 def test_columns_are_views_of_the_blob():
     blob = bytearray(serialization.serialize(table()).to_bytes())
-    found = serialization.deserialize(blob)
+    found = serialization.deserialize(blob, memoryview(blob).toreadonly())
     buffer = found.column("n").chunk(0).buffers()[1]
     start = pa.py_buffer(blob).address
     assert start <= buffer.address < start + len(blob)

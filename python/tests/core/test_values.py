@@ -140,7 +140,7 @@ def test_equal_lines_of_several_processes_are_counted():
         ({"num_returns": "all"}, ValueError),
         ({"num_returns": -1}, ValueError),
         ({"max_retries": -2}, ValueError),
-        ({"retry_exceptions": [int]}, TypeError),
+        ({"retry_exceptions": [int]}, ValueError),
         ({"scheduling_strategy": "NEAR"}, ValueError),
         ({"_generator_backpressure_num_objects": 0}, ValueError),
     ],

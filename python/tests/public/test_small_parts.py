@@ -101,7 +101,7 @@ def test_key_value_store(client):
     assert internal_kv._internal_kv_list("") == [b"a\xff"]
     client.answers["kv.get"] = {"found": False}
     assert internal_kv._internal_kv_get("k") is None
-    with pytest.raises(RuntimeError, match="@namespace_"):
+    with pytest.raises(ray.exceptions.RaySystemError, match="@namespace_"):
         internal_kv._internal_kv_get("@namespace_x:k")
     with pytest.raises(TypeError):
         internal_kv._internal_kv_put("k", 5)

@@ -154,12 +154,11 @@ class IMapIterator:
         return self.next()
 
     def next(self, timeout: Optional[float] = None) -> Any:
-        """The next result.
+        """The next result; for a call that raised, a :class:`PoolTaskError` that holds what it raised.
 
         Raises:
             StopIteration: there are no more.
             multiprocessing.TimeoutError: it was not there within timeout seconds.
-            Exception: what the call raised.
         """
         import ray
 
@@ -173,10 +172,7 @@ class IMapIterator:
             self._running.remove(ready[0])
             self._submit()
             self._results.extend(ray.get(ready[0]))
-        result = self._results.popleft()
-        if isinstance(result, PoolTaskError):
-            raise result.underlying
-        return result
+        return self._results.popleft()
 
 
 class OrderedIMapIterator(IMapIterator):
@@ -272,7 +268,7 @@ class Pool:
     def _new_actor(self) -> Any:
         import ray
 
-        options = {"num_cpus": 1, **self._options}
+        options = {"num_cpus": 0, **self._options}  # a pool within a task of a pool must not wait for a CPU
         return ray.remote(_PoolActor).options(**options).remote(self._initializer, self._initargs)
 
     def _run_chunk(self, func: Callable[..., Any], batch: List[Tuple[Any, Dict[str, Any]]]) -> Any:
