@@ -7,6 +7,7 @@ import threading
 import pytest
 from ray._private.ray_logging.logging_config import LoggingConfig
 from ray.dag import ClassMethodNode, ClassNode, FunctionNode, InputNode
+from ray.exceptions import RaySystemError
 from ray.experimental import internal_kv
 from ray.experimental.locations import get_object_locations
 from ray.job_config import JobConfig
@@ -101,7 +102,7 @@ def test_key_value_store(client):
     assert internal_kv._internal_kv_list("") == [b"a\xff"]
     client.answers["kv.get"] = {"found": False}
     assert internal_kv._internal_kv_get("k") is None
-    with pytest.raises(ray.exceptions.RaySystemError, match="@namespace_"):
+    with pytest.raises(RaySystemError, match="@namespace_"):
         internal_kv._internal_kv_get("@namespace_x:k")
     with pytest.raises(TypeError):
         internal_kv._internal_kv_put("k", 5)
