@@ -12,7 +12,7 @@ import (
 // the first child, there would be as many workers as parents.
 func TestTheDeepestTaskBeginsFirst(t *testing.T) {
 	p := New(cpus(1))
-	c := p.Class(Key{}, cpus(1), false)
+	c := p.Class(Key{}, cpus(1), false, "")
 	for range 3 {
 		p.Add(&Task{Class: c}, 0)
 	}
@@ -35,7 +35,7 @@ func TestTheDeepestTaskBeginsFirst(t *testing.T) {
 // Jobs take turns whatever the depth of their tasks.
 func TestDepthCountsWithinAJobOnly(t *testing.T) {
 	p := New(cpus(1))
-	mine, yours := p.Class(Key{Job: spec.JobID{1}}, cpus(1), false), p.Class(Key{Job: spec.JobID{2}}, cpus(1), false)
+	mine, yours := p.Class(Key{Job: spec.JobID{1}}, cpus(1), false, ""), p.Class(Key{Job: spec.JobID{2}}, cpus(1), false, "")
 	p.push(&Task{Class: yours})
 	p.push(&Task{Class: mine, Depth: 9})
 	if got := p.inTurn(); got[0] != yours || got[1] != mine {
@@ -47,7 +47,7 @@ func TestDepthCountsWithinAJobOnly(t *testing.T) {
 func TestQueueOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := New(cpus(1))
-		c := p.Class(Key{}, cpus(1), false)
+		c := p.Class(Key{}, cpus(1), false, "")
 		number := 0
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			task := &Task{Class: c, Depth: rapid.IntRange(0, 3).Draw(t, "depth"), Queue: int64(number)}
@@ -82,7 +82,7 @@ func TestBlockedTaskLendsTheCPUsOfItsBundle(t *testing.T) {
 	if err := p.CommitBundle(g, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	c := p.Class(Key{}, GroupResources(cpus(1), g, -1), false)
+	c := p.Class(Key{}, GroupResources(cpus(1), g, -1), false, "")
 	p.Add(&Task{Class: c}, 0)
 	w := start(p, 0)[0]
 	p.Add(&Task{Class: c, Depth: 1}, 5)
@@ -99,8 +99,8 @@ func TestBlockedTaskLendsTheCPUsOfItsBundle(t *testing.T) {
 // What a library found out about devices while it had none it keeps.
 func TestAWorkerWithoutDevicesGetsNoneLater(t *testing.T) {
 	p := New(spec.Resources{spec.CPU: spec.FixedScale, spec.GPU: spec.FixedScale})
-	plain := p.Class(Key{}, cpus(1), false)
-	gpu := p.Class(Key{}, spec.Resources{spec.GPU: spec.FixedScale}, false)
+	plain := p.Class(Key{}, cpus(1), false, "")
+	gpu := p.Class(Key{}, spec.Resources{spec.GPU: spec.FixedScale}, false, "")
 	p.Add(&Task{Class: plain}, 0)
 	used := start(p, 0)[0]
 	p.Done(used, used.InFlight()[0].Seq, 50, 10)
