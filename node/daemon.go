@@ -12,6 +12,7 @@ import (
 	"ray/internal/session"
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/node/machine"
 	"ray/node/metrics"
 	"ray/node/owner"
 	"ray/node/pool"
@@ -29,6 +30,8 @@ type daemon struct {
 	self  spec.NodeID
 	auth  wire.Auth
 	start time.Time
+	// oomKills is the kernel's count of its out-of-memory kills, as last seen.
+	oomKills uint64
 
 	store      *objectstore.Store
 	procs      *proc.Manager
@@ -187,13 +190,14 @@ type worker struct {
 	exit           *proc.Exit
 	begun          uint32 // task that it had begun when its connection ended
 	lostConn, dead bool
-	oom            bool
+	oom            bool // killed by our memory monitor
+	kernel         bool // killed while the kernel ended processes for want of memory
 	start          int64
 }
 
 func newDaemon(ctx context.Context, cfg Config) *daemon {
 	d := &daemon{
-		cfg: cfg, log: cfg.Log, self: spec.NewNodeID(), start: time.Now(),
+		cfg: cfg, log: cfg.Log, self: spec.NewNodeID(), start: time.Now(), oomKills: machine.OOMKills(),
 		auth:       wire.Auth{Token: cfg.Token, Path: cfg.TokenPath, Disabled: cfg.AuthDisabled},
 		clients:    map[owner.Client]*client{},
 		byID:       map[string]*client{},

@@ -10,6 +10,7 @@ import (
 
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/node/machine"
 	"ray/node/owner"
 	"ray/node/pool"
 	"ray/node/proc"
@@ -175,10 +176,17 @@ func (d *daemon) workerGone(w *worker) {
 // onExit is the process manager's report.
 func (d *daemon) onExit(e proc.Exit) {
 	d.envMaker.Release(e.ID.String())
+	var kills uint64
+	if e.Signal == int(syscall.SIGKILL) {
+		kills = machine.OOMKills()
+	}
 	d.locked(func() {
 		w := d.workers[e.ID]
 		if w == nil {
 			return
+		}
+		if kills > d.oomKills {
+			d.oomKills, w.kernel = kills, true
 		}
 		if e.PID == 0 || (w.client == nil && w.pw == nil) {
 			delete(d.workers, e.ID)
@@ -261,6 +269,9 @@ func (d *daemon) crash(w *worker, e *proc.Exit) *spec.ErrorInfo {
 	if w.oom {
 		typ = "OutOfMemoryError"
 		return &spec.ErrorInfo{Type: typ, Message: "The task was ended because the " + w.killed + "."}
+	}
+	if w.kernel {
+		how += ", as the kernel does when memory is short (its count of such kills has just gone up): use fewer tasks at once (num_cpus, memory=), smaller data, or a larger machine"
 	}
 	text := fmt.Sprintf("The worker died unexpectedly while executing this task. Worker %s (pid %d) on node %s %s. Its log is %s.",
 		w.id, w.pid, d.cfg.NodeIP, how, filepath.Join(d.cfg.SessionDir, "logs", fmt.Sprintf("worker-%s-%s-%d.err", w.id, w.key.Job, w.pid)))

@@ -135,6 +135,10 @@ func field(path, name string) uint64 {
 	return 0
 }
 
+// OOMKills counts the processes that the kernel has killed for want of
+// memory, on the whole machine, since it started.
+func OOMKills() uint64 { return field("/proc/vmstat", "oom_kill") }
+
 // CPUs is how many CPUs a node offers: those that this process may run on,
 // within its groups' quotas, rounded down as tasks count whole ones.
 func CPUs(online int) int { return cpus("/", online) }
