@@ -51,7 +51,10 @@ def fork(sock, msg, fds, children):
             os.dup2(fds[1], 2)
             os.closerange(3, 100)
             os.execve("/bin/sh", ["sh", "-c", msg["env"]["DO"]], dict(os.environ, **msg["env"]))
-        os.setpgid(pid, pid)
+        try:
+            os.setpgid(pid, pid)
+        except PermissionError:
+            pass  # it has done so and runs its program already
         children[pid] = msg["worker_id"]
         sock.send(json.dumps({"op": "forked", "worker_id": msg["worker_id"], "pid": pid}).encode())
     for fd in fds:
