@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -155,6 +156,9 @@ func (d *decoder) scalar(v any, into reflect.Value, path string) {
 	switch into.Kind() {
 	case reflect.String:
 		s, ok := v.(string)
+		if n, number := v.(int64); number && strings.HasSuffix(path, ".LaunchTemplate.Version") {
+			s, ok = strconv.FormatInt(n, 10), true // people write it so
+		}
 		if !ok {
 			d.wrong(v, "text; put it in quotes", path)
 			return

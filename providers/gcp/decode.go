@@ -40,13 +40,17 @@ var reserved = map[string]string{
 // reLabel is what the service takes as a label's value.
 var reLabel = regexp.MustCompile(`^[-_a-z0-9]{0,63}$`)
 
-// Check finds what is wrong with the cluster file that only this cloud can tell.
-func Check(cfg *cluster.Config) error {
+// Check finds what is wrong with the cluster file that only this cloud can
+// tell. A file that leaves the project open, as a template does, or that has
+// TPU nodes is a right file; New refuses it.
+func Check(cfg *cluster.Config) error { return check(cfg, false) }
+
+func check(cfg *cluster.Config, toLaunch bool) error {
 	var all cluster.Problems
 	add := func(path, format string, args ...any) {
 		all = append(all, cfg.Problem(path, fmt.Sprintf(format, args...)))
 	}
-	if cfg.Provider.Text("project_id") == "" {
+	if toLaunch && cfg.Provider.Text("project_id") == "" {
 		add("provider.project_id", "is missing; give the id of a Google Cloud project (gcloud projects list)")
 	}
 	if !reLabel.MatchString(cfg.Name) {
@@ -55,6 +59,9 @@ func Check(cfg *cluster.Config) error {
 	for _, name := range cfg.TypeNames() {
 		if !reLabel.MatchString(name) {
 			add("available_node_types."+name, "the name becomes a label: use only lower-case letters, digits, - and _ (63 at most)")
+		}
+		if !toLaunch && isTPU(cfg.NodeTypes[name].NodeConfig) {
+			continue
 		}
 		_, errs := parse(cfg.NodeTypes[name].NodeConfig, "available_node_types."+name+".node_config")
 		for _, e := range errs {
@@ -67,6 +74,13 @@ func Check(cfg *cluster.Config) error {
 	return nil
 }
 
+// isTPU tells whether a node_config describes a TPU node, whose service is
+// another one.
+func isTPU(m map[string]any) bool {
+	_, compute := m["machineType"]
+	return !compute && (m["acceleratorType"] != nil || m["acceleratorConfig"] != nil)
+}
+
 // fieldError is one mistake in a node_config.
 type fieldError struct{ path, message string }
 
@@ -76,7 +90,7 @@ func parse(m map[string]any, path string) (launchSpec, []fieldError) {
 	s := launchSpec{instance: &computepb.Instance{}}
 	d := &decoder{}
 	rest := maps.Clone(m)
-	if _, compute := rest["machineType"]; !compute && (rest["acceleratorType"] != nil || rest["acceleratorConfig"] != nil) {
+	if isTPU(rest) {
 		d.add(path, "not supported yet: TPU nodes; use a machineType")
 		return s, d.errs
 	}
@@ -210,9 +224,18 @@ func (d *decoder) field(v any, into protoreflect.Message, f protoreflect.FieldDe
 			}
 		}
 	case f.Message() != nil:
-		// The service takes a list of one for the one, and people write it so.
-		if list, ok := v.([]any); ok && len(list) == 1 {
-			v = list[0]
+		// The service takes a list for the one, and people write it so: a list
+		// item for each field.
+		if list, ok := v.([]any); ok {
+			for at, item := range list {
+				m, ok := item.(map[string]any)
+				if !ok {
+					d.wrong(item, "a mapping", fmt.Sprintf("%s[%d]", path, at))
+					continue
+				}
+				d.message(m, into.Mutable(f).Message(), fmt.Sprintf("%s[%d]", path, at))
+			}
+			return
 		}
 		if m, ok := v.(map[string]any); ok {
 			d.message(m, into.Mutable(f).Message(), path)

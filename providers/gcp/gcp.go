@@ -55,7 +55,7 @@ type clients struct {
 // New gives the provider; no call is made yet. Mistakes in the cluster file
 // are reported all at once, as cluster.Problems.
 func New(o Options) (*Provider, error) {
-	if err := Check(o.Config); err != nil {
+	if err := check(o.Config, true); err != nil {
 		return nil, err
 	}
 	return &Provider{
