@@ -128,6 +128,91 @@ def test_rubbish_after_hello_ends_that_client_only(cluster):
     assert (status, out.split()[-1:]) == (0, ["7"]), err
 
 
+def golden_frames():
+    """Whole, well-formed frames of every type: what the tests of both languages are checked against."""
+    path = pathlib.Path(__file__).resolve().parents[3] / "internal" / "wire" / "testdata" / "frames.txt"
+    lines = [line.split() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    frames = []
+    for words in lines:
+        try:
+            frames.append(bytes.fromhex(words[-1]))
+        except ValueError:
+            continue
+    assert len(frames) > 20, "the file is not read as it should be"
+    return frames
+
+
+def mutated(dice, frames):
+    """A few frames, some of them damaged, perhaps cut off at the end."""
+    out = b""
+    for _ in range(dice.randrange(1, 8)):
+        one = bytearray(dice.choice(frames))
+        for _ in range(dice.choice((0, 0, 1, 1, 2, 8))):
+            # Lengths and counts are the interesting bytes: they come first.
+            at = dice.randrange(min(len(one), 100)) if dice.random() < 0.8 else dice.randrange(len(one))
+            one[at] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, dice.randrange(256)))
+        if dice.random() < 0.1:
+            del one[dice.randrange(1, len(one)) :]
+        out += one
+    return out[: dice.randrange(len(out) + 1)] if dice.random() < 0.2 else out
+
+
+@pytest.mark.timeout(150)
+def test_the_daemon_survives_any_frames(cluster):
+    """Hundreds of drivers that send damaged frames: each loses its own connection at most."""
+    import random
+
+    path, pid = cluster.announcement()["socket"], cluster.head()
+    frames = golden_frames()
+    witness = cluster.spawn(
+        """
+        import os, ray, time
+        ray.init()
+        kept = ray.put(b"kept")
+        actor = ray.remote(num_cpus=0)(type("A", (), {"get": lambda self, x: x})).remote()
+        print("up", flush=True)
+        while not os.path.exists("stop"):
+            assert ray.get(actor.get.remote(kept), timeout=30) == b"kept"
+            time.sleep(0.01)
+        print("fine", flush=True)
+        """
+    )
+    assert witness.stdout.readline() == "up\n"
+    for seed in range(400):
+        dice = random.Random(seed)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(path)
+            sock.sendall(frame(0x01, HELLO.encode()))
+            greeting = sock.recv(65536)
+            control = None
+            if dice.random() < 0.3:
+                hello = {**json.loads(HELLO), "conn": "control", "client_id": json.loads(greeting[8:])["client_id"]}
+                control = socket.socket(socket.AF_UNIX)
+                control.settimeout(10)
+                control.connect(path)
+                control.sendall(frame(0x01, json.dumps(hello).encode()))
+            try:
+                for end in filter(None, (control, sock)):
+                    end.sendall(mutated(dice, frames))
+                    end.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
+            except (BrokenPipeError, ConnectionResetError, socket.timeout):
+                pass
+            finally:
+                if control is not None:
+                    control.close()
+    os.kill(pid, 0)
+    assert cluster.announcement()["pid"] == pid
+    (cluster.root / "work" / "stop").write_text("")
+    out, err = witness.communicate(timeout=60)
+    assert (witness.returncode, out) == (0, "fine\n"), err
+    source = "import ray; ray.init(); print(ray.get(ray.remote(lambda: 7).remote(), timeout=20))"
+    status, out, err = cluster.drive(source)
+    assert (status, out.split()[-1:]) == (0, ["7"]), err
+
+
 def test_wrong_token(cluster):
     status, out, err = cluster.drive(
         "import os, ray; ray.init('ray://' + os.environ['RAY_ADDRESS'])", env={"RAY_AUTH_TOKEN": "0" * 64}

@@ -305,14 +305,93 @@ def test_argument_larger_than_the_store(cluster):
     )
 
 
+@pytest.mark.timeout(120)
+def test_an_argument_of_a_gigabyte(cluster):
+    """Ten times what the store holds: it goes by way of the disk, or it is refused with words."""
+    drive(
+        cluster,
+        """
+        @ray.remote
+        def ends(x):
+            return len(x), x[0], x[-1]
+
+        value = numpy.zeros(1_000_000_000, dtype=numpy.uint8)
+        value[0], value[-1] = 3, 4
+        try:
+            assert ray.get(ends.remote(value), timeout=80) == (1_000_000_000, 3, 4)
+            print("taken")
+        except ObjectStoreFullError as error:
+            assert "GB" in str(error) or "bytes" in str(error), error
+            print("refused")
+        """,
+        timeout=100,
+    )
+
+
+def test_a_large_closure_is_warned_of_and_a_huge_one_refused(cluster):
+    _, err = drive(
+        cluster,
+        """
+        ballast = os.urandom(50_000_000)
+
+        @ray.remote
+        def carries():
+            return len(ballast)
+
+        assert ray.get(carries.remote(), timeout=30) == 50_000_000
+        assert ray.get(carries.remote(), timeout=30) == 50_000_000
+        ballast = os.urandom(120_000_000)
+        for make in (lambda: ray.remote(lambda: len(ballast)).remote(),
+                     lambda: ray.remote(type("Holder", (), {"get": lambda self: ballast})).remote()):
+            try:
+                make()
+                raise AssertionError("no error")
+            except ValueError as error:
+                assert "is too large (114 MiB > FUNCTION_SIZE_ERROR_THRESHOLD=95 MiB)" in str(error), error
+        """,
+    )
+    assert err.count("is very large (47 MiB)") == 1, err
+
+
+@pytest.mark.timeout(150)
+def test_a_gigabyte_of_lines(cluster):
+    """The driver shows what it can; neither it nor the daemon keeps the rest in memory."""
+    head = cluster.head()
+    driver = cluster.spawn(
+        HEADER
+        + """
+@ray.remote
+def flood():
+    piece = b"".join(b"line %d of a flood of lines\\n" % i for i in range(40_000))
+    for _ in range(1024):
+        os.write(1, piece)
+    return len(piece) >> 20
+
+assert ray.get(flood.remote(), timeout=100) == 1
+with open("/proc/self/statm") as file, open("statm", "w") as out:
+    out.write(file.read())
+"""
+        + ALIVE,
+    )
+    most = 0
+    while driver.stdout.read(1 << 20):
+        most = max(most, resident(head))
+    assert driver.wait(20) == 0, driver.stderr.read()[-2000:]
+    pages = int((cluster.root / "work" / "statm").read_text().split()[1])
+    grown = pages * os.sysconf("SC_PAGE_SIZE") >> 20
+    assert grown < 400, f"the driver has {grown} MiB"
+    assert most < 600 << 20, f"the daemon had {most >> 20} MiB"
+
+
+def resident(pid):
+    """Bytes of memory that a process has."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_a_gigabyte_without_a_newline(cluster):
     head = cluster.head()
-
-    def resident():
-        with open(f"/proc/{head}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    before = resident()
+    before = resident(head)
     driver = cluster.spawn(
         HEADER
         + """
@@ -332,7 +411,7 @@ print(ray.get(flood.remote(), timeout=50))
     for part in iter(lambda: driver.stdout.read(1 << 20), ""):
         alive = alive or "alive" in tail + part
         tail = part[-16:]
-        most = max(most, resident())
+        most = max(most, resident(head))
     assert driver.wait(20) == 0, driver.stderr.read()[-2000:]
     assert alive
     assert most - before < 400 << 20, f"the daemon grew by {(most - before) >> 20} MiB"
