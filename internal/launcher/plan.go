@@ -3,6 +3,7 @@ package launcher
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"ray/internal/bootstrap"
 	"ray/providers"
@@ -22,6 +23,7 @@ type Plan struct {
 	Cluster  string   `json:"cluster"`
 	Provider string   `json:"provider"`
 	Changes  []Change `json:"changes"`
+	Cost     Cost     `json:"cost_per_hour"`
 	// Steps are those of `ray up`, in order; each looks before it acts.
 	Steps []string `json:"steps"`
 }
@@ -42,6 +44,15 @@ func (c *Cluster) Plan(ctx context.Context) (Plan, error) {
 	if u.head, u.workers, err = c.live(ctx); err != nil {
 		return p, err
 	}
+	table, err := c.l.priceTable()
+	if err != nil {
+		return p, err
+	}
+	live := u.workers
+	if u.head != nil {
+		live = append([]providers.Instance{*u.head}, live...)
+	}
+	p.Cost = costOf(c.Config, table, live)
 	p.Changes, err = u.changes(ctx)
 	return p, err
 }
@@ -108,7 +119,7 @@ func (u *up) minWorkers() []Change {
 // String is the plan for people.
 func (p Plan) String() string {
 	if len(p.Changes) == 0 {
-		return fmt.Sprintf("Nothing to do: cluster %s fits the file.\n", p.Cluster)
+		return fmt.Sprintf("Nothing to do: cluster %s fits the file.\n%s\n", p.Cluster, p.Cost)
 	}
 	text := fmt.Sprintf("`ray up` would change cluster %s (%s):\n", p.Cluster, p.Provider)
 	for _, c := range p.Changes {
@@ -118,5 +129,5 @@ func (p Plan) String() string {
 		}
 		text += "\n"
 	}
-	return text
+	return text + p.Cost.String() + "\nSteps: " + strings.Join(p.Steps, "; ") + ".\n"
 }

@@ -1,0 +1,88 @@
+package launcher
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ray/internal/cluster"
+	"ray/providers"
+	"ray/providers/prices"
+)
+
+// Cost is what machines of a cluster cost by the hour, in US dollars without
+// disks, traffic and taxes.
+type Cost struct {
+	Now float64 `json:"now"` // what exists
+	Min float64 `json:"min"` // the head and min_workers
+	Max float64 `json:"max"` // the head and the dearest max_workers
+	// Types gives one node's price, by node type.
+	Types map[string]prices.Estimate `json:"types"`
+	// Unknown are node types without a price; the sums leave them out.
+	Unknown []string `json:"unknown,omitempty"`
+	// Date is that of the table of prices; spot prices are typical ones.
+	Date string `json:"date"`
+}
+
+// priceTable is the launcher's, with what was asked of providers.
+func (l *Launcher) priceTable() (*prices.Table, error) {
+	return prices.Load(l.PricesPath())
+}
+
+// PricesPath is where prices that were asked of providers are kept.
+func (l *Launcher) PricesPath() string { return filepath.Join(l.Root, prices.FileName) }
+
+// costOf adds up what the file allows, and what exists.
+func costOf(cfg *cluster.Config, table *prices.Table, live []providers.Instance) Cost {
+	c := Cost{Types: map[string]prices.Estimate{}, Date: table.Date}
+	for _, name := range cfg.TypeNames() {
+		e := table.NodeType(cfg, name)
+		if c.Types[name] = e; !e.Known && (name == cfg.HeadType || cfg.NodeTypes[name].Max > 0) {
+			c.Unknown = append(c.Unknown, name)
+		}
+	}
+	usd := func(name string) float64 { return c.Types[name].USD }
+	for _, i := range live {
+		c.Now += usd(i.Type)
+	}
+	c.Min = usd(cfg.HeadType)
+	c.Max = c.Min
+	left := cfg.MaxWorkers - cfg.MinWorkers()
+	names := slices.SortedFunc(maps.Keys(cfg.NodeTypes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(usd(b), usd(a)), cmp.Compare(a, b))
+	})
+	for _, name := range names {
+		t := cfg.NodeTypes[name]
+		more := max(0, min(left, t.Max-t.Min))
+		left -= more
+		c.Min += float64(t.Min) * usd(name)
+		c.Max += float64(t.Min+more) * usd(name)
+	}
+	return c
+}
+
+// free tells whether nothing of the cluster costs anything.
+func (c Cost) free() bool {
+	for _, e := range c.Types {
+		if !e.Free {
+			return false
+		}
+	}
+	return true
+}
+
+// String is the cost for people, on one line.
+func (c Cost) String() string {
+	if c.free() {
+		return "Cost: nothing; the machines are there anyway."
+	}
+	s := fmt.Sprintf("Cost per hour: $%.3f now, $%.3f with min_workers, at most $%.3f (prices of %s, without disks and traffic",
+		c.Now, c.Min, c.Max, c.Date)
+	if len(c.Unknown) > 0 {
+		s += "; not counted, since their price is not known: " + strings.Join(c.Unknown, ", ")
+	}
+	return s + ")."
+}
