@@ -87,6 +87,7 @@ func (r *runFlags) around(ctx context.Context, c *launcher.Cluster, do func() er
 func execCmd() *cobra.Command {
 	var f launchFlags
 	var r runFlags
+	var where string
 	cmd := &cobra.Command{
 		Use:     "exec [FILE] COMMAND",
 		Short:   "Run a shell command on a cluster's head.",
@@ -104,6 +105,9 @@ func execCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if c.OnMachine, err = onMachine(where, strings.Join(rest, " ")); err != nil {
+				return err
+			}
 			if r.mux() != launcher.NoMux && r.stop {
 				return usagef("--stop would end the cluster while the command runs in %s; leave one of them out.", r.mux())
 			}
@@ -119,8 +123,23 @@ func execCmd() *cobra.Command {
 	}
 	f.bind(cmd)
 	r.bind(cmd)
-	cmd.Flags().String("run-env", "auto", "auto, host or docker; without a docker section they are the same")
+	cmd.Flags().StringVar(&where, "run-env", "auto", "where the file has a docker section: docker, host, or auto, the container unless the command is docker or podman")
 	return cmd
+}
+
+// onMachine tells whether a command runs on the head's machine rather than in
+// the container there.
+func onMachine(where, line string) (bool, error) {
+	first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	switch where {
+	case "host":
+		return true, nil
+	case "docker":
+		return false, nil
+	case "auto":
+		return first == "docker" || first == "podman", nil
+	}
+	return false, usagef("Invalid value for '--run-env': '%s' is not one of 'auto', 'host', 'docker'.", where)
 }
 
 // streams connects a command to this process: to its terminal, if that is what

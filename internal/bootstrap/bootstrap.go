@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,19 +114,31 @@ func (e *StepError) Error() string {
 
 func (e *StepError) Unwrap() error { return e.Err }
 
-// Steps is everything that is done to a host, in order.
-func Steps() []Step {
-	return []Step{
+// Steps is everything that is done to a node's host, in order.
+func Steps(n *Node) []Step {
+	steps := []Step{
 		{Title: "Waiting for the host", Do: (*Run).await},
+		{Title: stepContainer, Do: (*Run).container},
 		{Title: "Copying the program", Skip: (*Run).onThisMachine, Do: (*Run).program},
 		{Title: "Writing the token", Skip: (*Run).onThisMachine, Do: (*Run).token},
 		{Title: "Comparing with what is there", Do: (*Run).compare},
 		{Title: "Copying files", Do: (*Run).files},
-		{Title: "Running initialization commands", Skip: (*Run).isSetUp, Do: (*Run).initialize},
+		{Title: stepInitialize, Skip: (*Run).isSetUp, Do: (*Run).initialize},
 		{Title: "Running setup commands", Skip: (*Run).isSetUp, Do: (*Run).setup},
 		{Title: "Starting the node", Skip: (*Run).keepRunning, Do: (*Run).start},
 	}
+	if _, ok := n.Config.Docker(n.Instance.Type, n.Head()); !ok {
+		return slices.DeleteFunc(steps, func(s Step) bool { return s.Title == stepContainer })
+	}
+	return slices.DeleteFunc(steps, func(s Step) bool { return s.Title == stepInitialize })
 }
+
+// Steps that are not for every node: initialization commands are run on the
+// machine before its container, which is one step.
+const (
+	stepContainer  = "Starting the container"
+	stepInitialize = "Running initialization commands"
+)
 
 // Start runs the steps; progress may be nil. The first failure ends it, as a
 // *StepError; what was done stays, for a look or another try.
@@ -133,7 +146,7 @@ func Start(ctx context.Context, n Node, progress func(Event)) error {
 	if progress == nil {
 		progress = func(Event) {}
 	}
-	steps := Steps()
+	steps := Steps(&n)
 	r := &Run{Node: n}
 	for i, step := range steps {
 		event := Event{Instance: n.Instance.ID, NodeType: n.Instance.Type, Number: i + 1, Of: len(steps), Step: step.Title}

@@ -85,7 +85,7 @@ func TestWorkerFromNothing(t *testing.T) {
 	if got, want := commands(h), []string{"init it", "set it up", "ray start --address=$RAY_HEAD_ADDRESS"}; !slices.Equal(got, want) {
 		t.Errorf("ran %q, want %q", got, want)
 	}
-	if len(steps) != len(Steps()) {
+	if len(steps) != len(Steps(&n)) {
 		t.Errorf("steps %q", steps)
 	}
 	env := h.Commands[len(h.Commands)-1].Env

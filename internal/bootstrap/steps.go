@@ -279,6 +279,10 @@ func labels(n *Node) string {
 // cluster file asks for now.
 func UpToDate(ctx context.Context, n Node) (bool, error) {
 	r := &Run{Node: n, report: func(Phase, string) {}}
+	if runs, err := ContainerRuns(ctx, &n); err != nil || !runs {
+		return false, err
+	}
+	r.Host = Inside(&n)
 	err := r.compare(ctx)
 	return r.same, err
 }

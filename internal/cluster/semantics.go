@@ -13,6 +13,9 @@ import (
 // and a part of shell commands.
 var reName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
+// reContainer is what engines take as a container's name.
+var reContainer = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
 // provider checks the provider section, whose known fields depend on its type.
 func (c *checker) provider(root *yaml.Node, doc map[string]any) {
 	section, given := doc["provider"]
@@ -72,6 +75,7 @@ func (c *checker) semantics(doc, full map[string]any) {
 	} else if s, ok := name.(string); ok && !reName.MatchString(s) {
 		c.addAt("cluster_name", "%q is no cluster name: use letters, digits, dots, dashes and underscores, at most 63", s)
 	}
+	c.docker(doc)
 	provider := str(sub(doc, "provider")["type"])
 	if provider == "local" {
 		c.local(doc)

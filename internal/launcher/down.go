@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"ray/internal/bootstrap"
 	"ray/providers"
 )
 
@@ -139,11 +141,34 @@ func (c *Cluster) end(ctx context.Context, ended map[string]bool, list []provide
 	}
 	slices.Sort(types)
 	c.say("Ending %d machine(s): %s", len(ids), strings.Join(slices.Compact(types), ", "))
+	c.stopContainers(ctx, list)
 	err := c.Provider.Terminate(ctx, ids)
 	if providers.CauseOf(err) == providers.Transient && errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w; run `ray down` again", err)
 	}
 	return err
+}
+
+// stopContainers ends the nodes' containers on machines that stay. One that
+// cannot be asked is left to Terminate to complain of.
+func (c *Cluster) stopContainers(ctx context.Context, list []providers.Instance) {
+	if !c.Provider.Traits().Manual {
+		return
+	}
+	var wg sync.WaitGroup
+	for _, i := range list {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			host, err := c.Provider.Host(ctx, i.ID)
+			if err != nil {
+				return
+			}
+			defer host.Close()
+			_ = bootstrap.StopContainer(ctx, &bootstrap.Node{Config: c.Config, Instance: i, Host: host})
+		})
+	}
+	wg.Wait()
 }
 
 // beyondMin are the workers that min_workers does not ask for, newest first.

@@ -53,7 +53,7 @@ func (c *Cluster) SyncUp(ctx context.Context, from, to string, all bool) error {
 }
 
 func (c *Cluster) upload(ctx context.Context, inst providers.Instance, copies map[string]string) error {
-	host, err := c.Provider.Host(ctx, inst.ID)
+	host, err := c.connect(ctx, inst)
 	if err != nil {
 		return err
 	}

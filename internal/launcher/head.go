@@ -49,8 +49,18 @@ func (c *Cluster) head(ctx context.Context) (providers.Instance, sshx.Host, erro
 	if head == nil {
 		return providers.Instance{}, nil, fmt.Errorf("cluster %s %w", c.Config.Name, ErrNoHead)
 	}
-	host, err := c.Provider.Host(ctx, head.ID)
+	host, err := c.connect(ctx, *head)
 	return *head, host, err
+}
+
+// connect gives the connection to where an instance's node runs: its machine,
+// or the container there.
+func (c *Cluster) connect(ctx context.Context, inst providers.Instance) (sshx.Host, error) {
+	host, err := c.Provider.Host(ctx, inst.ID)
+	if err != nil || c.OnMachine {
+		return host, err
+	}
+	return bootstrap.Inside(&bootstrap.Node{Config: c.Config, Instance: inst, Host: host}), nil
 }
 
 // node describes an instance to bootstrap.

@@ -47,7 +47,7 @@ func (c *Cluster) ExecOn(ctx context.Context, ip, line string, s Streams) error 
 		if i.IP != ip && i.ExternalIP != ip && i.ID != ip {
 			continue
 		}
-		host, err := c.Provider.Host(ctx, i.ID)
+		host, err := c.connect(ctx, i)
 		if err != nil {
 			return err
 		}

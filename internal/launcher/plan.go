@@ -81,7 +81,7 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, alive, err := announced(ctx, host)
+	_, alive, err := u.announced(ctx, host)
 	switch {
 	case err != nil:
 		return nil, err

@@ -56,6 +56,9 @@ type Cluster struct {
 	// Named: its name or file was given in this call.
 	Named bool
 
+	// OnMachine runs commands on machines even where nodes run in containers.
+	OnMachine bool
+
 	file *cluster.Config
 	dir  dir
 	l    *Launcher

@@ -9,6 +9,7 @@ import (
 
 	"ray/internal/bootstrap"
 	"ray/internal/cluster"
+	"ray/internal/session"
 	"ray/internal/sshx"
 	"ray/providers"
 )
@@ -153,7 +154,7 @@ func (u *up) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a, alive, err := announced(ctx, host)
+	a, alive, err := u.announced(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -175,6 +176,22 @@ func (u *up) compare(ctx context.Context) error {
 		return err
 	}
 	return u.clear(ctx, false)
+}
+
+// inside is where the head runs on its machine.
+func (u *up) inside(host sshx.Host) sshx.Host {
+	n := u.node(*u.head, host)
+	return bootstrap.Inside(&n)
+}
+
+// announced reads what the head on the machine says of itself; a container
+// that does not run says nothing.
+func (u *up) announced(ctx context.Context, host sshx.Host) (session.Announcement, bool, error) {
+	n := u.node(*u.head, host)
+	if runs, err := bootstrap.ContainerRuns(ctx, &n); err != nil || !runs {
+		return session.Announcement{}, false, err
+	}
+	return announced(ctx, bootstrap.Inside(&n))
 }
 
 // clear ends the workers, which would not find a head that comes back at
@@ -229,7 +246,7 @@ func (u *up) bootstrap(ctx context.Context) error {
 }
 
 func (u *up) address(ctx context.Context) error {
-	a, err := findAddress(ctx, u.host)
+	a, err := findAddress(ctx, u.inside(u.host))
 	if err != nil {
 		return err
 	}

@@ -54,8 +54,9 @@ func (u *up) wait(ctx context.Context) error {
 func (u *up) status(ctx context.Context) (spec.Status, error) {
 	var st spec.Status
 	var out, errOut strings.Builder
-	err := u.host.Run(ctx, sshx.Command{
-		Line: "ray status --json", Env: u.environment(ctx, *u.head, u.host), Stdout: &out, Stderr: &errOut,
+	host := u.inside(u.host)
+	err := host.Run(ctx, sshx.Command{
+		Line: "ray status --json", Env: u.environment(ctx, *u.head, host), Stdout: &out, Stderr: &errOut,
 	})
 	if err != nil {
 		return st, fmt.Errorf("ray status on the head: %w: %s", err, strings.TrimSpace(errOut.String()))

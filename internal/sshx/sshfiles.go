@@ -2,102 +2,25 @@ package sshx
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"path"
-	"strings"
 )
 
-// Upload implements Host: one stream for any number of files.
+// Upload implements Host.
 func (s *SSH) Upload(ctx context.Context, local, remote string, filter Filter) error {
-	name := path.Base(remote)
-	dir := remote
-	if isFile(local) {
-		dir = path.Dir(remote)
-	}
-	pr, pw := io.Pipe()
-	done := make(chan error, 1)
-	go func() {
-		err := writeTree(ctx, pw, local, name, filter)
-		done <- err
-		_ = pw.CloseWithError(err)
-	}()
-	q := quotePath(dir)
-	var stderr strings.Builder
-	err := s.Run(ctx, Command{Line: "mkdir -p " + q + " && tar -xpof - -C " + q, Stdin: pr, Stderr: &stderr})
-	_ = pr.CloseWithError(errors.Join(err, io.ErrClosedPipe))
-	if werr := <-done; werr != nil && !errors.Is(werr, io.ErrClosedPipe) {
-		return fmt.Errorf("copying %s to %s:%s: %w", local, s, remote, werr)
-	}
-	if err != nil {
-		return fmt.Errorf("copying %s to %s:%s: %w %s", local, s, remote, err, strings.TrimSpace(stderr.String()))
-	}
-	return nil
+	return uploadStream(ctx, s, local, remote, filter)
 }
 
 // Download implements Host.
 func (s *SSH) Download(ctx context.Context, remote, local string, filter Filter) error {
-	q := quotePath(remote)
-	var excludes strings.Builder
-	for _, e := range filter.Exclude {
-		excludes.WriteString(" --exclude=" + Quote(e))
-	}
-	// A directory's contents are packed under their own paths, a file under
-	// the name that it is to have here.
-	line := fmt.Sprintf("if [ -d %s ]; then printf d; tar -cf - -C %s%s .; else printf f; cat %s; fi", q, q, excludes.String(), q)
-	pr, pw := io.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- receive(ctx, pr, local) }()
-	var stderr strings.Builder
-	err := s.Run(ctx, Command{Line: line, Stdout: pw, Stderr: &stderr})
-	_ = pw.CloseWithError(err)
-	rerr := <-done
-	if err != nil {
-		return fmt.Errorf("copying %s:%s: %w %s", s, remote, err, strings.TrimSpace(stderr.String()))
-	}
-	return rerr
-}
-
-// receive writes what Download's command sends.
-func receive(ctx context.Context, r *io.PipeReader, local string) error {
-	var kind [1]byte
-	_, err := io.ReadFull(r, kind[:])
-	switch {
-	case err != nil:
-	case kind[0] == 'd':
-		err = readTree(ctx, r, local)
-	default:
-		err = replaceFile(local, r, 0o644)
-	}
-	_ = r.CloseWithError(err)
-	return err
+	return downloadStream(ctx, s, remote, local, filter)
 }
 
 // WriteFile implements Host.
 func (s *SSH) WriteFile(ctx context.Context, remote string, data []byte, mode fs.FileMode) error {
-	tmp := quotePath(remote + ".ray-new")
-	line := fmt.Sprintf("umask 077; mkdir -p %s && cat > %s && chmod %o %s && mv -f %s %s",
-		quotePath(path.Dir(remote)), tmp, mode.Perm(), tmp, tmp, quotePath(remote))
-	var stderr strings.Builder
-	err := s.Run(ctx, Command{Line: line, Stdin: strings.NewReader(string(data)), Stderr: &stderr})
-	if err != nil {
-		return fmt.Errorf("writing %s:%s: %w %s", s, remote, err, strings.TrimSpace(stderr.String()))
-	}
-	return nil
+	return writeByCommand(ctx, s, remote, data, mode)
 }
-
-// absent is the status by which ReadFile's command says that there is no file.
-const absent = 44
 
 // ReadFile implements Host.
 func (s *SSH) ReadFile(ctx context.Context, remote string) ([]byte, error) {
-	q := quotePath(remote)
-	var out strings.Builder
-	err := s.Run(ctx, Command{Line: fmt.Sprintf("[ -e %s ] || exit %d; cat %s", q, absent, q), Stdout: &out})
-	if ExitCode(err) == absent {
-		return nil, fmt.Errorf("%s:%s: %w", s, remote, fs.ErrNotExist)
-	}
-	return []byte(out.String()), err
+	return readByCommand(ctx, s, remote)
 }
