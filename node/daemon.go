@@ -96,6 +96,7 @@ type daemon struct {
 	lastPlaces, placesAt, lastBeat time.Time
 	placesText, beatText           []byte
 	beatSeq                        uint64
+	keepQueued                     int             // tasks of a class that may wait here before the head is asked for other nodes
 	arrivals                       uint64          // tasks that the head has sent here, from other nodes
 	beatSent                       *wire.Heartbeat // what the head has; nil = nothing
 	beatChanged                    bool

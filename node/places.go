@@ -90,8 +90,8 @@ func (d *daemon) places() wire.Places {
 			Infeasible: row.class.foreign || d.drain != nil || !d.pool.Feasible(row.class.pool)})
 	}
 	d.pool.Classes(func(c *pool.Class) {
-		n := c.Queued()
-		if n == 0 || c.Actor {
+		n := c.Queued() - d.keepQueued
+		if n <= 0 || c.Actor {
 			return
 		}
 		info := c.Data.(*class)

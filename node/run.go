@@ -95,6 +95,11 @@ func (d *daemon) serve() (err error) {
 		d.cfg.Labels = map[string]string{}
 	}
 	d.cfg.Labels["ray.io/node-id"] = d.self.String()
+	keep, err := d.cfg.SystemNumber("scheduler_local_queue_threshold", 0)
+	if err != nil {
+		return err
+	}
+	d.keepQueued = int(keep)
 	stored, err := d.storeConfig()
 	if err != nil {
 		return err

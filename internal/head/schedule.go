@@ -14,7 +14,10 @@ const (
 	// promiseHolds is how long a grant counts against a node whose heartbeat
 	// may have been sent before the tasks arrived.
 	promiseHolds = 100 * time.Millisecond
-	roundGap     = 2 * time.Millisecond
+	// A round may follow the last at once if that one was cheap; rounds that
+	// take long leave most of the time to others.
+	roundRest    = 5 // times as long as it took
+	roundRestMax = 20 * time.Millisecond
 	roundEvery   = 500 * time.Millisecond
 	refusedMin   = 20 * time.Millisecond
 	refusedMax   = time.Second
@@ -83,10 +86,11 @@ func (h *Head) scheduleLoop() {
 		case <-every.C:
 		case <-promise.C: // what waits for these resources is looked at when the promise is over
 		}
-		if next := h.round(time.Now()); !next.IsZero() {
+		began := time.Now()
+		if next := h.round(began); !next.IsZero() {
 			promise.Reset(time.Until(next) + time.Millisecond)
 		}
-		gap.Reset(roundGap)
+		gap.Reset(min(roundRest*time.Since(began), roundRestMax))
 		select {
 		case <-h.ctx.Done():
 			return

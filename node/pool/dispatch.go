@@ -13,34 +13,10 @@ func (p *Pool) Dispatch(now int64) {
 		return
 	}
 	p.waiting = p.drop()
-	for _, c := range p.inTurn() {
-		p.dispatch(c, now)
-	}
+	p.share(now)
 	if len(p.waiting) > 1 { // the next class is first next time
 		p.waiting = append(p.waiting[1:], p.waiting[0])
 	}
-}
-
-// inTurn orders the waiting classes: jobs take turns, and within a job the class
-// with the deepest task comes first.
-func (p *Pool) inTurn() []*Class {
-	order := slices.Clone(p.waiting)
-	if len(order) < 2 {
-		return order
-	}
-	turn := map[spec.JobID]int{}
-	for i, c := range order {
-		if _, ok := turn[c.Key.Job]; !ok {
-			turn[c.Key.Job] = i
-		}
-	}
-	slices.SortStableFunc(order, func(a, b *Class) int {
-		if a.Key.Job != b.Key.Job {
-			return turn[a.Key.Job] - turn[b.Key.Job]
-		}
-		return b.depth() - a.depth()
-	})
-	return order
 }
 
 // drop unlists classes that have nothing queued.
@@ -60,18 +36,33 @@ func (p *Pool) dispatch(c *Class, now int64) {
 	if p.closed {
 		return
 	}
+	for p.startNext(c, now) {
+	}
+	p.pipeline(c, now)
+}
+
+// startNext gives the first task of a class a worker of its own. False: there
+// is none, or no room.
+func (p *Pool) startNext(c *Class, now int64) bool {
+	if c.Queued() == 0 || !p.led.fits(c.need) || p.keptFrom(c) {
+		return false
+	}
+	w := p.idleWorker(c)
+	if w == nil {
+		p.start(c)
+		return false
+	}
+	if w = p.lease(w, c, now); w == nil {
+		return false
+	}
+	p.exec(w, p.pop(c), now)
+	return true
+}
+
+// pipeline sends tasks to workers that run others of their class.
+func (p *Pool) pipeline(c *Class, now int64) {
 	for c.Queued() > 0 {
-		if p.led.fits(c.need) {
-			if w := p.idleWorker(c); w != nil {
-				if w = p.lease(w, c, now); w == nil {
-					return
-				}
-				p.exec(w, p.pop(c), now)
-				continue
-			}
-			p.start(c)
-		}
-		w := c.behind(now)
+		w := p.behind(c, now)
 		if w == nil {
 			return
 		}
@@ -80,14 +71,18 @@ func (p *Pool) dispatch(c *Class, now int64) {
 }
 
 // behind chooses a worker whose queue may take one more task of the class.
-func (c *Class) behind(now int64) *Worker {
-	if c.cap <= 1 || c.Actor {
+func (p *Pool) behind(c *Class, now int64) *Worker {
+	if c.cap <= 1 || c.Actor || p.keptFrom(c) {
 		return nil
 	}
+	crowded := len(p.waiting) > 1
 	var best *Worker
 	for _, w := range c.leased {
 		if w.blocked || w.recalling || len(w.inflight) == 0 || len(w.inflight) >= c.cap || now-w.begun > recallAfter {
 			continue
+		}
+		if crowded && now-w.since > turn {
+			continue // its lease ends when its queue is empty, and others have theirs
 		}
 		if best == nil || len(w.inflight) < len(best.inflight) {
 			best = w
@@ -130,7 +125,7 @@ func (p *Pool) lease(w *Worker, c *Class, now int64) *Worker {
 		p.start(c)
 		return nil
 	}
-	w.taken, w.Class = t, c
+	w.taken, w.Class, w.since = t, c, now
 	w.State = Leased
 	if c.Actor {
 		w.State = Actor
@@ -182,6 +177,7 @@ func (p *Pool) exec(w *Worker, t *Task, now int64) {
 	}
 	w.inflight = append(w.inflight, t)
 	t.Class.Running++
+	t.Class.began = now
 	p.running++
 	p.emit(Effect{Kind: EffExec, Worker: w, Task: t, Epoch: w.Epoch})
 }

@@ -47,6 +47,9 @@ type Class struct {
 	cap    int
 	leased []*Worker
 	listed bool
+	began  int64 // when the last of it began
+	// patience is until when the class is not held room for again.
+	patience int64
 }
 
 // Queued counts the tasks that wait in the class.
@@ -107,6 +110,7 @@ type Worker struct {
 	inflight  []*Task
 	seq       uint32
 	begun     int64 // when the head of inflight can have begun
+	since     int64 // when its lease began
 	blocked   bool
 	recalling bool
 	looked    int64 // the value of begun at which it was looked at
@@ -173,6 +177,8 @@ type Pool struct {
 	effects  []Effect
 	spare    []Effect
 	closed   bool
+	held     *Class // room is kept for its first task
+	heldFrom int64
 }
 
 // New makes a pool over total.

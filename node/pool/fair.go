@@ -1,0 +1,160 @@
+package pool
+
+import (
+	"cmp"
+	"slices"
+
+	"ray/internal/spec"
+)
+
+// Fairness. Times are microseconds.
+const (
+	// turn is how long a lease may be fed with further tasks while other
+	// classes wait.
+	turn = 10_000
+	// starves is how long tasks of a class wait, and none of them begins, before
+	// room is kept for the first.
+	starves = 1_000_000
+	// keepAtMost bounds that, and restAfter is how long the class then waits like
+	// the others: what runs may not end for long.
+	keepAtMost = 10_000_000
+	restAfter  = 30_000_000
+)
+
+// share starts what can start of all classes, a task at a time: next is always
+// one of the job that has least.
+func (p *Pool) share(now int64) {
+	if p.closed {
+		return
+	}
+	p.keepRoom(now)
+	if len(p.waiting) == 1 {
+		p.dispatch(p.waiting[0], now)
+		return
+	}
+	for again := true; again; {
+		again = false
+		for _, c := range p.inTurn() {
+			if p.startNext(c, now) {
+				again = true
+				break
+			}
+		}
+	}
+	for _, c := range slices.Clone(p.waiting) {
+		p.pipeline(c, now)
+	}
+}
+
+// inTurn orders the waiting classes: those of the job that holds the least CPU
+// first, of equal ones by turns, and within a job the class with the deepest
+// task.
+func (p *Pool) inTurn() []*Class {
+	order := slices.Clone(p.waiting)
+	if len(order) < 2 {
+		return order
+	}
+	type part struct {
+		held spec.Fixed
+		turn int
+	}
+	jobs := map[spec.JobID]part{}
+	for i, c := range order {
+		if _, ok := jobs[c.Key.Job]; !ok {
+			jobs[c.Key.Job] = part{turn: i}
+		}
+	}
+	if len(jobs) > 1 {
+		for _, c := range p.classes {
+			if j, waits := jobs[c.Key.Job]; waits && !c.Actor {
+				j.held += c.weight() * spec.Fixed(len(c.leased))
+				jobs[c.Key.Job] = j
+			}
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *Class) int {
+		x, y := jobs[a.Key.Job], jobs[b.Key.Job]
+		return cmp.Or(cmp.Compare(x.held, y.held), x.turn-y.turn, b.depth()-a.depth())
+	})
+	return order
+}
+
+// weight is the CPU that each task of a class holds, and a little for those
+// that hold none.
+func (c *Class) weight() spec.Fixed {
+	most := spec.Fixed(1)
+	for _, a := range c.cpus { // a bundle's CPU has two names
+		most = max(most, a.n)
+	}
+	return most
+}
+
+// keepRoom chooses the class, if any, that others let go first: its task needs
+// more at once than they leave free. Only what tasks hold is waited for.
+func (p *Pool) keepRoom(now int64) {
+	if h := p.held; h != nil {
+		switch {
+		case h.Queued() == 0 || p.led.fits(h.need):
+			p.held = nil // it goes next
+			p.startNext(h, now)
+		case now-p.heldFrom > keepAtMost:
+			h.patience, p.held = now+restAfter, nil
+		default:
+			return
+		}
+	}
+	if len(p.waiting) < 2 {
+		return
+	}
+	for _, c := range p.waiting {
+		if c.Queued() == 0 || now < c.patience || now-c.waitsFrom() < starves || p.led.fits(c.need) || !p.led.feasible(c.need) {
+			continue
+		}
+		if (p.held == nil || c.waitsFrom() < p.held.waitsFrom()) && p.comesFree(c) {
+			p.held, p.heldFrom = c, now
+		}
+	}
+}
+
+// waitsFrom is since when none of a class has begun while some of it waited.
+func (c *Class) waitsFrom() int64 { return max(c.First().Queue, c.began) }
+
+// comesFree tells whether a class has room once the running tasks have ended.
+func (p *Pool) comesFree(c *Class) bool {
+	for _, a := range c.need {
+		n := p.led.avail[a.index]
+		for _, w := range p.workers {
+			if w.State != Leased {
+				continue
+			}
+			for _, t := range w.taken.need {
+				if t.index == a.index && !(w.blocked && slices.Contains(w.Class.cpus, t)) {
+					n += t.n
+				}
+			}
+		}
+		if n < a.n {
+			return false
+		}
+	}
+	return true
+}
+
+// keptFrom tells whether a class needs something that is being kept for another.
+func (p *Pool) keptFrom(c *Class) bool {
+	h := p.held
+	if h == nil || h == c {
+		return false
+	}
+	for _, a := range h.need {
+		if p.led.avail[a.index] >= a.n {
+			continue
+		}
+		for _, b := range c.need {
+			if b.index == a.index {
+				return true
+			}
+		}
+	}
+	return false
+}
