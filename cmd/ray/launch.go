@@ -26,6 +26,7 @@ type launchFlags struct {
 	name    string // -n: replaces the file's cluster_name
 	yes     bool
 	verbose int
+	style   string // --log-style
 }
 
 func (f *launchFlags) bind(cmd *cobra.Command) {
@@ -33,10 +34,9 @@ func (f *launchFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.cluster, "cluster", os.Getenv("RAY_CLUSTER"), "the cluster, by the name that `ray clusters` shows (default: RAY_CLUSTER, else the current one)")
 	flags.StringVarP(&f.name, "cluster-name", "n", "", "replace the cluster_name of the file")
 	flags.CountVarP(&f.verbose, "verbose", "v", "show what commands print")
-	for _, name := range []string{"log-style", "log-color"} {
-		flags.String(name, "", "accepted and ignored")
-		_ = flags.MarkHidden(name)
-	}
+	flags.StringVar(&f.style, "log-style", "auto", "auto and pretty show progress live on a terminal; record prints lines")
+	flags.String("log-color", "auto", "accepted and ignored")
+	_ = flags.MarkHidden("log-color")
 	for _, name := range []string{"no-config-cache", "disable-usage-stats", "redirect-command-output", "use-login-shells", "use-normal-shells"} {
 		flags.Bool(name, false, "accepted and ignored")
 		_ = flags.MarkHidden(name)

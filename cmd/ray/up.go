@@ -30,12 +30,13 @@ changed, it does nothing.`,
 			if o.NoRestart && o.RestartOnly {
 				return usagef("--no-restart and --restart-only exclude each other.")
 			}
-			if asJSON && !plan {
-				return usagef("--json is for --plan.")
-			}
 			l, err := f.launcher(cmd)
 			if err != nil {
 				return err
+			}
+			show := newProgress(cmd.OutOrStdout(), asJSON, f.verbose > 0, f.style)
+			if !plan {
+				show.wire(l)
 			}
 			src := launcher.Source{File: args[0], Override: cluster.Override{Name: f.name}}
 			if cmd.Flags().Changed("min-workers") {
@@ -51,7 +52,9 @@ changed, it does nothing.`,
 			if plan {
 				return showPlan(cmd, c, asJSON)
 			}
-			return c.Up(cmd.Context(), o)
+			err = c.Up(cmd.Context(), o)
+			show.done(err)
+			return err
 		},
 	}
 	f.bind(cmd)
@@ -60,7 +63,7 @@ changed, it does nothing.`,
 	flags.BoolVar(&o.Wait, "wait", false, "return when min_workers workers have joined")
 	flags.BoolVar(&plan, "plan", false, "only tell what would be done; exit status 2 if that is something")
 	flags.BoolVar(&plan, "dry-run", false, "the same as --plan")
-	flags.BoolVar(&asJSON, "json", false, "print the plan as JSON; only with --plan")
+	flags.BoolVar(&asJSON, "json", false, "print JSON: with --plan the plan, else one event a line")
 	flags.BoolVar(&o.NoRestart, "no-restart", false, "do not restart a head that runs")
 	flags.BoolVar(&o.RestartOnly, "restart-only", false, "restart without running set-up commands")
 	flags.IntVar(&least, "min-workers", 0, "replace the min_workers of the worker type, where there is one")

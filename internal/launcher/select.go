@@ -33,8 +33,11 @@ type Launcher struct {
 	// Package gives the directory of the Python package on this machine, under
 	// the private directory that session.Root names; nil leaves Python alone.
 	Package func() (string, error)
-	// Progress is told the steps of bootstrap.
+	// Progress is told the steps of bootstrap, Step those of the verb.
 	Progress func(bootstrap.Event)
+	Step     func(number, of int, title string)
+	// Quiet is called when what is printed from then on is the outcome.
+	Quiet func()
 }
 
 // Source says which cluster is meant: a file, else a name, else the current one.

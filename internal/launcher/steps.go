@@ -12,9 +12,12 @@ type step[T any] struct {
 	do    func(run T, ctx context.Context) error
 }
 
-// runSteps carries the steps out until one fails.
-func runSteps[T any](ctx context.Context, run T, steps []step[T]) error {
-	for _, s := range steps {
+// runSteps carries the steps out until one fails; begin is told of each.
+func runSteps[T any](ctx context.Context, run T, steps []step[T], begin func(number, of int, title string)) error {
+	for i, s := range steps {
+		if begin != nil {
+			begin(i+1, len(steps), s.title)
+		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%s: stopped: %w", strings.ToLower(s.title), err)
 		}

@@ -67,7 +67,7 @@ func (c *Cluster) Up(ctx context.Context, o UpOptions) error {
 			_ = u.host.Close()
 		}
 	}()
-	err = runSteps(ctx, u, upSteps())
+	err = runSteps(ctx, u, upSteps(), c.l.Step)
 	switch {
 	case errors.Is(err, errSame):
 		c.say("Nothing to do: the head runs at %s and fits %s.", c.Record.Address, c.Config.Source)
@@ -83,6 +83,9 @@ func (c *Cluster) Up(ctx context.Context, o UpOptions) error {
 		}
 	}
 	if !errors.Is(err, errSame) {
+		if c.l.Quiet != nil {
+			c.l.Quiet()
+		}
 		u.summary()
 	}
 	return nil

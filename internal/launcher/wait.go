@@ -21,6 +21,9 @@ func (u *up) wait(ctx context.Context) error {
 	if u.host == nil || want == 0 {
 		return nil
 	}
+	if n := len(upSteps()); u.l.Step != nil {
+		u.l.Step(n, n, "Waiting for workers")
+	}
 	said := -1
 	for deadline := time.Now().Add(waitLimit); ; {
 		st, err := u.status(ctx)
