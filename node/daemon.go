@@ -165,6 +165,7 @@ type run struct {
 	pinned  bool
 	held    []spec.ObjectID // arguments pinned in the arena by the daemon
 	started int64           // ms
+	taken   uint32          // items of the stream that its consumer has taken
 	actor   *hosted
 	last    *worker // that had it
 	seq     uint32

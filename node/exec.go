@@ -99,9 +99,21 @@ func (d *daemon) exec(w *worker, r *run, seq, epoch uint32) {
 	r.started, r.last = time.Now().UnixMilli(), w
 	if r.spec.Tmpl.Streaming {
 		d.streams[r.spec.ID] = r
+		d.tellTaken(w, r)
 	}
 	if r.spec.Kind == owner.KindCreate {
 		d.creationBegun(w, r)
+	}
+}
+
+// tellTaken tells a worker that runs a generator once more how much has been
+// taken of it already, so that it does not wait for that.
+func (d *daemon) tellTaken(w *worker, r *run) {
+	if r.task != nil {
+		r.taken = max(r.taken, r.task.Consumed)
+	}
+	if r.taken > 0 {
+		w.client.control(wire.AppendConsumed(nil, wire.TGenConsumed, r.spec.ID, r.taken))
 	}
 }
 
@@ -310,9 +322,13 @@ func (d *daemon) consumed(id spec.TaskID, n uint32) {
 			return
 		}
 	}
-	r := d.streams[id]
+	r := d.runs[id]
 	if r == nil {
 		return
+	}
+	r.taken = max(r.taken, n)
+	if d.streams[id] != r {
+		return // it has not begun
 	}
 	var w *worker
 	if r.actor != nil {

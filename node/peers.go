@@ -166,6 +166,9 @@ func (d *daemon) forward(t *owner.Task, node spec.NodeID, inc int) {
 	d.toPeer(node, func(b []byte) []byte {
 		return appendTask(b, &t.Spec, granted, t.Attempt, inc, uint64(t.Client), values, d.self)
 	})
+	if t.Tmpl.Streaming && t.Consumed > 0 { // by the reader of an earlier attempt
+		d.sendConsumed(t, t.Consumed)
+	}
 }
 
 // peerKnows sends what a peer must have before a task: job, code, template.

@@ -1,11 +1,11 @@
 package owner
 
 import (
+	"math"
 	"slices"
 	"strconv"
 
 	"ray/internal/spec"
-	"ray/internal/wire"
 )
 
 // discard frees the copy of a result that nobody takes.
@@ -42,7 +42,7 @@ func (s *State) FailTask(t *Task, e *spec.ErrorInfo) {
 		e.Fields = map[string]any{}
 	}
 	e.Fields["task_name"] = t.Tmpl.Name
-	v := Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(e)}
+	v := errorValue(e)
 	if t.Kind == KindCreate {
 		s.createFailed(t, v)
 		return
@@ -68,7 +68,10 @@ func (s *State) finish(t *Task, results []Result, items uint32) {
 	if t.Client != 0 {
 		s.emit(Effect{Kind: EffPush, Client: t.Client, Task: t})
 	}
-	large := false
+	large := t.large > 0
+	if t.Tmpl.Streaming {
+		s.endItems(t, results)
+	}
 	for i := range results {
 		r := &results[i]
 		large = large || r.Value.Where != Inline
@@ -110,7 +113,7 @@ func (s *State) fill(t *Task, index uint32, v Value) {
 func (s *State) over(t *Task, large bool) {
 	keep := large && t.Kind == KindTask && t.Tmpl.MaxRetries != 0 && !t.Cancelled
 	if keep && !t.kept {
-		t.kept, t.live = true, 0
+		t.kept, t.live = true, t.large
 		for n := range t.NReturns {
 			if o := s.objects[t.ID.Return(uint32(n+1))]; o != nil {
 				t.live++
@@ -137,7 +140,13 @@ func (s *State) over(t *Task, large bool) {
 		}
 		s.settle(o)
 	}
+	if t.kept && t.live <= 0 {
+		s.dropLineage(t)
+	}
 	s.unpinArgs(t)
+	if t.again {
+		s.makeItemsAgain(t)
+	}
 }
 
 // remake runs the creator of a lost object again.
@@ -146,6 +155,7 @@ func (s *State) remake(o *Object) {
 	switch {
 	case t != nil && t.State != TaskDone:
 		o.Where = Pending
+		t.again = t.again || isItem(t, o) && o.ID.Index()-1 <= t.yielded
 		return
 	case s.NoRemake:
 		s.fail(o, s.lostError(o, "ObjectLostError", "objects are not made again here: object reconstruction is switched off"))
@@ -154,12 +164,13 @@ func (s *State) remake(o *Object) {
 		s.fail(o, s.lostError(o, "ObjectReconstructionFailedError", unmakeable(o)))
 		return
 	case t.Retries == 0 && t.Tmpl.MaxRetries >= 0:
-		s.fail(o, s.lostError(o, "ObjectReconstructionFailedError", "task "+t.Tmpl.Name+", which made it, has used up its "+strconv.Itoa(t.Tmpl.MaxRetries)+" retries"))
+		s.fail(o, s.lostError(o, "ObjectReconstructionFailedError", "the maximum number of task retries has been exceeded: task "+t.Tmpl.Name+", which made it, had "+strconv.Itoa(t.Tmpl.MaxRetries)))
 		return
 	}
 	if t.Retries > 0 {
 		t.Retries--
 	}
+	t.Consumed = math.MaxUint32 // nobody reads the stream any more
 	for n := range t.NReturns {
 		r := s.objects[t.ID.Return(uint32(n+1))]
 		if r != nil && r.Where == Lost {
@@ -174,6 +185,7 @@ func (s *State) remake(o *Object) {
 		}
 	}
 	t.Attempt++
+	t.yielded = 0
 	t.Node = spec.NodeID{}
 	s.resolve(t)
 }

@@ -11,7 +11,7 @@ func unmakeable(o *Object) string {
 	case id.IsPut():
 		return "it was stored with ray.put, so that no task can make it again"
 	}
-	return "the task that made it may not run again (max_retries=0), or is not known any more"
+	return "the task that made it was created with max_retries=0, or is not known any more"
 }
 
 // lostError says what was lost, where and why.

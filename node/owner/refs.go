@@ -121,7 +121,7 @@ func (s *State) settle(o *Object) {
 	if o.referenced() {
 		return
 	}
-	if o.task != nil && o.task.State != TaskDone {
+	if o.task != nil && o.task.State != TaskDone && (o.Where == Pending || !isItem(o.task, o)) {
 		s.unreferenced(o)
 		return
 	}
@@ -177,10 +177,15 @@ func (s *State) forget(o *Object) {
 	}
 	t := o.task
 	o.task = nil
-	if t != nil && t.kept {
-		if t.live--; t.live <= 0 {
+	switch {
+	case t == nil:
+	case t.kept:
+		// One that is being run again is dropped when that is over.
+		if t.live--; t.live <= 0 && t.State == TaskDone {
 			s.dropLineage(t)
 		}
+	case isItem(t, o):
+		t.large--
 	}
 }
 

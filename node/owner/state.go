@@ -121,7 +121,11 @@ func (s *State) wanted(t *Task) bool {
 }
 
 func (s *State) fail(o *Object, e *spec.ErrorInfo) {
-	s.setValue(o, Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(e)})
+	s.setValue(o, errorValue(e))
+}
+
+func errorValue(e *spec.ErrorInfo) Value {
+	return Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(e)}
 }
 
 // end says for people how a node ended.

@@ -132,8 +132,11 @@ func (s *State) Yield(t *Task, attempt int, index uint32, v Value) {
 	id := t.ID.Return(index)
 	o := s.objects[id]
 	fresh := o == nil
-	if fresh && index-1 <= t.Items {
-		s.discard(id, v) // an earlier attempt's was delivered, and is not wanted any more
+	t.yielded = max(t.yielded, index-1)
+	if fresh && (t.kept || index-1 <= t.Items) {
+		// An earlier attempt's was delivered, and is not wanted any more; or the
+		// stream has ended, and what is made again is longer than it was.
+		s.discard(id, v)
 		return
 	}
 	t.Items = max(t.Items, index-1)
@@ -146,6 +149,7 @@ func (s *State) Yield(t *Task, attempt int, index uint32, v Value) {
 		s.discard(id, v)
 		return
 	}
+	s.keepItem(t, o, v)
 	s.setValue(o, v)
 	if fresh && t.Client != 0 {
 		s.emit(Effect{Kind: EffItem, Client: t.Client, Task: t, Object: o, ID: id, Index: index})
@@ -192,6 +196,7 @@ func (s *State) again(t *Task) bool {
 
 func (s *State) restart(t *Task) {
 	t.Attempt++
+	t.yielded = 0
 	t.Node = spec.NodeID{}
 	s.leaveActor(t)
 	if t.Kind == KindCall {

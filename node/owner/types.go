@@ -171,6 +171,9 @@ type Task struct {
 	Cancelled bool
 	Items     uint32 // of a stream, so far
 	Consumed  uint32
+	yielded   uint32 // items of a stream that the present attempt has given
+	large     int    // living items of a stream that are not inline; see keepItem
+	again     bool   // an item that the present attempt has given is lost, and wanted
 
 	missing int
 	pinned  bool // its references are pinned

@@ -251,13 +251,13 @@ class AsyncExecutor:
             if inspect.isasyncgen(generator):
                 async for value in _each_user(generator):
                     for part in sink.parts(value):
-                        await self._room(sink)
                         sink.put(part)
+                        await self._room(sink)
             else:
                 for value in generator:
                     for part in sink.parts(value):
-                        await self._room(sink)
                         sink.put(part)
+                        await self._room(sink)
         finally:
             self._worker.consumed[item.task_id] = sink.count
 

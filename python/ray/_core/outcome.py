@@ -1,6 +1,7 @@
 """How a task ends: its results or its error, as DONE carries them."""
 
 import asyncio
+import inspect
 import os
 import sys
 import traceback
@@ -67,6 +68,8 @@ def returns(client: "Client", item: "Exec", template: "Template", result: Any) -
     if template.dynamic:
         result = _dynamic(client, result)
     count = item.nreturns
+    if count and inspect.isgenerator(result):
+        return _yielded(client, item, result)
     if count == 1:
         return [(1, _value(client, item.task_id, 1, result))]
     if count == 0:
@@ -79,6 +82,38 @@ def returns(client: "Client", item: "Exec", template: "Template", result: Any) -
     if len(result) != count:
         raise ValueError(f"Task returned {len(result)} objects, but num_returns={count}.")
     return [(i + 1, _value(client, item.task_id, i + 1, value)) for i, value in enumerate(result)]
+
+
+class Partial(BaseException):
+    """A generator with a number of returns has filled the first of them and then failed."""
+
+    def __init__(self, cause: BaseException, values: Values) -> None:
+        self.cause = cause
+        self.values = values
+
+
+def _yielded(client: "Client", item: "Exec", generator: Any) -> Values:
+    """The returns that a generator fills, each stored before the next is made.
+
+    Raises:
+        Partial: it raised, or yielded too few.
+    """
+    from ray._core.performing import call_user
+
+    values: Values = []
+    end = object()
+    try:
+        for index in range(1, item.nreturns + 1):
+            value = call_user(next, (generator, end), {})
+            if value is end:
+                raise ValueError(f"Task yielded {index - 1} objects, but num_returns={item.nreturns}.")
+            values.append((index, _value(client, item.task_id, index, value)))
+        if call_user(next, (generator, end), {}) is not end:
+            print(f"More is yielded than num_returns={item.nreturns}: it is lost.", file=sys.stderr)
+            generator.close()
+    except BaseException as error:
+        raise Partial(error, values) from error
+    return values
 
 
 def _value(client: "Client", task_id: bytes, index: int, result: Any) -> bytes:
@@ -100,6 +135,12 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
     """Status, returns and items of a task that raised."""
     from ray._core.process import ActorExit
 
+    if isinstance(error, Partial):
+        status, values, items = failure(worker, item, template, error.cause)
+        if status == frames.RAISED and values and values[0][0] == ALL:
+            rest = range(len(error.values) + 1, item.nreturns + 1)
+            values = error.values + [(index, values[0][1]) for index in rest]
+        return status, values, items
     items = worker.consumed.pop(item.task_id, 0) if template.streaming else 0
     client = worker.client
     if isinstance(error, (Cancelled, asyncio.CancelledError)) or (

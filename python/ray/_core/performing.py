@@ -14,6 +14,7 @@ from ray._core.process import ArgumentFailed, Process
 from ray._core.serialization import ErrorValue
 from ray._core.state import TaskInfo
 from ray._core.title import set_title
+from ray.exceptions import RaySystemError
 
 _END = object()
 NONE_VALUE = frames.value_inline(serialization.NONE_BLOB)
@@ -186,6 +187,7 @@ class Performer(Process):
                 async for value in generator:
                     for part in sink.parts(value):
                         sink.put(part)
+                        sink.wait_for_room()
 
             call_user(asyncio.run, (drain(),), {})
         else:
@@ -196,11 +198,15 @@ class Performer(Process):
                     break
                 for part in sink.parts(value):
                     sink.put(part)
+                    sink.wait_for_room()
         self.consumed[item.task_id] = sink.count
 
 
 class StreamSink:
-    """Sends the items of a generator, and waits where the consumer is behind."""
+    """Sends the items of a generator.
+
+    After each item, before the generator goes on, it waits until the consumer is not too far behind.
+    """
 
     def __init__(self, worker: Process, item: Exec, template: Template) -> None:
         self._worker = worker
@@ -226,11 +232,10 @@ class StreamSink:
 
     def put(self, value: Any) -> None:
         """Sends one item."""
-        self.wait_for_room()
-        worker, item, client = self._worker, self._item, self._worker.client
+        item, client = self._item, self._worker.client
         index = self.count + 2
         serialized = serialization.serialize(value)
-        encoded, _ = client.encode_value(item.task_id + frames.U32.pack(index), serialized)
+        encoded = self._encode(item.task_id + frames.U32.pack(index), serialized)
         sys.stdout.flush()
         frame = frames.yield_frame(item.seq, item.epoch, index, item.task_id, encoded)
         now = time.perf_counter()
@@ -240,7 +245,15 @@ class StreamSink:
         else:
             client.send(frame)
         self.count += 1
-        del worker
+
+    def _encode(self, oid: bytes, serialized: Any) -> bytes:
+        try:
+            return self._worker.client.encode_value(oid, serialized)[0]
+        except RaySystemError as error:
+            # An earlier attempt left the item here: its owner has it, and takes no other.
+            if self._item.attempt and "object exists already" in str(error):
+                return NONE_VALUE
+            raise
 
     def has_room(self) -> bool:
         """Whether another item may be made."""

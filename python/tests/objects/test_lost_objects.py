@@ -154,3 +154,20 @@ def test_many_objects_lost_at_once(cluster):
     built.add_node(num_cpus=1, resources={"spot": 1}, object_store_memory=300 << 20)
     kill(built, built.workers[0])
     assert [int(array[0]) for array in ray.get(refs, timeout=100)] == list(range(1000))
+
+
+def test_items_of_a_generator_are_made_again(cluster, tally):
+    built = cluster({}, NODE)
+    runs = tally()
+
+    @ray.remote(resources={"spot": 0.1})
+    def blocks():
+        runs.hit()
+        for i in range(4):
+            yield np.full(300_000, i)
+
+    kept = list(blocks.remote())
+    built.add_node(**NODE)
+    kill(built, built.workers[0])
+    assert [int(ray.get(ref, timeout=60)[0]) for ref in kept] == [0, 1, 2, 3]
+    assert runs.count() == 2  # once for all of them

@@ -240,3 +240,71 @@ def test_keys_of_the_store_keep_out_of_namespaces(one_cpu):
 
     with pytest.raises(ray.exceptions.RaySystemError, match="Key can't start with @namespace_"):
         internal_kv._internal_kv_put("@namespace_x", "y")
+
+
+def test_a_generator_may_fill_a_number_of_returns(one_cpu):
+    @ray.remote(num_returns=3, max_retries=0)
+    def values(count, fails):
+        for i in range(count):
+            yield i
+        if fails:
+            raise KeyError("no more")
+
+    assert ray.get(values.remote(3, False)) == [0, 1, 2]
+    assert ray.get(values.remote(4, False)) == [0, 1, 2]
+    first, second, third = values.remote(1, True)
+    assert ray.get(first) == 0
+    for ref in (second, third):
+        with pytest.raises(KeyError):
+            ray.get(ref)
+    with pytest.raises(ValueError, match="yielded 2 objects, but num_returns=3"):
+        ray.get(values.remote(2, False)[2])
+
+
+def test_a_generator_waits_after_each_item(one_cpu):
+    """With room for one item it is resumed when that one is taken, as a generator of Python's is by next()."""
+
+    @ray.remote(num_cpus=0)
+    class Log:
+        def __init__(self):
+            self.seen = []
+
+        def add(self, n):
+            self.seen.append(n)
+
+        def read(self):
+            return self.seen
+
+    @ray.remote(_generator_backpressure_num_objects=1)
+    def numbers(log):
+        for i in range(3):
+            ray.get(log.add.remote(i))
+            yield i
+
+    log = Log.remote()
+    stream = numbers.remote(log)
+    for i in range(3):
+        ray.wait([stream])
+        time.sleep(0.2)  # long enough for it to run on, if it did
+        assert ray.get(log.read.remote()) == list(range(i + 1))
+        assert ray.get(next(stream)) == i
+
+
+def test_large_items_of_a_generator_that_is_retried(one_cpu):
+    numpy = pytest.importorskip("numpy")
+
+    @ray.remote(max_retries=1, retry_exceptions=True)
+    def blocks(marker):
+        import os
+
+        for i in range(3):
+            yield numpy.full(1 << 20, i, dtype=numpy.uint8)
+        if not os.path.exists(marker):
+            open(marker, "w").close()
+            raise ValueError("once")
+
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        kept = list(blocks.remote(folder + "/marker"))
+        assert [int(ray.get(ref)[7]) for ref in kept] == [0, 1, 2]
