@@ -21,6 +21,7 @@ type runFlags struct {
 	start, stop  bool
 	screen, tmux bool
 	ports        []int
+	screenArgs   string // more options for screen
 }
 
 func (r *runFlags) bind(cmd *cobra.Command) {
@@ -36,12 +37,17 @@ func (r *runFlags) check() error {
 	if r.screen && r.tmux {
 		return usagef("--screen and --tmux exclude each other.")
 	}
+	if r.screenArgs != "" && !r.screen {
+		return usagef("--extra-screen-args needs --screen.")
+	}
 	return nil
 }
 
 // mux is the multiplexer that was asked for.
 func (r *runFlags) mux() launcher.Mux {
 	switch {
+	case r.screen && r.screenArgs != "":
+		return launcher.ScreenWith(r.screenArgs)
 	case r.screen:
 		return launcher.Screen
 	case r.tmux:
@@ -53,10 +59,11 @@ func (r *runFlags) mux() launcher.Mux {
 // detached says where what now runs in a multiplexer can be seen.
 func (r *runFlags) detached(cmd *cobra.Command, file string) {
 	if m := r.mux(); m != launcher.NoMux {
+		name, _, _ := strings.Cut(string(m), " ")
 		if file != "" {
 			file = " " + sshx.Quote(file)
 		}
-		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "It runs in %s on the head. See it with: ray attach%s --%s\n", m, file, m)
+		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "It runs in %s on the head. See it with: ray attach%s --%s\n", name, file, name)
 	}
 }
 

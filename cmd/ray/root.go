@@ -118,7 +118,6 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 var unsupported = []struct {
 	name, group, short string
 }{
-	{"cluster-dump", "", ""}, {"local-dump", "", ""},
 	{"kuberay-autoscaler", "", ""}, {"global-gc", "", ""},
 	{"debug", "", ""}, {"metrics", "", ""}, {"cpp", "", ""}, {"serve", "", ""},
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"strings"
 
@@ -28,13 +27,14 @@ it. Options of the script's own follow after --.`,
 			if err := r.check(); err != nil {
 				return err
 			}
-			if r.mux() != launcher.NoMux {
-				return errors.New("not supported yet: submit in screen or tmux; copy the script with `ray rsync-up` and use `ray exec --tmux`")
+			if r.mux() != launcher.NoMux && r.stop {
+				return usagef("--stop would end the cluster while the script runs in %s; leave one of them out.", r.mux())
 			}
 			script, file, err := parseSubmit(args, cmd.ArgsLenAtDash(), joined)
 			if err != nil {
 				return err
 			}
+			script.Mux = r.mux()
 			if script.Env, err = parseEnv(env); err != nil {
 				return err
 			}
@@ -46,14 +46,19 @@ it. Options of the script's own follow after --.`,
 			if err != nil {
 				return err
 			}
-			return remoteStatus(cmd, "script", r.around(cmd.Context(), c, func() error {
+			err = r.around(cmd.Context(), c, func() error {
 				return c.Submit(cmd.Context(), script, streams(cmd))
-			}))
+			})
+			if err == nil {
+				r.detached(cmd, strings.Join(file, ""))
+			}
+			return remoteStatus(cmd, "script", err)
 		},
 	}
 	f.bind(cmd)
 	r.bind(cmd)
 	cmd.Flags().StringArrayVar(&env, "env", nil, "environment variable for the script, as KEY=value (KEY alone passes yours on); may be repeated")
+	cmd.Flags().StringVar(&r.screenArgs, "extra-screen-args", "", "more options for screen; with --screen")
 	cmd.Flags().StringVar(&joined, "args", "", "the script's arguments in one text; use -- instead")
 	_ = cmd.Flags().MarkHidden("args")
 	return cmd

@@ -6,7 +6,7 @@ import "github.com/spf13/cobra"
 func lifecycleCmds() []*cobra.Command {
 	return []*cobra.Command{
 		upCmd(), downCmd(), attachCmd(), execCmd(), submitCmd(), getHeadIPCmd(), getWorkerIPsCmd(),
-		rsyncUpCmd(), rsyncDownCmd(), monitorCmd(), dashboardCmd(), sshConfigCmd(), clustersCmd(), useCmd(), configCmd(),
+		rsyncUpCmd(), rsyncDownCmd(), monitorCmd(), dashboardCmd(), sshConfigCmd(), clustersCmd(), useCmd(), configCmd(), clusterDumpCmd(),
 		startCmd(), stopCmd(), statusCmd(), whyCmd(),
 		jobCmd(),
 		versionCmd(), completionCmd(), getAuthTokenCmd(), symmetricRunCmd(), microbenchmarkCmd(), checkOpenPortsCmd(),
@@ -21,5 +21,5 @@ func observabilityCmds() []*cobra.Command {
 // hiddenCmds are run by this program itself or by scripts.
 func hiddenCmds() []*cobra.Command {
 	return append(usageStatsCmds(),
-		nodeCmd(), headCmd(), localCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), healthCheckCmd(), killRandomNodeCmd(), sanityCheckCmd())
+		nodeCmd(), headCmd(), localCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), healthCheckCmd(), killRandomNodeCmd(), localDumpCmd(), sanityCheckCmd())
 }

@@ -21,6 +21,15 @@ func (c *Cluster) ip(i providers.Instance) string {
 	return i.ExternalIP
 }
 
+// Nodes are the instances that exist, the head first if there is one.
+func (c *Cluster) Nodes(ctx context.Context) ([]providers.Instance, error) {
+	head, workers, err := c.live(ctx)
+	if head != nil {
+		workers = append([]providers.Instance{*head}, workers...)
+	}
+	return workers, err
+}
+
 // WorkerIPs are the addresses of the workers that exist.
 func (c *Cluster) WorkerIPs(ctx context.Context) ([]string, error) {
 	_, workers, err := c.live(ctx)
@@ -67,6 +76,9 @@ const (
 	Tmux   Mux = "tmux"
 )
 
+// ScreenWith is Screen with more options of its own.
+func ScreenWith(options string) Mux { return Mux("screen " + options) }
+
 // Line is the command that runs line in a new session which nobody is attached
 // to, or, with no line, attaches: to a session that is there, else a new one.
 func (m Mux) Line(line string, fresh bool) string {
@@ -77,7 +89,7 @@ func (m Mux) Line(line string, fresh bool) string {
 	case line != "" && m == Tmux:
 		return "tmux new -d " + sshx.Quote(shell)
 	case line != "":
-		return "screen -L -dm " + shell
+		return "screen -L " + strings.TrimLeft(strings.TrimPrefix(string(m), "screen")+" ", " ") + "-dm " + shell
 	case m == Tmux && fresh:
 		return "exec tmux new"
 	case m == Tmux:

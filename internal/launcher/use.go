@@ -98,6 +98,8 @@ type Script struct {
 	Path string
 	Args []string
 	Env  map[string]string
+	// Mux leaves it running in a multiplexer on the head.
+	Mux Mux
 }
 
 // Check tells whether the script can be submitted, before anything happens.
@@ -136,14 +138,16 @@ func (c *Cluster) Submit(ctx context.Context, s Script, streams Streams) error {
 	if c.Provider.Traits().SharedMachine {
 		python, path = Python(c.l.Ray), sshx.Quote("./"+name)
 	}
-	// `exec`, so that a signal that ends the script is seen as such.
-	words := []string{"exec", sshx.Quote(python), path}
+	words := []string{sshx.Quote(python), path}
+	if s.Mux == NoMux {
+		words = append([]string{"exec"}, words...) // so that a signal that ends the script is seen as such
+	}
 	for _, a := range s.Args {
 		words = append(words, sshx.Quote(a))
 	}
 	env := map[string]string{"PYTHONUNBUFFERED": "1"}
 	maps.Copy(env, s.Env)
-	return c.run(ctx, head, host, strings.Join(words, " "), env, streams)
+	return c.run(ctx, head, host, s.Mux.Line(strings.Join(words, " "), false), env, streams)
 }
 
 // Python is the interpreter for drivers on this machine: the one beside the
