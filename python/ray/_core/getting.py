@@ -82,10 +82,15 @@ class Gets(Link):
     ) -> None:
         """Fills in the entries at the places in missing, or raises GetTimeoutError.
 
-        Returns early, with some entries left out, when one of them is an error.
+        The first error to be there is raised at once, whatever else is awaited.
         """
         objects = self._objects
         deadline = None if timeout is None else time.monotonic() + timeout
+        if len(missing) < len(refs):
+            awaited = set(missing)
+            for i, entry in enumerate(entries):
+                if i not in awaited and _is_error_entry(entry):
+                    self._raise(refs, i, entry)
         fetch = _Fetch(self, refs, entries, missing)
         left = fetch.left
         try:
@@ -105,11 +110,14 @@ class Gets(Link):
                     f"the first is {refs[left[0]]!r}."
                 )
         except _Failed as failed:
-            value = self._open(refs[failed.index]._bin, entries[failed.index])
-            self._look_at(refs)
-            raise self._to_raise(value.error) from None
+            self._raise(refs, failed.index, entries[failed.index])
         finally:
             self._end_gets(fetch.requests)
+
+    def _raise(self, refs: Sequence[ObjectRef], index: int, entry: Any) -> None:
+        value = self._open(refs[index]._bin, entry)
+        self._look_at(refs)
+        raise self._to_raise(value.error) from None
 
     def _send_get(self, refs: Sequence[ObjectRef], flags: int, callback: Any = None) -> Tuple[int, GetRequest]:
         with self._lock:
@@ -135,7 +143,7 @@ class Gets(Link):
 class _Fetch:
     """The values that one ``get`` still waits for, in order."""
 
-    __slots__ = ("_client", "_objects", "_refs", "_entries", "_errors_seen", "left", "requests", "places")
+    __slots__ = ("_client", "_objects", "_refs", "_entries", "_errors_seen", "_all", "left", "requests", "places")
 
     def __init__(self, client: Gets, refs: Sequence[ObjectRef], entries: List[Any], missing: List[int]) -> None:
         self._client = client
@@ -143,6 +151,7 @@ class _Fetch:
         self._refs = refs
         self._entries = entries
         self._errors_seen = client._errors
+        self._all = missing
         self.left = deque(missing)
         self.requests: List[int] = []
         # Where the answer for a place will be: number and object of the request, index in it.
@@ -187,8 +196,9 @@ class _Fetch:
                 continue
             if self._client._errors != self._errors_seen:
                 self._errors_seen = self._client._errors
-                for i in left:
-                    if self._arrived(i) and _is_error_entry(self._entries[i]):
+                waiting = set(left)
+                for i in self._all:
+                    if (i not in waiting or self._arrived(i)) and _is_error_entry(self._entries[i]):
                         raise _Failed(i)
             return False
         return True

@@ -16,7 +16,10 @@ def free(object_refs: Union[Any, List[Any]], local_only: bool = False) -> None:
     if not isinstance(refs, list) or not all(isinstance(ref, ray.ObjectRef) for ref in refs):
         raise TypeError(f"free() expects a list of ObjectRef, got {type(object_refs)}")
     if refs:
-        state.client().call("objects.free", {"ids": [ref.hex() for ref in refs]})
+        client = state.client()
+        if client.arena is not None:
+            client.arena.end_all_idle()  # this process would find the value among what it has just read
+        client.call("objects.free", {"ids": [ref.hex() for ref in refs]})
 
 
 def memory_summary(

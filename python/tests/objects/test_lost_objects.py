@@ -171,3 +171,12 @@ def test_items_of_a_generator_are_made_again(cluster, tally):
     kill(built, built.workers[0])
     assert [int(ray.get(ref, timeout=60)[0]) for ref in kept] == [0, 1, 2, 3]
     assert runs.count() == 2  # once for all of them
+
+
+def test_a_freed_object_is_gone_at_once(cluster):
+    cluster({"num_cpus": 1})
+    ref = ray.remote(lambda: np.zeros(300_000)).remote()
+    assert ray.get(ref).sum() == 0
+    ray._private.internal_api.free([ref])
+    with pytest.raises(ray.exceptions.ObjectFreedError):
+        ray.get(ref, timeout=30)

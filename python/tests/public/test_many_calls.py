@@ -308,3 +308,29 @@ def test_large_items_of_a_generator_that_is_retried(one_cpu):
     with tempfile.TemporaryDirectory() as folder:
         kept = list(blocks.remote(folder + "/marker"))
         assert [int(ray.get(ref)[7]) for ref in kept] == [0, 1, 2]
+
+
+def test_get_raises_as_soon_as_one_of_many_failed(one_cpu):
+    """Whether the error comes before or behind what is slow, and whether it was there before."""
+    from ray._common.test_utils import SignalActor
+
+    @ray.remote(max_concurrency=3)
+    class Actor:
+        def fail(self):
+            raise KeyError("bad")
+
+        def slow(self, signal):
+            ray.get(signal.wait.remote())
+            return "slow"
+
+    signal, actor = SignalActor.remote(), Actor.remote()
+    slow = actor.slow.remote(signal)
+    for order in (lambda bad: [bad, slow], lambda bad: [slow, bad]):
+        with pytest.raises(KeyError):
+            ray.get(order(actor.fail.remote()), timeout=30)
+        known = actor.fail.remote()
+        ray.wait([known])
+        with pytest.raises(KeyError):
+            ray.get(order(known), timeout=30)
+    ray.get(signal.send.remote())
+    assert ray.get(slow) == "slow"
