@@ -78,6 +78,7 @@ type daemon struct {
 	tmplNum                        uint32
 	functions                      map[spec.FunctionID][]byte
 	runs                           map[spec.TaskID]*run
+	flood                          int // the most objects and tasks since the last ebb
 	hosted                         map[spec.ActorID]*hosted
 	nodes                          map[spec.NodeID]spec.Node
 	peers                          map[spec.NodeID]*peer

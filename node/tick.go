@@ -85,6 +85,7 @@ func (d *daemon) tick() {
 				}
 			})
 			d.store.Trim()
+			d.ebb()
 		}
 	}
 }

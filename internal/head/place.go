@@ -1,6 +1,7 @@
 package head
 
 import (
+	"fmt"
 	"time"
 
 	"ray/internal/gcs"
@@ -11,6 +12,9 @@ import (
 // placeActors starts waiting actors. Needs h.mu.
 func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
 	var spoken map[spec.NodeID]spec.Resources // summed when needed
+	// Of a thousand equal actors only so many find a place in one round: when
+	// one has found none, nor will those that came after it.
+	full := map[string]string{} // what was asked for → why it waits
 	for _, a := range h.tables.WaitingActors() {
 		id := a.Info.ID
 		if h.heldBack(id, now) || h.waitsForReturn(a.Info.Owner) {
@@ -20,8 +24,14 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 			Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector, Fallback: a.Create.Fallback,
 			Strategy: a.Create.Strategy, Count: 1, Actor: true, Python: a.Create.Python, Inputs: inputs(a.Create.Inputs),
 		}
+		mayQueue := h.mayQueue(a, now)
+		key := plainKey(&row, mayQueue)
+		if why, known := full[key]; known {
+			change.Merge(h.tables.ActorWaits(id, why))
+			continue
+		}
 		answer := c.Place(row, h.random)
-		if len(answer.Grants) == 0 && answer.Error == nil && !answer.Infeasible && h.mayQueue(a, now) {
+		if len(answer.Grants) == 0 && answer.Error == nil && !answer.Infeasible && mayQueue {
 			if spoken == nil {
 				spoken = h.tables.StartingActors()
 			}
@@ -39,9 +49,21 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 		default:
 			reason := h.explain(answer, spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector})
 			change.Merge(h.tables.ActorWaits(id, reason.Text))
+			if key != "" {
+				full[key] = reason.Text
+			}
 		}
 	}
 	return change
+}
+
+// plainKey is the same for actors that the same nodes suit equally well; "" for
+// one that asks for more than resources and an interpreter.
+func plainKey(r *scheduler.Row, mayQueue bool) string {
+	if len(r.LabelSelector)+len(r.Fallback)+len(r.Inputs) > 0 || (r.Strategy.Kind != "" && r.Strategy.Kind != spec.StrategyDefault) {
+		return ""
+	}
+	return fmt.Sprint(r.Resources.Key(), "|", r.Python, "|", mayQueue)
 }
 
 // How long an actor waits for a node with room before it may queue on one

@@ -136,9 +136,10 @@ func ParseFrame(b []byte, limit int) (f Frame, n int, err error) {
 }
 
 const (
-	readBuffer = 64 << 10
-	keepBuffer = 1 << 20 // larger buffers go back to the collector …
-	calmReads  = 64      // … after so many reads that did not need them
+	firstBuffer = 4 << 10  // most connections of a thousand idle workers never need more
+	readBuffer  = 64 << 10 // what one that is busy reads into
+	keepBuffer  = 1 << 20  // larger buffers go back to the collector …
+	calmReads   = 64       // … after so many reads that did not need them
 )
 
 // Reader cuts a byte stream into frames. Bodies are slices of its buffer: all
@@ -150,12 +151,13 @@ type Reader struct {
 	start int // first byte not yet returned
 	end   int // end of what was read
 	limit int
-	calm  int // reads since a frame needed a large buffer
+	calm  int  // reads since a frame needed a large buffer
+	full  bool // the last read filled the buffer
 }
 
 // NewReader reads frames of at most limit bytes; 0 means MaxFrame.
 func NewReader(src io.Reader, limit int) *Reader {
-	r := &Reader{src: src, buf: make([]byte, readBuffer)}
+	r := &Reader{src: src, buf: make([]byte, firstBuffer)}
 	r.SetLimit(limit)
 	return r
 }
@@ -203,6 +205,7 @@ func (r *Reader) Next() (Frame, error) {
 		}
 		n, err = r.src.Read(r.buf[r.end:])
 		r.end += n
+		r.full = r.end == len(r.buf)
 		if n == 0 && err != nil {
 			if err == io.EOF && r.end > r.start {
 				return Frame{}, io.ErrUnexpectedEOF
@@ -216,6 +219,9 @@ func (r *Reader) Next() (Frame, error) {
 func (r *Reader) compact() {
 	rest := r.buf[r.start:r.end]
 	dst := r.buf
+	if r.full && len(r.buf) < readBuffer {
+		dst = make([]byte, readBuffer)
+	}
 	if len(r.buf) > keepBuffer && len(rest) < readBuffer {
 		if r.calm++; r.calm > calmReads {
 			dst = make([]byte, readBuffer)

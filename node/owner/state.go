@@ -1,6 +1,8 @@
 package owner
 
 import (
+	"maps"
+
 	"ray/internal/spec"
 	"ray/internal/wire"
 )
@@ -140,4 +142,19 @@ func (s *State) ownerDied(id spec.ObjectID, owner spec.NodeID) *spec.ErrorInfo {
 	return &spec.ErrorInfo{Type: "OwnerDiedError",
 		Message: "object " + id.String() + " is lost: node " + owner.String() + ", which owned it, " + s.end(owner) + ". An object lives as long as the node of the process that made its reference",
 		Fields:  map[string]any{"object_id": id.String()}}
+}
+
+// Size is how many objects and tasks there are.
+func (s *State) Size() int { return len(s.objects) + len(s.tasks) }
+
+// Shrink makes the tables as small as what is in them: maps only grow.
+func (s *State) Shrink() {
+	s.objects, s.tasks = Shrunk(s.objects), Shrunk(s.tasks)
+}
+
+// Shrunk is a copy of m that is no larger than it must be.
+func Shrunk[K comparable, V any](m map[K]V) map[K]V {
+	small := make(map[K]V, len(m))
+	maps.Copy(small, m)
+	return small
 }

@@ -31,6 +31,12 @@ type Lines struct {
 // maxLine is where a line without an end is cut.
 const maxLine = 1 << 20
 
+// A thousand workers have two thousand streams, and most say little.
+const (
+	quietBuffer = 2 << 10
+	busyBuffer  = 64 << 10
+)
+
 // output reads one stream of a worker.
 type output struct {
 	m      *Manager
@@ -45,11 +51,14 @@ type output struct {
 func (o *output) read(f *os.File) {
 	defer f.Close()
 	defer o.file.Close()
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, quietBuffer)
 	for {
 		n, err := f.Read(buf)
 		if n > 0 {
 			o.take(buf[:n])
+		}
+		if n == len(buf) && n < busyBuffer {
+			buf = make([]byte, busyBuffer)
 		}
 		if err != nil {
 			break

@@ -17,6 +17,10 @@ FLUSH_BYTES = 64 * 1024
 # How often (seconds), and how much at a time, is read while nobody waits but results of running tasks were dropped.
 _LOOK_S = 0.1
 _LOOK_MOST = 64
+# What is dropped (``__del__`` only appends) is found after a nap at the latest, in a process that has been idle for
+# long after a sleep: a thousand idle actors that nap would keep a core busy.
+_NAP_S = 0.1
+_SLEEP_S = 1.6
 
 
 class Link(Reader):
@@ -123,6 +127,7 @@ class Link(Reader):
 
     def _flush_loop(self) -> None:
         idle = 0
+        pause = _NAP_S
         while self.dead is None:
             time.sleep(0.001)
             if self.arena is not None and self.arena.idle:
@@ -130,7 +135,7 @@ class Link(Reader):
             if self._unhandled or self._orphans:
                 self._see_to_errors()
             if self._out or self._dead_refs or self._unpinned:
-                idle = 0
+                idle, pause = 0, _NAP_S
                 try:
                     self.flush()
                 except Exception:
@@ -139,8 +144,12 @@ class Link(Reader):
                 idle += 1
             else:
                 self._flusher_awake = False
-                if not self._out:
-                    self._flusher_parked.acquire(timeout=0.1)
+                if not self._out and self._flusher_parked.acquire(timeout=pause):
+                    pause = _NAP_S
+                elif self._orphans or self._unhandled or (self.arena is not None and self.arena.idle):
+                    pause = _NAP_S
+                else:
+                    pause = min(2 * pause, _SLEEP_S)
                 self._flusher_awake = True
 
     def _see_to_errors(self) -> None:
