@@ -97,16 +97,40 @@ func (t *Tables) editGroup(id spec.PlacementGroupID) *Group {
 
 func (t *Tables) keepGroup(g *Group) {
 	t.groups[g.Info.ID] = g
-	t.groupsVersion++
+	t.changedGroups[g.Info.ID] = true
 	if g.Info.State == spec.PGRemoved {
 		delete(t.living, g.Info.ID)
 	} else {
 		t.living[g.Info.ID] = true
 	}
+	if g.Waiting() {
+		t.unplaced[g.Info.ID] = true
+	} else {
+		delete(t.unplaced, g.Info.ID)
+	}
 }
 
-// GroupsVersion changes with the states and nodes of groups.
-func (t *Tables) GroupsVersion() int { return t.groupsVersion }
+// TakeChangedGroups gives the rows of groups that have changed since the last
+// call, the removed ones too.
+func (t *Tables) TakeChangedGroups() []Group {
+	out := make([]Group, 0, len(t.changedGroups))
+	for id := range t.changedGroups {
+		if g := t.groups[id]; g != nil {
+			out = append(out, *g)
+		}
+	}
+	clear(t.changedGroups)
+	return out
+}
+
+// WaitingGroups lists the rows of groups that want places, oldest first.
+func (t *Tables) WaitingGroups() []Group {
+	out := make([]Group, 0, len(t.unplaced))
+	for id := range t.unplaced {
+		out = append(out, *t.groups[id])
+	}
+	return byAge(out)
+}
 
 func (t *Tables) putGroup(c *Change, g *Group) {
 	g.settleState()

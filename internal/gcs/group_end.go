@@ -123,12 +123,7 @@ func (t *Tables) RejoinBundles(node spec.NodeID, have []wire.Bundle) (c Change) 
 
 // GroupsWait tells whether any group wants places.
 func (t *Tables) GroupsWait() bool {
-	for id := range t.living {
-		if t.groups[id].Waiting() {
-			return true
-		}
-	}
-	return false
+	return len(t.unplaced) > 0
 }
 
 // GroupWaits records why a group has no place yet.

@@ -39,7 +39,8 @@ type Tables struct {
 	names         map[nameKey]spec.ActorID
 	groups        map[spec.PlacementGroupID]*Group
 	living        map[spec.PlacementGroupID]bool // groups that are not removed
-	groupsVersion int
+	unplaced      map[spec.PlacementGroupID]bool // groups that want places
+	changedGroups map[spec.PlacementGroupID]bool // since they were taken last
 	nodes         map[spec.NodeID]*spec.Node
 	packages      map[string]int64 // URI → size
 	machines      []byte           // the autoscaler's table, its own format
@@ -105,6 +106,7 @@ func New() *Tables {
 		names:    map[nameKey]spec.ActorID{},
 		groups:   map[spec.PlacementGroupID]*Group{},
 		living:   map[spec.PlacementGroupID]bool{},
+		unplaced: map[spec.PlacementGroupID]bool{}, changedGroups: map[spec.PlacementGroupID]bool{},
 		nodes:    map[spec.NodeID]*spec.Node{},
 		packages: map[string]int64{},
 		watch:    map[spec.ActorID]map[spec.NodeID]bool{},

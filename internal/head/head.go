@@ -43,7 +43,6 @@ type Head struct {
 	links        map[spec.NodeID]*nodeLink // registered
 	soft         map[spec.NodeID]*soft
 	cluster      *scheduler.Cluster   // the scheduler's picture of the nodes
-	groupsSeen   int                  // version of the groups in it
 	askers       map[spec.NodeID]bool // nodes that want places for tasks
 	warned       map[waiting]bool     // what drivers have been told of
 	groupWaiters map[spec.PlacementGroupID][]chan struct{}
@@ -88,7 +87,7 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 		lease: time.Duration(cfg.LeaseMS) * time.Millisecond,
 		wake:  make(chan struct{}, 1),
 		open:  map[*nodeLink]bool{}, links: map[spec.NodeID]*nodeLink{}, soft: map[spec.NodeID]*soft{},
-		warned: map[waiting]bool{}, giveUp: map[spec.PlacementGroupID]hopeless{}, cluster: scheduler.New(), groupsSeen: -1, askers: map[spec.NodeID]bool{},
+		warned: map[waiting]bool{}, giveUp: map[spec.PlacementGroupID]hopeless{}, cluster: scheduler.New(), askers: map[spec.NodeID]bool{},
 		groupWaiters: map[spec.PlacementGroupID][]chan struct{}{},
 		refused:      map[any]*backoff{}, random: mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64())),
 	}

@@ -28,10 +28,8 @@ func (h *Head) judgeGroup(g *gcs.Group, reason string, infeasible bool, now time
 		reason += "; " + text
 	}
 	if !infeasible || served {
-		if h.giveUp[id].why != "" {
-			h.groupsSeen = -1
-		}
 		delete(h.giveUp, id)
+		h.seeGroup(g)
 		return reason
 	}
 	p := h.giveUp[id]
@@ -48,7 +46,8 @@ func (h *Head) judgeGroup(g *gcs.Group, reason string, infeasible bool, now time
 			p.why += "; this cluster has no autoscaler that could add a node"
 		}
 		p.why += ". Ask for smaller bundles, or add such a node first; RAY_infeasible_group_timeout_s sets how long is waited (-1: for ever)"
-		h.groupsSeen = -1
+		h.giveUp[id] = p
+		h.seeGroup(g)
 		h.event("ERROR", "gcs", "The placement group "+id.String()+" cannot be created: "+p.why)
 		h.kick()
 	}

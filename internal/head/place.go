@@ -94,13 +94,10 @@ func (h *Head) waitsForReturn(owner spec.NodeID) bool {
 
 // placeGroups plans groups with unplaced bundles. Needs h.mu.
 func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
-	if !h.tables.GroupsWait() {
-		return change
-	}
-	for _, g := range h.tables.LivingGroups() {
+	for _, g := range h.tables.WaitingGroups() {
 		id := g.Info.ID
 		// A group of before the restart may still be where it was.
-		if !g.Waiting() || h.heldBack(id, now) || !h.recovering.IsZero() && g.Info.Attempts > 0 {
+		if h.heldBack(id, now) || !h.recovering.IsZero() && g.Info.Attempts > 0 {
 			continue
 		}
 		fixed := make([]spec.NodeID, len(g.Bundles))

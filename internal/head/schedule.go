@@ -3,6 +3,7 @@ package head
 import (
 	"time"
 
+	"ray/internal/gcs"
 	"ray/internal/scheduler"
 	"ray/internal/spec"
 	"ray/internal/wire"
@@ -125,19 +126,25 @@ func (h *Head) round(now time.Time) (next time.Time) {
 	return next
 }
 
-// seeGroups shows the scheduler the placement groups, if any has changed. Needs h.mu.
+// seeGroups shows the scheduler the placement groups that have changed. Needs h.mu.
 func (h *Head) seeGroups() {
-	if v := h.tables.GroupsVersion(); v != h.groupsSeen {
-		h.groupsSeen = v
-		clear(h.cluster.Groups)
-		for _, g := range h.tables.LivingGroups() {
-			nodes := g.Info.Nodes
-			if len(nodes) == 0 {
-				nodes = make([]spec.NodeID, len(g.Info.Bundles))
-			}
-			h.cluster.Groups[g.Info.ID] = scheduler.Group{State: g.Info.State, Nodes: nodes, Bundles: g.Info.Bundles, Hopeless: h.giveUp[g.Info.ID].why}
-		}
+	for _, g := range h.tables.TakeChangedGroups() {
+		h.seeGroup(&g)
 	}
+}
+
+// seeGroup needs h.mu.
+func (h *Head) seeGroup(g *gcs.Group) {
+	id := g.Info.ID
+	if g.Info.State == spec.PGRemoved {
+		delete(h.cluster.Groups, id)
+		return
+	}
+	nodes := g.Info.Nodes
+	if len(nodes) == 0 {
+		nodes = make([]spec.NodeID, len(g.Info.Bundles))
+	}
+	h.cluster.Groups[id] = scheduler.Group{State: g.Info.State, Nodes: nodes, Bundles: g.Info.Bundles, Hopeless: h.giveUp[id].why}
 }
 
 // seeNode shows the scheduler a node as it is now: one that is dead, has no

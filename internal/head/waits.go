@@ -45,11 +45,9 @@ func (h *Head) warnWaiting(now time.Time) {
 			add(waiting{a.Info.JobID, "actor " + cmp.Or(a.Info.Options.Name, a.Info.Options.ClassName), a.Create.Placement.String(), a.Info.Reason}, a.CreatedMS, a.Info.ID.String())
 		}
 	}
-	if h.tables.GroupsWait() {
-		for _, g := range h.tables.LivingGroups() {
-			if g.Info.CreatedMS <= late && g.Info.State == spec.PGPending && g.Info.Reason != "" {
-				add(waiting{g.Info.JobID, "placement group " + g.Info.Name, fmt.Sprintf("%d bundles (%s)", len(g.Info.Bundles), g.Info.Strategy), g.Info.Reason}, g.Info.CreatedMS, g.Info.ID.String())
-			}
+	for _, g := range h.tables.WaitingGroups() {
+		if g.Info.CreatedMS <= late && g.Info.State == spec.PGPending && g.Info.Reason != "" {
+			add(waiting{g.Info.JobID, "placement group " + g.Info.Name, fmt.Sprintf("%d bundles (%s)", len(g.Info.Bundles), g.Info.Strategy), g.Info.Reason}, g.Info.CreatedMS, g.Info.ID.String())
 		}
 	}
 	maps.DeleteFunc(h.warned, func(w waiting, _ bool) bool { return found[w].count == 0 })

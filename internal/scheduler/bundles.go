@@ -24,9 +24,12 @@ type BundleRequest struct {
 // takes them off the snapshot. Without a plan, reason says why, and
 // infeasible that no plan would exist even if all nodes were free.
 func (c *Cluster) PlaceBundles(req BundleRequest) (plan []spec.NodeID, reason string, infeasible bool) {
-	key := req.key()
-	if f, ok := c.failed[key]; ok && f.changed == c.changed {
-		return nil, f.reason, f.infeasible // asked before, and nothing has become free
+	key := ""
+	if len(c.failed) > 0 {
+		key = req.key()
+		if f, ok := c.failed[key]; ok && f.changed == c.changed {
+			return nil, f.reason, f.infeasible // asked before, and nothing has become free
+		}
 	}
 	for _, nodes := range c.samples() {
 		b := newBundler(nodes, req, false)
@@ -47,7 +50,7 @@ func (c *Cluster) PlaceBundles(req BundleRequest) (plan []spec.NodeID, reason st
 	if len(c.failed) > maxShapes {
 		clear(c.failed)
 	}
-	c.failed[key] = f
+	c.failed[cmp.Or(key, req.key())] = f
 	return nil, f.reason, f.infeasible
 }
 
