@@ -65,6 +65,9 @@ func (d *daemon) dropQueued(k pool.Key) {
 
 // startFailed ends the tasks that no worker can be had for.
 func (d *daemon) startFailed(k pool.Key, err error) {
+	if d.down {
+		return // this node ends: others run what waits here
+	}
 	d.log.Warn("worker could not be started", "job", k.Job, "err", err)
 	info := wire.InfoOf(err)
 	if info.Type == "RaySystemError" {
@@ -213,6 +216,9 @@ func (d *daemon) closeClient(w *worker) {
 
 // neverConnected: a process ended before it said HELLO.
 func (d *daemon) neverConnected(w *worker, e *proc.Exit) {
+	if d.down {
+		return
+	}
 	d.startTries[w.key]++
 	if d.startTries[w.key] >= 3 {
 		delete(d.startTries, w.key)
