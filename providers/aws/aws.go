@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
@@ -41,8 +39,8 @@ type Provider struct {
 
 	mu     sync.Mutex
 	loaded *aws.Config // once the first call needed it
-	scarce map[offering]time.Time
-	turn   int // of the subnets
+
+	offers providers.Offers
 }
 
 var (
@@ -59,7 +57,7 @@ func New(o Options) (*Provider, error) {
 	if err := Check(o.Config); err != nil {
 		return nil, err
 	}
-	return &Provider{o: o, scarce: map[offering]time.Time{}}, nil
+	return &Provider{o: o}, nil
 }
 
 // Check finds what is wrong with the node_configs of the cluster file.
@@ -242,41 +240,14 @@ func (p *Provider) Host(ctx context.Context, id string) (sshx.Host, error) {
 		if p.o.Dial != nil {
 			return p.o.Dial(list[at]), nil
 		}
-		if a := p.address(list[at]); a != "" {
-			return p.connect(list[at], a)
+		if a := providers.Address(p.o.Config, list[at]); a != "" {
+			return providers.Connect(p.o.Dir, p.o.Config, list[at], a)
 		}
 		if err := sleep(ctx, time.Second); err != nil {
 			return nil, &providers.Error{Cause: providers.BadConfig, Op: "reach " + id, Err: fmt.Errorf("it has no public address: %w", err),
 				Hint: "set use_internal_ips: true in provider, or use a subnet that gives public addresses"}
 		}
 	}
-}
-
-// address is where SSH finds the instance.
-func (p *Provider) address(i providers.Instance) string {
-	c := p.o.Config
-	switch {
-	case c.Auth.ProxyByID:
-		return i.ID
-	case i.Kind == providers.Head && c.Provider.Bool("use_external_head_ip", false):
-		return i.ExternalIP
-	case c.Provider.Bool("use_internal_ips", false):
-		return i.IP
-	}
-	return i.ExternalIP
-}
-
-func (p *Provider) connect(i providers.Instance, address string) (sshx.Host, error) {
-	// Addresses are given out again: host keys are pinned by instance.
-	known := filepath.Join(p.o.Dir, "hosts", i.ID)
-	if err := os.MkdirAll(filepath.Dir(known), 0o700); err != nil {
-		return nil, err
-	}
-	auth := p.o.Config.Auth
-	return sshx.NewSSH(sshx.Config{
-		Address: address, User: auth.User, KeyFile: cluster.ExpandHome(auth.PrivateKey), ProxyCommand: auth.ProxyCommand, KnownHosts: known,
-		Env: map[string]string{"PATH": "~/.ray/bin", "RAY_CLOUD_INSTANCE_ID": i.ID},
-	}), nil
 }
 
 // sleep waits unless ctx ends first.

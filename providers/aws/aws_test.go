@@ -158,7 +158,7 @@ func TestTwoLaunchersMakeOneHead(t *testing.T) {
 		t.Errorf("two heads: %v", ids)
 	}
 	in := func(p *Provider) string {
-		return aws.ToString(p.input(launchSpec{}, offering{}, providers.CreateRequest{Kind: providers.Head}, 1, providers.Head).ClientToken)
+		return aws.ToString(p.input(launchSpec{}, providers.Offering{}, providers.CreateRequest{Kind: providers.Head}, 1, providers.Head).ClientToken)
 	}
 	if in(a) != in(b) || len(in(a)) > 64 {
 		t.Errorf("client tokens %q and %q", in(a), in(b))
@@ -198,7 +198,7 @@ func TestUnknownInstanceType(t *testing.T) {
 	}
 }
 
-func TestOfferings(t *testing.T) {
+func TestWanted(t *testing.T) {
 	s, errs := parse(map[string]any{
 		keyTypes: []any{"a", "b"}, keySubnets: []any{"s1", "s2"}, keyFallback: true,
 		"InstanceMarketOptions": map[string]any{"MarketType": "spot"},
@@ -206,13 +206,9 @@ func TestOfferings(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	var got []string
-	for _, o := range offerings(s, 1, func(o offering) bool { return o.Type == "a" && o.Spot }) {
-		got = append(got, o.String())
-	}
-	want := "b s2 spot,b s1 spot,a s2 on-demand,a s1 on-demand,b s2 on-demand,b s1 on-demand,a s2 spot,a s1 spot"
-	if strings.Join(got, ",") != want {
-		t.Errorf("order %s\nwant  %s", strings.Join(got, ","), want)
+	want := providers.Wanted{Types: []string{"a", "b"}, Places: []string{"s1", "s2"}, Spot: true, Fallback: true}
+	if got := s.wanted(); !reflect.DeepEqual(got, want) {
+		t.Errorf("wanted %+v, want %+v", got, want)
 	}
 }
 

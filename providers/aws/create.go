@@ -17,67 +17,11 @@ import (
 	"ray/providers"
 )
 
-// offering is one way to get a machine.
-type offering struct {
-	Type, Subnet string
-	Spot         bool
-}
-
-func (o offering) String() string {
-	market := "on-demand"
-	if o.Spot {
-		market = "spot"
-	}
-	return strings.Join(slices.DeleteFunc([]string{o.Type, o.Subnet, market}, func(s string) bool { return s == "" }), " ")
-}
-
-// offerings lists the ways in the order in which they are tried: spot before
-// its fallback, types as the file orders them, subnets in turn. Those that
-// lately had no capacity come last.
-func offerings(s launchSpec, turn int, scarce func(offering) bool) []offering {
-	spot := s.input.InstanceMarketOptions != nil && s.input.InstanceMarketOptions.MarketType == types.MarketTypeSpot
-	markets := []bool{spot}
-	if spot && s.spotFallback {
-		markets = append(markets, false)
-	}
-	kinds, subnets := s.types, s.subnets
-	if len(kinds) == 0 {
-		kinds = []string{""}
-	}
-	if len(subnets) == 0 {
-		subnets = []string{""}
-	}
-	var good, bad []offering
-	for _, m := range markets {
-		for _, k := range kinds {
-			for i := range subnets {
-				o := offering{k, subnets[(i+turn)%len(subnets)], m}
-				if scarce(o) {
-					bad = append(bad, o)
-				} else {
-					good = append(good, o)
-				}
-			}
-		}
-	}
-	return append(good, bad...)
-}
-
-// scarceFor is how long a lack of capacity is remembered.
-const scarceFor = 3 * time.Minute
-
-func (p *Provider) plan(s launchSpec) []offering {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	turn := p.turn
-	p.turn++
-	return offerings(s, turn, func(o offering) bool { return time.Since(p.scarce[o]) < scarceFor })
-}
-
-func (p *Provider) lacks(o offering) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.scarce[o] = time.Now()
+// wanted lists the ways to get a machine of a node type.
+func (s launchSpec) wanted() providers.Wanted {
+	market := s.input.InstanceMarketOptions
+	spot := market != nil && market.MarketType == types.MarketTypeSpot
+	return providers.Wanted{Types: s.types, Places: s.subnets, Spot: spot, Fallback: s.spotFallback}
 }
 
 // Create implements providers.Provider.
@@ -94,7 +38,7 @@ func (p *Provider) Create(ctx context.Context, req providers.CreateRequest) ([]p
 	if err != nil || len(made) >= req.Count {
 		return made, err
 	}
-	for _, o := range p.plan(s) {
+	for _, o := range p.offers.Plan(s.wanted(), true, time.Now()) {
 		var more []providers.Instance
 		more, err = p.launch(ctx, s, o, req, req.Count-len(made), generation)
 		made = append(made, more...)
@@ -105,7 +49,7 @@ func (p *Provider) Create(ctx context.Context, req providers.CreateRequest) ([]p
 			return made, err
 		}
 		if err != nil {
-			p.lacks(o)
+			p.offers.Lacks(o, time.Now())
 		}
 	}
 	return made, err
@@ -147,7 +91,7 @@ const (
 )
 
 // launch makes n instances by one offering, or as many as there are.
-func (p *Provider) launch(ctx context.Context, s launchSpec, o offering, req providers.CreateRequest, n int, generation string) ([]providers.Instance, error) {
+func (p *Provider) launch(ctx context.Context, s launchSpec, o providers.Offering, req providers.CreateRequest, n int, generation string) ([]providers.Instance, error) {
 	client, err := p.ec2(ctx)
 	if err != nil {
 		return nil, err
@@ -191,12 +135,12 @@ func instances(out *ec2.RunInstancesOutput) []providers.Instance {
 
 // input is the call for one offering. Its token names the request, so that a
 // repeated call makes nothing twice.
-func (p *Provider) input(s launchSpec, o offering, req providers.CreateRequest, n int, generation string) *ec2.RunInstancesInput {
+func (p *Provider) input(s launchSpec, o providers.Offering, req providers.CreateRequest, n int, generation string) *ec2.RunInstancesInput {
 	in := s.input
 	in.MinCount, in.MaxCount = aws.Int32(1), aws.Int32(int32(n))
 	in.InstanceType = types.InstanceType(o.Type)
-	if in.SubnetId = nil; o.Subnet != "" {
-		in.SubnetId = aws.String(o.Subnet)
+	if in.SubnetId = nil; o.Place != "" {
+		in.SubnetId = aws.String(o.Place)
 	}
 	if !o.Spot && in.InstanceMarketOptions != nil && in.InstanceMarketOptions.MarketType == types.MarketTypeSpot {
 		in.InstanceMarketOptions = nil

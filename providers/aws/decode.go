@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"ray/internal/cluster"
+	"ray/providers"
 )
 
 // FieldError is one mistake in a node_config.
@@ -220,20 +221,7 @@ func (d *decoder) time(v any, into reflect.Value, path string) {
 	into.Set(reflect.ValueOf(&t))
 }
 
-func (d *decoder) wrong(v any, want, path string) {
-	got := "a mapping"
-	switch x := v.(type) {
-	case []any:
-		got = "a list"
-	case string:
-		got = fmt.Sprintf("the text %q", x)
-	case bool:
-		got = fmt.Sprintf("the truth value %t", x)
-	case int64, float64:
-		got = fmt.Sprintf("the number %v", x)
-	}
-	d.add(path, "expected %s; got %s", want, got)
-}
+func (d *decoder) wrong(v any, want, path string) { d.add(path, "%s", providers.Mismatch(want, v)) }
 
 // permissions understands provider.security_group.IpPermissions.
 func permissions(list []any) ([]types.IpPermission, []FieldError) {

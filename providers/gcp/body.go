@@ -22,20 +22,20 @@ func isSpot(i *computepb.Instance) bool {
 }
 
 // body is the instance to insert by one offering.
-func (p *Provider) body(s launchSpec, o offering, req providers.CreateRequest, name, key string) *computepb.Instance {
+func (p *Provider) body(s launchSpec, o providers.Offering, req providers.CreateRequest, name, key string) *computepb.Instance {
 	i := proto.CloneOf(s.instance)
 	i.Name = proto.String(name)
-	if o.Machine != "" {
-		i.MachineType = proto.String("zones/" + o.Zone + "/machineTypes/" + o.Machine)
+	if o.Type != "" {
+		i.MachineType = proto.String("zones/" + o.Place + "/machineTypes/" + o.Type)
 	}
 	for _, a := range i.GetGuestAccelerators() {
 		if short := a.GetAcceleratorType(); !strings.Contains(short, "/") {
-			a.AcceleratorType = proto.String("projects/" + p.project() + "/zones/" + o.Zone + "/acceleratorTypes/" + short)
+			a.AcceleratorType = proto.String("projects/" + p.project() + "/zones/" + o.Place + "/acceleratorTypes/" + short)
 		}
 	}
 	for _, d := range i.GetDisks() {
 		if short := d.GetInitializeParams().GetDiskType(); short != "" && !strings.Contains(short, "/") {
-			d.InitializeParams.DiskType = proto.String("zones/" + o.Zone + "/diskTypes/" + short)
+			d.InitializeParams.DiskType = proto.String("zones/" + o.Place + "/diskTypes/" + short)
 		}
 	}
 	schedule(i, o)
@@ -45,7 +45,7 @@ func (p *Provider) body(s launchSpec, o offering, req providers.CreateRequest, n
 }
 
 // schedule says when the cloud may take the machine, and what becomes of it.
-func schedule(i *computepb.Instance, o offering) {
+func schedule(i *computepb.Instance, o providers.Offering) {
 	if i.Scheduling == nil {
 		i.Scheduling = &computepb.Scheduling{}
 	}
@@ -59,7 +59,7 @@ func schedule(i *computepb.Instance, o offering) {
 	} else {
 		s.ProvisioningModel, s.Preemptible, s.InstanceTerminationAction = nil, nil, nil
 	}
-	if s.OnHostMaintenance == nil && (o.Spot || len(i.GetGuestAccelerators()) > 0 || hasGPUs(o.Machine)) {
+	if s.OnHostMaintenance == nil && (o.Spot || len(i.GetGuestAccelerators()) > 0 || hasGPUs(o.Type)) {
 		s.OnHostMaintenance = proto.String(onTerminate) // these can't move while they run
 	}
 }

@@ -47,7 +47,7 @@ func (p *Provider) Create(ctx context.Context, req providers.CreateRequest) ([]p
 		if c := providers.CauseOf(err); c != providers.Capacity && c != providers.Quota {
 			break
 		}
-		p.lacks(o)
+		p.offers.Lacks(o, time.Now())
 		left = promote(left[1:], err.Error())
 	}
 	if len(names) > 0 && err == nil {
@@ -131,83 +131,29 @@ func (p *Provider) pick(ctx context.Context, names []string) ([]providers.Instan
 	return out, nil
 }
 
-// offering is one way to get a machine.
-type offering struct {
-	Machine, Zone string
-	Spot          bool
-}
-
-func (o offering) String() string {
-	market := "standard"
-	if o.Spot {
-		market = "spot"
-	}
-	return strings.TrimLeft(o.Machine+" "+o.Zone+" "+market, " ")
-}
-
-// offerings lists the ways in the order in which they are tried: spot before
-// its fallback, machine types as the file orders them, zones in turn. Those
-// that lately had no capacity come last.
-func offerings(s launchSpec, zones []string, turn int, scarce func(offering) bool) []offering {
-	spot := isSpot(s.instance)
-	markets := []bool{spot}
-	if spot && s.spotFallback {
-		markets = append(markets, false)
-	}
+// plan lists the ways to get a machine. Names are of a zone: two launchers of a
+// head must meet in one, so heads do not take turns.
+func (p *Provider) plan(s launchSpec, kind string) []providers.Offering {
+	w := providers.Wanted{Types: s.machines, Places: p.zones(), Spot: isSpot(s.instance), Fallback: s.spotFallback}
 	if s.zone != "" {
-		zones = []string{s.zone}
+		w.Places = []string{s.zone}
 	}
-	machines := s.machines
-	if len(machines) == 0 {
-		machines = []string{""} // the template's
+	if len(w.Places) == 0 {
+		return nil
 	}
-	var good, bad []offering
-	for _, m := range markets {
-		for _, kind := range machines {
-			for i := range zones {
-				o := offering{kind, zones[(i+turn)%len(zones)], m}
-				if scarce(o) {
-					bad = append(bad, o)
-				} else {
-					good = append(good, o)
-				}
-			}
-		}
-	}
-	return append(good, bad...)
-}
-
-// scarceFor is how long a lack of capacity is remembered.
-const scarceFor = 3 * time.Minute
-
-func (p *Provider) plan(s launchSpec, kind string) []offering {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	turn := p.turn
-	if kind == providers.Head {
-		turn = 0 // names are of a zone: two launchers of a head must meet in one
-	} else {
-		p.turn++
-	}
-	return offerings(s, p.zones(), turn, func(o offering) bool { return time.Since(p.scarce[o]) < scarceFor })
-}
-
-func (p *Provider) lacks(o offering) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.scarce[o] = time.Now()
+	return p.offers.Plan(w, kind != providers.Head, time.Now())
 }
 
 var reZone = regexp.MustCompile(`\b[a-z]+-[a-z]+\d+-[a-z]\b`)
 
 // promote moves the offerings to the front whose zone the service recommends
 // when it says that another has none left.
-func promote(left []offering, message string) []offering {
+func promote(left []providers.Offering, message string) []providers.Offering {
 	named := reZone.FindAllString(message, -1)
 	out := slices.Clone(left)
-	slices.SortStableFunc(out, func(a, b offering) int {
-		rank := func(o offering) int {
-			if slices.Contains(named, o.Zone) {
+	slices.SortStableFunc(out, func(a, b providers.Offering) int {
+		rank := func(o providers.Offering) int {
+			if slices.Contains(named, o.Place) {
 				return 0
 			}
 			return 1
@@ -219,7 +165,7 @@ func promote(left []offering, message string) []offering {
 
 // launch makes the named instances by one offering, or as many as there are,
 // and says which it made.
-func (p *Provider) launch(ctx context.Context, s launchSpec, o offering, req providers.CreateRequest, names []string) ([]string, error) {
+func (p *Provider) launch(ctx context.Context, s launchSpec, o providers.Offering, req providers.CreateRequest, names []string) ([]string, error) {
 	keys, err := p.publicKey()
 	if err != nil {
 		return nil, err
@@ -264,13 +210,13 @@ func (p *Provider) patiently(ctx context.Context, kind string, do func() error) 
 }
 
 // insert makes one instance and waits until the service has a place for it.
-func (p *Provider) insert(ctx context.Context, s launchSpec, o offering, body *computepb.Instance) error {
+func (p *Provider) insert(ctx context.Context, s launchSpec, o providers.Offering, body *computepb.Instance) error {
 	c, err := p.connectAPI(ctx)
 	if err != nil {
 		return err
 	}
 	what := "create " + body.GetName() + " (" + o.String() + ")"
-	in := &computepb.InsertInstanceRequest{Project: p.project(), Zone: o.Zone, InstanceResource: body}
+	in := &computepb.InsertInstanceRequest{Project: p.project(), Zone: o.Place, InstanceResource: body}
 	if s.template != "" {
 		in.SourceInstanceTemplate = proto.String(s.template)
 	}
@@ -282,7 +228,7 @@ func (p *Provider) insert(ctx context.Context, s launchSpec, o offering, body *c
 		return failed(what, err)
 	}
 	for {
-		state, err := c.operations.Wait(ctx, &computepb.WaitZoneOperationRequest{Project: p.project(), Zone: o.Zone, Operation: op.Name()})
+		state, err := c.operations.Wait(ctx, &computepb.WaitZoneOperationRequest{Project: p.project(), Zone: o.Place, Operation: op.Name()})
 		if err != nil {
 			return failed(what, err)
 		}

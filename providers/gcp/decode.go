@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"ray/internal/cluster"
+	"ray/providers"
 )
 
 // launchSpec is a node_config that was understood.
@@ -332,17 +333,4 @@ func whole(v any) (int64, bool) {
 	return 0, false
 }
 
-func (d *decoder) wrong(v any, want, path string) {
-	got := "a mapping"
-	switch x := v.(type) {
-	case []any:
-		got = "a list"
-	case string:
-		got = fmt.Sprintf("the text %q", x)
-	case bool:
-		got = fmt.Sprintf("the truth value %t", x)
-	case int64, float64:
-		got = fmt.Sprintf("the number %v", x)
-	}
-	d.add(path, "expected %s; got %s", want, got)
-}
+func (d *decoder) wrong(v any, want, path string) { d.add(path, "%s", providers.Mismatch(want, v)) }

@@ -34,8 +34,7 @@ type Provider struct {
 
 	mu      sync.Mutex
 	clients *clients // once the first call needed them
-	scarce  map[offering]time.Time
-	turn    int                           // of the zones
+	offers  providers.Offers
 	seen    map[string]providers.Instance // what the last list had
 	ended   map[string]providers.Instance // what it had and the next had not
 }
@@ -59,7 +58,7 @@ func New(o Options) (*Provider, error) {
 		return nil, err
 	}
 	return &Provider{
-		o: o, scarce: map[offering]time.Time{}, seen: map[string]providers.Instance{}, ended: map[string]providers.Instance{},
+		o: o, seen: map[string]providers.Instance{}, ended: map[string]providers.Instance{},
 	}, nil
 }
 
