@@ -25,7 +25,14 @@ const (
 	TagType       = "ray-user-node-type"
 	TagName       = "ray-node-name"
 	TagLaunchHash = "ray-launch-config"
-	TagRequest    = "ray-launch-request" // the token of the request that made it
+	TagStatus     = "ray-node-status"
+	TagRuntime    = "ray-runtime-config"
+	TagContents   = "ray-file-mounts-contents"
+	// TagFileHash is this launcher's own: the launch hash of the file as it was
+	// written. What a provider fills in, and TagLaunchHash covers, may differ
+	// from one day and one laptop to the next.
+	TagFileHash = "ray-file-launch-config"
+	TagRequest  = "ray-launch-request" // the token of the request that made it
 )
 
 // State of an instance.
@@ -96,6 +103,12 @@ type Preparer interface {
 	// Cleanup removes what Prepare made for this cluster, once its machines
 	// are gone, and names what it removed.
 	Cleanup(ctx context.Context) ([]string, error)
+}
+
+// Tagger is a provider whose instances can be given tags while they live.
+type Tagger interface {
+	// Tag sets tags of an instance, besides those that it has.
+	Tag(ctx context.Context, id string, tags map[string]string) error
 }
 
 // Traits are the differences between providers that launcher and bootstrap

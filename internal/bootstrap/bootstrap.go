@@ -37,6 +37,9 @@ type Node struct {
 	// Start says whether the start commands run: always, never (NoRestart on a
 	// head that runs), or also when nothing else changed.
 	NoRestart, RestartOnly bool
+	// Tags is the provider, whose tags say how far the node is if it is a
+	// providers.Tagger; nil says nothing.
+	Tags providers.Provider
 	// Wait bounds waiting for the host; 0 is 15 minutes.
 	Wait time.Duration
 }
@@ -82,8 +85,8 @@ type Run struct {
 	Node
 	report func(Phase, string)
 	// same is set when the host already is what the file asks for.
-	same bool
-	hash string
+	same           bool
+	hash, contents string
 }
 
 // StepError is a step that failed.
@@ -117,14 +120,14 @@ func (e *StepError) Unwrap() error { return e.Err }
 // Steps is everything that is done to a node's host, in order.
 func Steps(n *Node) []Step {
 	steps := []Step{
-		{Title: "Waiting for the host", Do: (*Run).await},
+		{Title: stepAwait, Do: (*Run).await},
 		{Title: stepContainer, Do: (*Run).container},
 		{Title: "Copying the program", Skip: (*Run).onThisMachine, Do: (*Run).program},
 		{Title: "Writing the token", Skip: (*Run).onThisMachine, Do: (*Run).token},
 		{Title: "Comparing with what is there", Do: (*Run).compare},
-		{Title: "Copying files", Do: (*Run).files},
+		{Title: stepFiles, Do: (*Run).files},
 		{Title: stepInitialize, Skip: (*Run).isSetUp, Do: (*Run).initialize},
-		{Title: "Running setup commands", Skip: (*Run).isSetUp, Do: (*Run).setup},
+		{Title: stepSetup, Skip: (*Run).isSetUp, Do: (*Run).setup},
 		{Title: "Starting the node", Skip: (*Run).keepRunning, Do: (*Run).start},
 	}
 	if _, ok := n.Config.Docker(n.Instance.Type, n.Head()); !ok {
@@ -133,9 +136,12 @@ func Steps(n *Node) []Step {
 	return slices.DeleteFunc(steps, func(s Step) bool { return s.Title == stepInitialize })
 }
 
-// Steps that are not for every node: initialization commands are run on the
-// machine before its container, which is one step.
+// Steps that are known by their titles. Not every node has all: initialization
+// commands are run on the machine before its container, which is one step.
 const (
+	stepAwait      = "Waiting for the host"
+	stepFiles      = "Copying files"
+	stepSetup      = "Running setup commands"
 	stepContainer  = "Starting the container"
 	stepInitialize = "Running initialization commands"
 )
@@ -148,6 +154,8 @@ func Start(ctx context.Context, n Node, progress func(Event)) error {
 	}
 	steps := Steps(&n)
 	r := &Run{Node: n}
+	tags := newTagger(ctx, &n)
+	defer tags.close()
 	for i, step := range steps {
 		event := Event{Instance: n.Instance.ID, NodeType: n.Instance.Type, Number: i + 1, Of: len(steps), Step: step.Title}
 		r.report = func(phase Phase, text string) {
@@ -162,14 +170,17 @@ func Start(ctx context.Context, n Node, progress func(Event)) error {
 			}
 		}
 		r.report(Begun, "")
+		tags.status(statusAt[step.Title], nil)
 		begun := time.Now()
 		if err := step.Do(r, ctx); err != nil {
+			tags.status(statusFailed, nil)
 			r.report(Failed, err.Error())
 			return asStepError(err, n.Host.String(), step.Title)
 		}
 		event.Took = time.Since(begun)
 		r.report(Done, "")
 	}
+	tags.status(statusReady, map[string]string{providers.TagRuntime: r.hash, providers.TagContents: r.contents})
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"ray/internal/cluster"
 	"ray/internal/sshx"
 	"ray/providers"
+	"ray/providers/fake"
 )
 
 const file = `
@@ -196,5 +197,40 @@ func TestSharedMachineResources(t *testing.T) {
 	n.Traits.SharedMachine = true
 	if got := Resources(&n); got != `{"CPU":2,"GPU":0,"memory":0,"object_store_memory":268435456}` {
 		t.Errorf("resources %s", got)
+	}
+}
+
+func TestTagsTellTheStatus(t *testing.T) {
+	p := fake.New("demo")
+	made, err := p.Create(t.Context(), providers.CreateRequest{Token: "t", Type: "head", Kind: providers.Head, Count: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := node(t, machine(t), providers.Head, "head")
+	n.Instance, n.Tags = made[0], p
+	if err := Start(t.Context(), n, nil); err != nil {
+		t.Fatal(err)
+	}
+	list, err := p.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents, _, err := n.Config.ContentsHashes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]string{
+		providers.TagStatus: "up-to-date", providers.TagRuntime: n.Config.RuntimeHash(true, "head", contents), providers.TagContents: contents,
+	} {
+		if got := list[0].Tags[tag]; got != want {
+			t.Errorf("%s is %q, want %q", tag, got, want)
+		}
+	}
+	n.Host = &sshx.Fake{Name: "m2", OnRun: func(context.Context, sshx.Command) error { return &sshx.ExitError{Code: 1} }}
+	if err := Start(t.Context(), n, nil); err == nil {
+		t.Fatal("it did not fail")
+	}
+	if list, err = p.List(t.Context()); err != nil || list[0].Tags[providers.TagStatus] != "update-failed" {
+		t.Error(list, err)
 	}
 }

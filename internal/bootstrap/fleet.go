@@ -110,7 +110,7 @@ func (f *Fleet) Install(ctx context.Context, id string) error {
 		}
 		err = Start(ctx, Node{
 			Config: f.Config, Instance: inst, Host: host, Traits: f.Provider.Traits(), HeadAddress: f.HeadAddress,
-			TokenFile: f.TokenFile, Ray: f.Ray, Wait: workerWait,
+			TokenFile: f.TokenFile, Ray: f.Ray, Wait: workerWait, Tags: f.Provider,
 		}, f.Progress)
 		return errors.Join(err, host.Close())
 	}

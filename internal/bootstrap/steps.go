@@ -136,11 +136,11 @@ func (r *Run) marker() string {
 
 // compare tells whether files and set-up are up to date.
 func (r *Run) compare(ctx context.Context) error {
-	contents, _, err := r.Config.ContentsHashes()
+	mounts, all, err := r.Config.ContentsHashes()
 	if err != nil {
 		return err
 	}
-	r.hash = r.Config.RuntimeHash(r.Head(), r.Instance.Type, contents)
+	r.hash, r.contents = r.Config.RuntimeHash(r.Head(), r.Instance.Type, mounts), all
 	have, err := r.Host.ReadFile(ctx, r.marker())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

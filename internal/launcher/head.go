@@ -63,10 +63,19 @@ func (c *Cluster) connect(ctx context.Context, inst providers.Instance) (sshx.Ho
 	return bootstrap.Inside(&bootstrap.Node{Config: c.Config, Instance: inst, Host: host}), nil
 }
 
+// plain is the provider without its journal: tags are no machines.
+func (c *Cluster) plain() providers.Provider {
+	if j, ok := c.Provider.(journaled); ok {
+		return j.Provider
+	}
+	return c.Provider
+}
+
 // node describes an instance to bootstrap.
 func (c *Cluster) node(inst providers.Instance, host sshx.Host) bootstrap.Node {
 	n := bootstrap.Node{
 		Config: c.Config, Instance: inst, Host: host, Traits: c.Provider.Traits(), TokenFile: c.TokenPath(), Ray: c.l.Ray,
+		Tags: c.plain(),
 	}
 	if inst.Kind == providers.Head {
 		n.Files = map[string][]byte{cluster.BootstrapPath: c.bootstrapConfig().Marshal()}

@@ -68,7 +68,7 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 		head.Action, head.Why = "replace", "the head's machine is stopped"
 		return u.replaced(head), nil
 	}
-	if h := u.head.Tags[providers.TagLaunchHash]; h != u.launch && h != "" || u.head.Type != u.Config.HeadType {
+	if !u.fits() {
 		head.Action, head.Why, head.Disturbs = "replace", "the machine's description has changed", everything
 		return u.replaced(head), nil
 	}

@@ -22,11 +22,7 @@ func fileHash(cfg *cluster.Config) string {
 
 // preparer gives the provider's part that fills in the file, if it has one.
 func (c *Cluster) preparer() (providers.Preparer, bool) {
-	p := c.Provider
-	if j, ok := p.(journaled); ok {
-		p = j.Provider
-	}
-	prep, ok := p.(providers.Preparer)
+	prep, ok := c.plain().(providers.Preparer)
 	return prep, ok
 }
 

@@ -142,7 +142,7 @@ func (u *up) compare(ctx context.Context) error {
 		u.say("No head is there. Launching a new one.")
 		return nil
 	}
-	if h := u.head.Tags[providers.TagLaunchHash]; h != u.launch && h != "" || u.head.Type != u.Config.HeadType {
+	if !u.fits() {
 		if err := u.ask("The head's machine does not fit the file any more. Replace it? Everything that runs on the cluster ends."); err != nil {
 			return err
 		}
@@ -179,6 +179,23 @@ func (u *up) compare(ctx context.Context) error {
 		return err
 	}
 	return u.clear(ctx, false)
+}
+
+// fits tells whether the head's machine is what the file describes. One that
+// upstream launched carries only the hash of what was filled in.
+func (u *up) fits() bool {
+	if u.head.Type != u.Config.HeadType {
+		return false
+	}
+	if own := u.head.Tags[providers.TagFileHash]; own != "" {
+		return own == u.launch
+	}
+	tag := u.head.Tags[providers.TagLaunchHash]
+	if tag == "" || tag == u.launch {
+		return true
+	}
+	filled, err := u.Config.LaunchHash(u.Config.HeadType)
+	return err == nil && tag == filled
 }
 
 // inside is where the head runs on its machine.
@@ -222,9 +239,15 @@ func (u *up) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	filled, err := u.Config.LaunchHash(u.Config.HeadType)
+	if err != nil {
+		return err
+	}
 	made, err := u.Provider.Create(ctx, providers.CreateRequest{
 		Token: headToken(entries), Type: u.Config.HeadType, Kind: providers.Head, Count: 1,
-		Tags: map[string]string{providers.TagName: "ray-" + u.Config.Name + "-head", providers.TagLaunchHash: u.launch},
+		Tags: map[string]string{
+			providers.TagName: "ray-" + u.Config.Name + "-head", providers.TagLaunchHash: filled, providers.TagFileHash: u.launch,
+		},
 	})
 	if err != nil {
 		return err

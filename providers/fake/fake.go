@@ -5,6 +5,7 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -156,6 +157,19 @@ func (p *Provider) List(ctx context.Context) ([]providers.Instance, error) {
 		}
 	}
 	return out, nil
+}
+
+// Tag implements providers.Tagger.
+func (p *Provider) Tag(ctx context.Context, id string, tags map[string]string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := p.find(id)
+	if i < 0 || ctx.Err() != nil {
+		return errors.Join(ctx.Err(), fmt.Errorf("%s: %w", id, providers.ErrNoInstance))
+	}
+	p.instances[i].Tags = maps.Clone(p.instances[i].Tags)
+	maps.Copy(p.instances[i].Tags, tags)
+	return nil
 }
 
 // Terminate implements providers.Provider.

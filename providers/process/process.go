@@ -121,6 +121,24 @@ func (p *Provider) make(id string, req providers.CreateRequest) (providers.Insta
 	return inst, p.write(p.record(id), inst)
 }
 
+// Tag implements providers.Tagger.
+func (p *Provider) Tag(ctx context.Context, id string, tags map[string]string) error {
+	unlock, err := p.lock(ctx)
+	if err != nil {
+		return p.wrap("tag", err)
+	}
+	defer unlock()
+	inst, err := p.read(id)
+	if err != nil {
+		return p.wrap("tag", err)
+	}
+	maps.Copy(inst.Tags, tags)
+	if err := p.write(p.record(id), inst); err != nil {
+		return p.wrap("tag", err)
+	}
+	return nil
+}
+
 func (p *Provider) dir(id string) string    { return filepath.Join(p.o.Dir, id) }
 func (p *Provider) record(id string) string { return filepath.Join(p.dir(id), "instance.json") }
 func (p *Provider) home(id string) string   { return filepath.Join(p.dir(id), "home") }

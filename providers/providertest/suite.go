@@ -38,6 +38,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("SameTokenSameInstances", c.idempotent)
 	t.Run("SurvivesTheProcess", c.durable)
 	t.Run("EndedIsNoError", c.ended)
+	t.Run("TagsChange", c.tags)
 	t.Run("CancelledContext", c.cancelled)
 	t.Run("HostOfNothing", c.hostOfNothing)
 	if c.Commands {
@@ -116,6 +117,25 @@ func (c Case) lifecycle(t *testing.T) {
 		t.Fatalf("terminate: %v", err)
 	}
 	wantLive(t, p, 0)
+}
+
+// tags are changed and others kept, where the provider can.
+func (c Case) tags(t *testing.T) {
+	p := c.New(t, false)
+	tagger, ok := p.(providers.Tagger)
+	if !ok {
+		t.Skip("its tags cannot be changed")
+	}
+	w := mustCreate(t, p, c.worker("w", 1))[0]
+	for _, status := range []string{"setting-up", "up-to-date"} {
+		if err := tagger.Tag(t.Context(), w.ID, map[string]string{providers.TagStatus: status}); err != nil {
+			t.Fatal(err)
+		}
+		got := wantLive(t, p, 1)[0].Tags
+		if got[providers.TagStatus] != status || got["x"] != "y" || got[providers.TagType] != c.WorkerType {
+			t.Errorf("tags %v, want status %s", got, status)
+		}
+	}
 }
 
 func sawEnd(t *testing.T, p providers.Provider, id string) {
