@@ -110,7 +110,7 @@ func (s *Service) Resume() {
 		}
 		for _, id := range pending {
 			if j, ok := s.cluster.Job(id); ok && j.Status == spec.JobPending {
-				s.begin(id, Request{Entrypoint: j.Entrypoint, RuntimeEnv: j.RuntimeEnv, Metadata: j.Metadata})
+				s.begin(id, Request{Entrypoint: j.Entrypoint, RuntimeEnv: j.RuntimeEnv, Metadata: j.Metadata, Resources: j.Need.Floats(), LabelSelector: j.NeedLabels})
 			}
 		}
 	})
@@ -134,7 +134,7 @@ func (s *Service) Submit(req Request) (string, error) {
 	}
 	err := s.cluster.SubmitJob(spec.Job{
 		SubmissionID: req.SubmissionID, Entrypoint: req.Entrypoint, StartMS: time.Now().UnixMilli(),
-		Metadata: req.Metadata, RuntimeEnv: req.RuntimeEnv,
+		Metadata: req.Metadata, RuntimeEnv: req.RuntimeEnv, Need: req.need(), NeedLabels: req.LabelSelector,
 	})
 	if err != nil {
 		return "", err

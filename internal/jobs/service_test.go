@@ -33,7 +33,8 @@ type fakeCluster struct {
 	logs     map[string][]byte
 	packages map[string][]byte
 	refuse   error
-	started  func(id string) // called while a node answers
+	started  func(id string)   // called while a node answers
+	labels   map[string]string // the last that a node was picked by
 }
 
 func (f *fakeCluster) do(g func()) {
@@ -56,8 +57,9 @@ func (f *fakeCluster) UpdateJob(id string, g func(*spec.Job)) (ok bool, err erro
 	return
 }
 func (f *fakeCluster) DeleteJob(id string) error { f.do(func() { f.tables.DeleteJob(id) }); return nil }
-func (f *fakeCluster) PickNode(need spec.Resources, _ map[string]string) (id spec.NodeID, reason string) {
+func (f *fakeCluster) PickNode(need spec.Resources, labels map[string]string) (id spec.NodeID, reason string) {
 	f.do(func() {
+		f.labels = labels
 		if id = f.node; id.IsZero() || need[spec.GPU] > 0 {
 			id, reason = spec.NodeID{}, "no node has what it needs"
 		}
@@ -305,6 +307,24 @@ func TestBusyNode(t *testing.T) {
 	f.do(func() {
 		if len(f.runs) != 1 || f.runs[0].Resources[spec.CPU] != spec.FixedScale {
 			t.Errorf("runs %+v", f.runs)
+		}
+	})
+}
+
+func TestTheNextHeadStartsWhatWaitedOnANodeThatFits(t *testing.T) {
+	f, first, url := setup(t)
+	f.do(func() { f.node = spec.NodeID{} })
+	id := submit(t, url, `{"entrypoint": "x", "entrypoint_num_cpus": 2, "entrypoint_label_selector": {"zone": "a"}, "metadata": {"k": "v"}}`)
+	status(t, f, id, spec.JobPending)
+	first.Close()
+	f.do(func() { f.node = spec.NodeID{1} })
+	next := New(f, slog.New(slog.DiscardHandler))
+	defer next.Close()
+	next.Resume()
+	status(t, f, id, spec.JobRunning)
+	f.do(func() {
+		if len(f.runs) != 1 || f.runs[0].Resources[spec.CPU] != 2*spec.FixedScale || f.labels["zone"] != "a" {
+			t.Errorf("runs %+v, labels %v", f.runs, f.labels)
 		}
 	})
 }

@@ -147,6 +147,9 @@ type Job struct {
 	DriverPID    int               `json:"driver_pid,omitempty"`
 	ExitCode     *int              `json:"driver_exit_code,omitempty"`
 	Namespace    string            `json:"namespace,omitempty"`
+	// Need and NeedLabels choose the node of a submission's entrypoint.
+	Need       Resources         `json:"entrypoint_need,omitempty"`
+	NeedLabels map[string]string `json:"entrypoint_label_selector,omitempty"`
 }
 
 // Event is one thing worth telling a person.
