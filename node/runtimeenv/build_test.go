@@ -149,9 +149,9 @@ func TestTimeoutEndsTheInstaller(t *testing.T) {
 	bin := t.TempDir()
 	tool(t, bin, "uv", "echo resolving 17 packages\nexec sleep 600\n")
 	m := manager(t, Config{Environ: bare(bin)})
-	env := ask(`{"uv": ["x"], "config": {"setup_timeout_seconds": 2}}`)
+	env := ask(`{"uv": ["x"], "config": {"setup_timeout_seconds": 8}}`)
 	_, err := m.Ensure(t.Context(), Request{Env: env, Holder: "h", Python: py, Version: version})
-	for _, want := range []string{"not ready after 2s", "setup_timeout_seconds", "uv pip install", "resolving 17 packages"} {
+	for _, want := range []string{"not ready after 8s", "setup_timeout_seconds", "uv pip install", "resolving 17 packages"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in %v", want, err)
 		}

@@ -11,12 +11,18 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ray/internal/objectstore/gs"
+	"ray/internal/objectstore/s3"
 )
 
 // maxPackage bounds what is fetched, as the upload of packages is bounded.
 const maxPackage = 512 << 20
 
-var cloudSchemes = []string{"s3", "gs", "azure", "abfss"}
+var (
+	schemes      = []string{"gcs", "file", "http", "https", "s3", "gs"}
+	laterSchemes = []string{"azure", "abfss"}
+)
 
 // checkURI tells whether a package of this URI could be brought at all.
 func checkURI(uri string) error {
@@ -24,10 +30,13 @@ func checkURI(uri string) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("%q is no package URI: local folders are uploaded by the driver or the job's submitter", uri)
-	case slices.Contains(cloudSchemes, scheme):
-		return fmt.Errorf("not supported yet: packages from %s:// (%s); use https://, file:// on every node, or a local folder of the driver", scheme, uri)
-	case !slices.Contains([]string{"gcs", "file", "http", "https"}, scheme):
-		return fmt.Errorf("package URI %s has the unknown scheme %q; known are gcs, file, http and https", uri, scheme)
+	case slices.Contains(laterSchemes, scheme):
+		return fmt.Errorf("not supported yet: packages from %s:// (%s); use s3://, gs://, https://, file:// on every node, or a local folder of the driver", scheme, uri)
+	case !slices.Contains(schemes, scheme):
+		return fmt.Errorf("package URI %s has the unknown scheme %q; known are %s", masked(uri), scheme, strings.Join(schemes, ", "))
+	}
+	if bucket, key, _ := strings.Cut(rest, "/"); (scheme == "s3" || scheme == "gs") && (bucket == "" || key == "") {
+		return fmt.Errorf("package URI %s must be %s://BUCKET/NAME.zip", uri, scheme)
 	}
 	if format := formatOf(rest); format == "" && scheme != "gcs" {
 		return fmt.Errorf("package URI %s names no archive: its name must end in .zip, .tar.gz, .tgz or .whl", masked(uri))
@@ -87,9 +96,24 @@ func (m *Manager) bring(ctx context.Context, uri string) ([]byte, error) {
 		}
 		defer f.Close()
 		return bounded(f)
+	case "s3":
+		return fromBucket(ctx, rest, s3.Open)
+	case "gs":
+		return fromBucket(ctx, rest, gs.Open)
 	default:
 		return download(ctx, uri)
 	}
+}
+
+// fromBucket reads an object; place is bucket/name.
+func fromBucket(ctx context.Context, place string, open func(ctx context.Context, bucket, name string) (io.ReadCloser, error)) ([]byte, error) {
+	bucket, name, _ := strings.Cut(place, "/")
+	body, err := open(ctx, bucket, name)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return bounded(body)
 }
 
 // downloadTimeout bounds the wait for a server's first answer.

@@ -206,7 +206,7 @@ def test_archives_that_cannot_be_used(cluster, tmp_path):
     for uri, text in (
         (f"file://{tmp_path}/evil.zip", "unsafe name"),
         ("http://127.0.0.1:1/a.zip", "connection refused"),
-        ("s3://bucket/a.zip", "not supported yet"),
+        ("azure://bucket/a.zip", "not supported yet"),
     ):
         with pytest.raises(RuntimeEnvSetupError, match=text):
             ray.get(look.options(runtime_env={"working_dir": uri}).remote("x"), timeout=60)
