@@ -34,7 +34,7 @@ func (o *offer) machines() int { return o.running + o.flying + o.planned + o.sto
 
 // room is how many more machines of the type the limits allow.
 func (pl *planner) room(o *offer) int {
-	return max(0, min(o.typ.Max-o.machines(), pl.req.Config.MaxWorkers-pl.workers))
+	return max(0, min(o.typ.Max-o.machines(), pl.req.Config.MaxWorkers-pl.workers, pl.affordable(o)))
 }
 
 // fill is what one new node of a type would take of the wants.
@@ -175,7 +175,7 @@ func (pl *planner) bestFill(wants []want, totals []float64) (best fill, ok bool)
 // newBin plans one node of the type.
 func (pl *planner) newBin(o *offer, reason string, bypass bool) *bin {
 	o.planned++
-	pl.workers++
+	pl.count(o.name, 1)
 	b := &bin{
 		nodeType: o.name, class: classPlanned, total: o.total, free: slices.Clone(o.total),
 		labels: o.labels, gpu: o.gpu, reason: reason, bypass: bypass,
@@ -188,7 +188,7 @@ func (pl *planner) newBin(o *offer, reason string, bypass bool) *bin {
 func (pl *planner) rollback(from int) {
 	for _, b := range pl.planned[from:] {
 		pl.byName[b.nodeType].planned--
-		pl.workers--
+		pl.count(b.nodeType, -1)
 	}
 	pl.planned = pl.planned[:from]
 }
@@ -205,8 +205,10 @@ func (pl *planner) holdReason(s *shape) string {
 			return fmt.Sprintf("type %s could not be launched (%s); next try %s", o.name, o.block.Reason, untilText(pl.req.Now, o.block.Until))
 		case o.machines() >= o.typ.Max:
 			reason = fmt.Sprintf("max_workers %d of type %s is reached", o.typ.Max, o.name)
+		case pl.workers < pl.req.Config.MaxWorkers && pl.affordable(o) == 0:
+			reason = pl.budgetReason(o)
 		case reason == "":
-			reason = fmt.Sprintf("max_workers %d of the cluster is reached", pl.req.Config.MaxWorkers)
+			reason = pl.limitReason()
 		}
 	}
 	if reason == "" {

@@ -17,9 +17,12 @@ type NodeType struct {
 	Max       int               `json:"max_workers"`
 	// IdleTimeout overrides Config.IdleTimeout when it is not nil.
 	IdleTimeout *time.Duration `json:"idle_timeout,omitempty"`
-	// Price per hour, 0 if unknown. It breaks ties between types that match
-	// the demand equally well.
+	// Price in US dollars per hour, 0 if it costs nothing or is unknown. It
+	// breaks ties between types that match the demand equally well.
 	Price float64 `json:"price,omitempty"`
+	// Unpriced: nobody knows the price. Under a budget such a type is not
+	// launched, since the budget could not be kept.
+	Unpriced bool `json:"unpriced,omitempty"`
 	// Priority breaks ties before Price does; higher wins.
 	Priority int `json:"priority,omitempty"`
 	// LaunchHash changes when machines of this type must be launched in
@@ -33,6 +36,9 @@ type Config struct {
 	HeadType  string              `json:"head_type,omitempty"`
 	// MaxWorkers bounds all workers together; the head is not counted.
 	MaxWorkers int `json:"max_workers"`
+	// MaxCost bounds what all machines together, the head included, may cost
+	// by the hour; nil means no bound.
+	MaxCost *float64 `json:"max_cost_per_hour,omitempty"`
 	// UpscalingSpeed s lets max(5, ceil(s × running)) machines of a type be
 	// on their way at a time. Unlimited means no such bound.
 	UpscalingSpeed float64 `json:"upscaling_speed"`

@@ -35,9 +35,11 @@ type planner struct {
 	space    *space
 	offers   []*offer // by name
 	byName   map[string]*offer
-	existing []*bin // what is there or on its way
-	planned  []*bin // what this round launches
-	workers  int    // machines that exist or will, against Config.MaxWorkers
+	existing []*bin  // what is there or on its way
+	planned  []*bin  // what this round launches
+	workers  int     // machines that exist or will, against Config.MaxWorkers
+	cost     float64 // by the hour, of all these and the head, against Config.MaxCost
+	saved    float64 // part of cost that this round's terminations will save
 	hosts    []host
 	shapes   map[string]*shape
 	largest  vec // of each resource, the most that one node has
@@ -141,13 +143,14 @@ func (pl *planner) addHosts() {
 			byInstance[n.Instance] = n
 		}
 	}
+	pl.cost += pl.req.Config.NodeTypes[pl.req.Config.HeadType].Price
 	managed := map[spec.NodeID]bool{}
 	for i := range pl.req.Instances {
 		inst := &pl.req.Instances[i]
 		if inst.State.Terminal() {
 			continue
 		}
-		pl.workers++
+		pl.count(inst.NodeType, 1)
 		node := byInstance[inst.CloudID]
 		if inst.CloudID == "" {
 			node = nil
@@ -167,6 +170,7 @@ func (pl *planner) addHosts() {
 func (pl *planner) addHost(inst *Instance, node *spec.Node) {
 	o := pl.byName[inst.NodeType]
 	if !inst.State.Serving() {
+		pl.saved += pl.req.Config.NodeTypes[inst.NodeType].Price
 		if o != nil {
 			o.stopping++
 		}

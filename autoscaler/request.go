@@ -57,6 +57,7 @@ const (
 	CauseIdle       Cause = "idle"
 	CauseMaxWorkers Cause = "max number of worker nodes reached"
 	CauseMaxPerType Cause = "max number of worker nodes per type reached"
+	CauseBudget     Cause = "over max_cost_per_hour"
 	CauseOutdated   Cause = "outdated"
 	CauseRemoved    Cause = "node type removed"
 )

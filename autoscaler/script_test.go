@@ -20,8 +20,8 @@ type script struct {
 
 // TestPlanScripts runs testdata/plan_*.txt. Commands (one a line, then plan):
 //
-//	type NAME min=N max=N RES=N... [label.KEY=VALUE] [price=N] [idle=DUR] [hash=H]
-//	cluster max=N [speed=N] [idle=DUR]
+//	type NAME min=N max=N RES=N... [label.KEY=VALUE] [price=N] [unpriced=1] [idle=DUR] [hash=H]
+//	cluster max=N [cost=N] [speed=N] [idle=DUR]
 //	node NAME TYPE RES=used/total ... [idle=DUR] [label.KEY=VALUE]   (RAY_RUNNING instance with its node)
 //	head RES=used/total ...
 //	instance NAME TYPE STATE
@@ -84,7 +84,7 @@ func duration(s string) time.Duration {
 func resourcesOf(named map[string]string) spec.Resources {
 	r := spec.Resources{}
 	for k, v := range named {
-		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "hash", "speed"}, k) {
+		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed"}, k) {
 			continue
 		}
 		f, err := strconv.ParseFloat(v, 64)
@@ -119,6 +119,10 @@ func (s *script) command(cmd string, words []string) (err error) {
 	case "cluster":
 		if v, ok := named["max"]; ok {
 			s.req.Config.MaxWorkers = number(v)
+		}
+		if v, ok := named["cost"]; ok {
+			limit, _ := strconv.ParseFloat(v, 64)
+			s.req.Config.MaxCost = &limit
 		}
 		if v, ok := named["speed"]; ok {
 			s.req.Config.UpscalingSpeed, _ = strconv.ParseFloat(v, 64)
@@ -173,6 +177,7 @@ func (s *script) addType(name string, named map[string]string) {
 	if v, ok := named["price"]; ok {
 		t.Price, _ = strconv.ParseFloat(v, 64)
 	}
+	t.Unpriced = named["unpriced"] != ""
 	if v, ok := named["idle"]; ok {
 		idle := duration(v)
 		t.IdleTimeout = &idle

@@ -14,7 +14,9 @@ func (pl *planner) stop(h host, cause Cause, reason string) {
 		o.ending++
 	}
 	if h.inst.State == Queued {
-		pl.workers--
+		pl.count(h.inst.NodeType, -1)
+	} else {
+		pl.saved += pl.req.Config.NodeTypes[h.inst.NodeType].Price
 	}
 	pl.reply.Terminations = append(pl.reply.Terminations, Termination{
 		InstanceID: h.inst.ID, NodeType: h.inst.NodeType, Cause: cause, Reason: reason,
@@ -62,6 +64,9 @@ func (pl *planner) stopUnwanted() {
 		case serving-len(pl.ending) > pl.req.Config.MaxWorkers:
 			pl.stop(h, CauseMaxWorkers, fmt.Sprintf("the cluster has %d workers, max_workers is %d",
 				serving-len(pl.ending), pl.req.Config.MaxWorkers))
+		case pl.overBudget(o):
+			pl.stop(h, CauseBudget, fmt.Sprintf("the cluster costs %.4f per hour, max_cost_per_hour is %.2f",
+				pl.cost-pl.saved, *pl.req.Config.MaxCost))
 		}
 	}
 	pl.existing = slices.DeleteFunc(pl.existing, func(b *bin) bool { return b.instance != "" && pl.ending[b.instance] })

@@ -25,7 +25,8 @@ func autoscalerPlanCmd() *cobra.Command {
 		Use:   "plan REQUEST.json",
 		Short: "Plan one round for a request in a file (- is standard input) and say how long planning took.",
 		Long: "Plan one round of scaling, without any cluster. The request is an object with\n" +
-			"node_types {NAME: {resources, labels, min_workers, max_workers, price}}, max_workers, and\n" +
+			"node_types {NAME: {resources, labels, min_workers, max_workers, price}}, max_workers,\n" +
+			"max_cost_per_hour (optional) and\n" +
 			"demands [[RESOURCES, COUNT], ...]. The time is the best of three rounds, of planning alone.",
 		Args: exactArgs("request.json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,6 +41,7 @@ func autoscalerPlanCmd() *cobra.Command {
 type planFile struct {
 	NodeTypes  map[string]autoscaler.NodeType `json:"node_types"`
 	MaxWorkers int                            `json:"max_workers"`
+	MaxCost    *float64                       `json:"max_cost_per_hour"`
 	Demands    []planDemand                   `json:"demands"`
 	Groups     []spec.PlacementGroup          `json:"placement_groups"`
 	Nodes      []spec.Node                    `json:"nodes"`
@@ -105,7 +107,7 @@ func runAutoscalerPlan(in io.Reader, out io.Writer, path string, asJSON bool) er
 func (f planFile) request() autoscaler.Request {
 	req := autoscaler.Request{
 		Config: autoscaler.Config{
-			NodeTypes: f.NodeTypes, MaxWorkers: f.MaxWorkers, UpscalingSpeed: autoscaler.Unlimited, IdleTimeout: -1,
+			NodeTypes: f.NodeTypes, MaxWorkers: f.MaxWorkers, MaxCost: f.MaxCost, UpscalingSpeed: autoscaler.Unlimited, IdleTimeout: -1,
 		},
 		Groups: f.Groups, Nodes: f.Nodes,
 	}

@@ -20,6 +20,7 @@ type Config struct {
 	Source         string // the file it came from, for messages
 	MaxWorkers     int    // the head not counted
 	UpscalingSpeed float64
+	MaxCost        *float64 // US dollars by the hour for all machines, the head included; nil = no bound
 	IdleTimeout    time.Duration
 	Provider       Provider
 	Auth           Auth
@@ -86,6 +87,7 @@ type NodeType struct {
 	Resources    spec.Resources
 	Labels       map[string]string
 	Min, Max     int
+	Price        *float64      // US dollars by the hour as the file gives it; nil = look it up
 	IdleTimeout  time.Duration // the type's own or the cluster's
 	Priority     float64
 	NodeConfig   map[string]any
@@ -126,6 +128,9 @@ func newConfig(source string, doc map[string]any, o origin) *Config {
 		HeadStart:    texts(doc["head_start_ray_commands"]), WorkerStart: texts(doc["worker_start_ray_commands"]),
 		NodeTypes: map[string]NodeType{}, doc: doc, origin: o,
 	}
+	if limit, ok := asFloat(doc["max_cost_per_hour"]); ok {
+		c.MaxCost = &limit
+	}
 	c.HeadSetup, c.WorkerSetup = o.commands(doc)
 	types := sub(doc, "available_node_types")
 	for _, name := range slices.Sorted(maps.Keys(types)) {
@@ -146,6 +151,9 @@ func (c *Config) nodeType(name string, m map[string]any) NodeType {
 	}
 	if s, ok := asFloat(m["idle_timeout_s"]); ok {
 		t.IdleTimeout = duration(s)
+	}
+	if price, ok := asFloat(m["price_per_hour"]); ok {
+		t.Price = &price
 	}
 	t.Priority, _ = asFloat(m["priority"])
 	if _, ok := m["initialization_commands"]; ok {

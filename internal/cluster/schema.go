@@ -70,13 +70,13 @@ var authFields = fields{
 var typeFields = fields{
 	"node_config": {kind: openObject}, "resources": {kind: amounts}, "labels": {kind: textMap},
 	"min_workers": {kind: integer}, "max_workers": {kind: integer}, "idle_timeout_s": {kind: number, null: true},
-	"priority": {kind: number, min: -1}, "initialization_commands": {kind: textList}, "worker_setup_commands": {kind: textList},
+	"price_per_hour": {kind: number}, "priority": {kind: number, min: -1}, "initialization_commands": {kind: textList}, "worker_setup_commands": {kind: textList},
 	"docker": {kind: object, sub: typeDockerFields},
 }
 
 var topFields = fields{
 	"cluster_name": {kind: text}, "max_workers": {kind: integer}, "min_workers": {kind: integer},
-	"upscaling_speed": {kind: number}, "idle_timeout_minutes": {kind: number},
+	"upscaling_speed": {kind: number}, "max_cost_per_hour": {kind: number}, "idle_timeout_minutes": {kind: number},
 	"provider": {kind: openObject}, "auth": {kind: object, sub: authFields}, "docker": {kind: object, sub: dockerFields},
 	"available_node_types": {kind: typesMap, sub: typeFields}, "head_node_type": {kind: text},
 	"file_mounts": {kind: textMap}, "cluster_synced_files": {kind: textList}, "file_mounts_sync_continuously": {kind: boolean},

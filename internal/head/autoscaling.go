@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/providers"
+	"ray/providers/prices"
 )
 
 // autoscaling joins the autoscaler to the head's tables and to the machines.
@@ -44,7 +46,11 @@ func (h *Head) startAutoscaler(a wire.Auth) error {
 	if err != nil {
 		return fmt.Errorf("autoscaler: %w", err)
 	}
-	s := &autoscaling{h: h, fleet: fleet, config: scalingConfig(fleet), rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
+	table, err := prices.Load(filepath.Join(filepath.Dir(h.cfg.AutoscalingConfig), prices.FileName))
+	if err != nil {
+		return fmt.Errorf("autoscaler: %w", err)
+	}
+	s := &autoscaling{h: h, fleet: fleet, config: scalingConfig(fleet, table), rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
 	fleet.Progress = s.progress
 	if fleet.Manual() {
 		h.log.Info("workers of this provider are started by hand or by ray up: nothing is launched here")
@@ -77,10 +83,10 @@ func (h *Head) stopAutoscaler() {
 	}
 }
 
-func scalingConfig(f *bootstrap.Fleet) autoscaler.Config {
+func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 	c := autoscaler.Config{
 		NodeTypes: map[string]autoscaler.NodeType{}, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
-		UpscalingSpeed: f.Config.UpscalingSpeed, IdleTimeout: f.Config.IdleTimeout,
+		UpscalingSpeed: f.Config.UpscalingSpeed, MaxCost: f.Config.MaxCost, IdleTimeout: f.Config.IdleTimeout,
 	}
 	for name, t := range f.Config.NodeTypes {
 		hash, err := f.Config.LaunchHash(name)
@@ -88,8 +94,10 @@ func scalingConfig(f *bootstrap.Fleet) autoscaler.Config {
 			hash = "" // an empty hash is never outdated
 		}
 		idle := t.IdleTimeout
+		price := table.NodeType(f.Config, name)
 		n := autoscaler.NodeType{
-			Resources: t.Resources, Labels: t.Labels, Min: t.Min, Max: t.Max, IdleTimeout: &idle, Priority: int(t.Priority), LaunchHash: hash,
+			Resources: t.Resources, Labels: t.Labels, Min: t.Min, Max: t.Max, IdleTimeout: &idle, Priority: int(t.Priority),
+			Price: price.USD, Unpriced: !price.Known, LaunchHash: hash,
 		}
 		if f.Manual() {
 			n.Min = 0

@@ -2,6 +2,8 @@ package head
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,8 @@ import (
 	"ray/internal/gcs"
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/providers"
+	"ray/providers/prices"
 )
 
 // fakeScaler takes one machine away.
@@ -73,8 +77,44 @@ func TestJoinedEvent(t *testing.T) {
 // TestScalingSpeed passes a speed of nothing on as it is: a few at a time.
 func TestScalingSpeed(t *testing.T) {
 	f := &bootstrap.Fleet{Config: &clusterfile.Config{UpscalingSpeed: 0}}
-	if c := scalingConfig(f); c.UpscalingSpeed != 0 {
+	if c := scalingConfig(f, prices.Builtin()); c.UpscalingSpeed != 0 {
 		t.Errorf("speed %v", c.UpscalingSpeed)
+	}
+}
+
+// launching is a provider of which only the traits are asked.
+type launching struct{ providers.Provider }
+
+func (launching) Traits() providers.Traits { return providers.Traits{} }
+
+// TestScalingPrices takes the file's budget and prices, and says of a machine
+// that the table does not have that its price is not known.
+func TestScalingPrices(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	text := "cluster_name: c\nmax_cost_per_hour: 2.5\nprovider: {type: aws, region: us-west-2}\nauth: {ssh_user: ubuntu}\n" +
+		"head_node_type: head\navailable_node_types:\n" +
+		"  head: {node_config: {InstanceType: m5.large}}\n" +
+		"  own: {node_config: {InstanceType: m5.large}, price_per_hour: 0.7, max_workers: 1}\n" +
+		"  odd: {node_config: {InstanceType: zz9.large}, max_workers: 1}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := clusterfile.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := scalingConfig(&bootstrap.Fleet{Config: cfg, Provider: launching{}}, prices.Builtin())
+	if c.MaxCost == nil || *c.MaxCost != 2.5 {
+		t.Errorf("budget %v", c.MaxCost)
+	}
+	if head := c.NodeTypes["head"]; head.Price <= 0 || head.Unpriced {
+		t.Errorf("head %+v", head)
+	}
+	if own := c.NodeTypes["own"]; own.Price != 0.7 || own.Unpriced {
+		t.Errorf("own price %+v", own)
+	}
+	if !c.NodeTypes["odd"].Unpriced {
+		t.Errorf("odd %+v", c.NodeTypes["odd"])
 	}
 }
 

@@ -2,7 +2,6 @@ package simtest
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -36,6 +35,7 @@ type cloud struct {
 	faults   Faults
 	quota    map[string]int // by type; no entry means none
 	machines map[string]*machine
+	standing []*machine // those of machines that are not gone, oldest first
 	made     int
 	launches int // calls that made a machine
 }
@@ -47,14 +47,10 @@ func (c *cloud) wait() time.Duration {
 
 func (c *cloud) chance(p float64) bool { return c.rnd.Float64() < p }
 
+// alive are the machines that exist, oldest first.
 func (c *cloud) alive() []*machine {
-	var out []*machine
-	for _, id := range slices.Sorted(maps.Keys(c.machines)) {
-		if m := c.machines[id]; !m.gone {
-			out = append(out, m)
-		}
-	}
-	return out
+	c.standing = slices.DeleteFunc(c.standing, func(m *machine) bool { return m.gone })
+	return c.standing
 }
 
 func (c *cloud) count(nodeType string) int {
@@ -86,6 +82,7 @@ func (c *cloud) launch(now time.Time, nodeType string, names []string) ([]autosc
 			visible: now.Add(c.wait()),
 		}
 		c.machines[m.ID] = m
+		c.standing = append(c.standing, m)
 		out = append(out, m.Machine)
 	}
 	if c.chance(c.faults.Lost) {

@@ -1,10 +1,10 @@
 package simtest
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
+	"runtime"
 	"testing"
 	"time"
 
@@ -12,13 +12,11 @@ import (
 	"ray/internal/spec"
 )
 
-// schedules is how many random schedules run: RAY_SIM_SCHEDULES, else 200.
-func schedules() int {
-	if n, err := strconv.Atoi(os.Getenv("RAY_SIM_SCHEDULES")); err == nil {
-		return n
-	}
-	return 200
-}
+// amount is how many random schedules run.
+var amount = flag.Int("schedules", 200, "random schedules to run; CI runs 10,000")
+
+// first is the seed of the first of them.
+var first = flag.Uint64("seed", 0, "seed of the first random schedule; the others follow")
 
 func amounts(cpu, gpu float64) spec.Resources {
 	return spec.FromFloats(map[string]float64{"CPU": cpu, "GPU": gpu})
@@ -32,22 +30,34 @@ func randomConfig(rnd *rand.Rand) autoscaler.Config {
 		t.Min = rnd.IntN(2) * rnd.IntN(t.Max)
 		c.NodeTypes[fmt.Sprintf("cpu%d", i)] = t
 	}
-	c.NodeTypes["gpu"] = autoscaler.NodeType{Resources: amounts(4, 1), Max: 1 + rnd.IntN(3)}
+	for name, t := range c.NodeTypes {
+		t.Price = float64(t.Resources["CPU"]) / float64(spec.FixedScale)
+		c.NodeTypes[name] = t
+	}
+	if rnd.IntN(4) == 0 {
+		budget := 4 + rnd.Float64()*20
+		c.MaxCost = &budget
+	}
+	c.NodeTypes["gpu"] = autoscaler.NodeType{Price: 9.5, Resources: amounts(4, 1), Max: 1 + rnd.IntN(3)}
 	return c
 }
 
 // TestRandomSchedules runs random clusters through random trouble, then calm,
-// and wants every promise kept. A failing seed is printed; run it alone by
-// RAY_SIM_SEED.
+// and wants every promise kept. A failing seed is printed, with what to run to
+// see its whole story.
 func TestRandomSchedules(t *testing.T) {
-	if seed, err := strconv.ParseUint(os.Getenv("RAY_SIM_SEED"), 10, 64); err == nil {
-		randomSchedule(t, seed, true)
-		return
-	}
-	for seed := range schedules() {
-		if randomSchedule(t, uint64(seed), false); t.Failed() {
-			t.Fatalf("seed %d: run it alone with RAY_SIM_SEED=%d", seed, seed)
-		}
+	t.Logf("seeds %d to %d", *first, *first+uint64(*amount)-1)
+	shards := runtime.GOMAXPROCS(0)
+	for shard := range shards {
+		t.Run(fmt.Sprintf("shard%d", shard), func(t *testing.T) {
+			t.Parallel()
+			for i := shard; i < *amount; i += shards {
+				seed := *first + uint64(i)
+				if randomSchedule(t, seed, *amount == 1); t.Failed() {
+					t.Fatalf("seed %d failed; alone: go test ./internal/simtest -run RandomSchedules -v -seed %d -schedules 1", seed, seed)
+				}
+			}
+		})
 	}
 }
 
@@ -57,6 +67,7 @@ func randomSchedule(t *testing.T, seed uint64, verbose bool) {
 	faults := Faults{Capacity: chance(0.5), Lost: chance(0.3), Terminate: chance(0.3), Install: chance(0.3),
 		NeverJoins: chance(0.1), CrashPerHour: chance(20), LossPerHour: chance(20), Slowness: time.Duration(1+rnd.IntN(20)) * time.Second}
 	w := NewWorld(seed, randomConfig(rnd), amounts(float64(rnd.IntN(3)), 0), faults)
+	w.pace = func() time.Duration { return time.Duration(500+rnd.IntN(3500)) * time.Millisecond }
 	defer func() {
 		if verbose || t.Failed() {
 			for _, e := range w.Events {
@@ -70,6 +81,8 @@ func randomSchedule(t *testing.T, seed uint64, verbose bool) {
 		w.Run(time.Duration(1+rnd.IntN(120)) * time.Second)
 	}
 	w.StartHead()
+	w.Config.MaxCost = nil // what is promised of calm times is promised without a budget
+	w.SetConfig(w.Config)
 	w.Calm()
 	settle(t, w)
 }

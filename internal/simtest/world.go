@@ -44,7 +44,10 @@ type World struct {
 	Constraints []spec.Demand
 	ids         int
 	listed      time.Time
-	calm        bool // no faults any more
+	calm        bool          // no faults any more
+	quiet       time.Duration // in calm times, the next step's length if nothing happens until then
+	// pace is how long a step lasts when it is not calm; nil means a second.
+	pace func() time.Duration
 }
 
 // headID is the head machine's node; no instance stands for it.
@@ -112,19 +115,28 @@ func (w *World) SetConfig(c autoscaler.Config) {
 // Submit adds a task.
 func (w *World) Submit(t Task) { w.tasks = append(w.tasks, &task{Task: t}) }
 
+// quietMin and quietMax bound the steps of calm times.
+const quietMin, quietMax = 15 * time.Second, 4 * time.Minute
+
 // Run lets d pass, a step each second; in calm times, in which nothing happens
-// by itself, a step after each thing that happens and every 15 s.
+// by itself, a step after each thing that happens, and after waits that double
+// while nothing does.
 func (w *World) Run(d time.Duration) {
 	for end := w.now.Add(d); w.now.Before(end); {
 		next := w.now.Add(time.Second)
-		if w.calm && len(w.results) == 0 {
-			next = w.now.Add(15 * time.Second)
+		switch {
+		case w.calm && len(w.results) == 0:
+			next = w.now.Add(max(w.quiet, quietMin))
+			w.quiet = min(2*w.quiet, quietMax)
 			if len(w.queue) > 0 && w.queue[0].at.Before(next) {
 				next = w.queue[0].at
 			}
+		case w.pace != nil && !w.calm:
+			next = w.now.Add(w.pace())
 		}
+		passed := next.Sub(w.now)
 		w.advance(next)
-		w.accidents()
+		w.accidents(passed)
 		w.schedule()
 		w.step()
 		w.check()
@@ -155,6 +167,9 @@ func (w *World) step() {
 		if strings.HasPrefix(e.Message, "Internal:") {
 			w.broken("%s", e.Message)
 		}
+	}
+	if len(actions)+len(changed)+len(removed) > 0 || len(w.queue) > 0 {
+		w.quiet = quietMin
 	}
 	for _, a := range actions {
 		w.perform(a)
@@ -227,15 +242,15 @@ func (w *World) finish(t *task, id string) {
 }
 
 // accidents are what happens by itself.
-func (w *World) accidents() {
+func (w *World) accidents(passed time.Duration) {
 	for _, id := range slices.Sorted(maps.Keys(w.nodes)) {
 		if id == headID || w.nodes[id].State == spec.NodeDead {
 			continue
 		}
 		switch {
-		case w.chance(w.faults.LossPerHour / 3600):
+		case w.chance(w.faults.LossPerHour * passed.Hours()):
 			w.machineDies(id)
-		case w.chance(w.faults.CrashPerHour / 3600):
+		case w.chance(w.faults.CrashPerHour * passed.Hours()):
 			w.nodeDies(id)
 		}
 	}
@@ -255,6 +270,9 @@ func (w *World) check() {
 	if n := len(w.alive()); n > w.Config.MaxWorkers {
 		w.broken("%d machines, max_workers is %d", n, w.Config.MaxWorkers)
 	}
+	if limit := w.Config.MaxCost; limit != nil && w.cost() > *limit+1e-6 {
+		w.broken("machines cost %.4f per hour, max_cost_per_hour is %.4f", w.cost(), *limit)
+	}
 	names := map[string]string{}
 	for _, m := range w.alive() {
 		if other := names[m.Name]; other != "" {
@@ -262,6 +280,15 @@ func (w *World) check() {
 		}
 		names[m.Name] = m.ID
 	}
+}
+
+// cost is what the machines cost by the hour; the simulated head is free.
+func (w *World) cost() float64 {
+	sum := 0.0
+	for _, m := range w.alive() {
+		sum += w.Config.NodeTypes[m.NodeType].Price
+	}
+	return sum
 }
 
 // Calm ends all faults.

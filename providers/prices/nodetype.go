@@ -24,6 +24,9 @@ var free = map[string]bool{"process": true, "docker": true, "local": true, "fake
 // machine types, the first counts.
 func (t *Table) NodeType(cfg *cluster.Config, name string) Estimate {
 	kind := cfg.Provider.Type
+	if own := cfg.NodeTypes[name].Price; own != nil {
+		return Estimate{USD: *own, Known: true, Free: *own == 0}
+	}
 	if free[kind] {
 		return Estimate{Known: true, Free: true}
 	}
