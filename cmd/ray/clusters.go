@@ -36,13 +36,13 @@ func clustersCmd() *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-			_, _ = fmt.Fprintln(w, "  NAME\tPROVIDER\tHEAD\tWORKERS\tADDRESS\tFILE")
+			_, _ = fmt.Fprintln(w, "  NAME\tPROVIDER\tHEAD\tWORKERS\tADDRESS\t$/HOUR\tFILE")
 			for _, s := range list {
 				mark := " "
 				if s.Current {
 					mark = "*"
 				}
-				_, _ = fmt.Fprintf(w, "%s %s\t%s\t%s\t%d\t%s\t%s\n", mark, s.Name, s.Provider, s.Head, s.Workers, dashIfEmpty(s.Address), s.File)
+				_, _ = fmt.Fprintf(w, "%s %s\t%s\t%s\t%d\t%s\t%.3f\t%s\n", mark, s.Name, s.Provider, s.Head, s.Workers, dashIfEmpty(s.Address), s.Cost, s.File)
 			}
 			if err := w.Flush(); err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ray/internal/cluster"
+	"ray/providers"
 )
 
 // Summary is one line of `ray clusters`.
@@ -17,9 +18,12 @@ type Summary struct {
 	Head     string `json:"head"` // up, down or unknown
 	Workers  int    `json:"workers"`
 	Address  string `json:"address,omitempty"`
-	File     string `json:"file"`
-	Dir      string `json:"dir"`
-	Problem  string `json:"problem,omitempty"`
+	// Cost of what exists, in US dollars an hour; types without a price are
+	// left out.
+	Cost    float64 `json:"cost_per_hour"`
+	File    string  `json:"file"`
+	Dir     string  `json:"dir"`
+	Problem string  `json:"problem,omitempty"`
 }
 
 // Clusters lists what is remembered, with what each provider says of it.
@@ -57,6 +61,15 @@ func (l *Launcher) ask(ctx context.Context, d dir, s *Summary) error {
 	if err != nil {
 		return err
 	}
+	table, err := l.priceTable()
+	if err != nil {
+		return err
+	}
+	exist := workers
+	if head != nil {
+		exist = append([]providers.Instance{*head}, workers...)
+	}
+	s.Cost = costOf(c.Config, table, exist).Now
 	s.Head, s.Workers = "down", len(workers)
 	if head != nil {
 		s.Head = "up"

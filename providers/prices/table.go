@@ -81,7 +81,7 @@ func Load(path string) (*Table, error) {
 	}
 	var asked map[string]map[string]map[string]Price
 	if err := json.Unmarshal(data, &asked); err != nil {
-		return nil, fmt.Errorf("prices: %s: %w; remove it, or run `ray prices refresh`", path, err)
+		return nil, fmt.Errorf("prices: %s: %w; remove the file to use the prices in the program", path, err)
 	}
 	t, err := parse(embedded)
 	if err != nil {
