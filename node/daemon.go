@@ -171,8 +171,6 @@ type run struct {
 	last    *worker // that had it
 	seq     uint32
 	over    bool
-	cancel  bool
-	force   bool
 	adopted bool     // the owners of its references know this node
 	result  *outcome // waits for adopted
 	row     *awayRow // the slot that it was sent to

@@ -40,6 +40,8 @@ func (d *daemon) poolEffect(e *pool.Effect) {
 		}
 	case pool.EffLook:
 		d.look(e.Worker)
+	case pool.EffDrop:
+		d.endRun(e.Task.Data.(*run), outcome{status: owner.StatusCancelled})
 	case pool.EffExit:
 		if w, _ := e.Worker.Data.(*worker); w != nil {
 			w.killed = "idle"
@@ -282,7 +284,7 @@ func (d *daemon) stopTask(t *owner.Task, force bool) {
 
 // stopRun cancels a run on this node.
 func (d *daemon) stopRun(r *run, force bool) {
-	r.cancel, r.force = true, force
+	r.Task.Cancelled = true
 	if r.missing > 0 || d.pool.Remove(&r.Task) {
 		r.missing = 0
 		d.endRun(r, outcome{status: owner.StatusCancelled})

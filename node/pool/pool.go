@@ -73,6 +73,8 @@ type Task struct {
 	Worker *Worker
 	Seq    uint32
 	Queue  int64 // µs when it was queued
+	// Cancelled: it must not begin again; taken back, it is given up by EffDrop.
+	Cancelled bool
 	// Depth is how many tasks above this one wait for what is below them. The
 	// deepest begins first: one that was begun before its children would only
 	// hold one more worker while it waits for them.
@@ -148,6 +150,8 @@ const (
 	// EffLook: see what Worker, which may be stopped, has begun, and tell the
 	// pool by Looked.
 	EffLook
+	// EffDrop: Task, which was cancelled, has been taken back unbegun.
+	EffDrop
 	// EffExit: end the idle Worker.
 	EffExit
 )

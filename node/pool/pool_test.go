@@ -498,3 +498,36 @@ func TestBundlesReserveAndReturn(t *testing.T) {
 		t.Fatalf("total %s, available %s after the bundle was returned", got, p.Available())
 	}
 }
+
+// A task that was cancelled before it began does not begin elsewhere.
+func TestCancelledTasksDoNotBeginAgain(t *testing.T) {
+	p := New(cpus(1))
+	c := p.Class(Key{}, cpus(1), false, "")
+	for range 100 {
+		p.Add(&Task{Class: c}, 0)
+	}
+	w := start(p, 0)[0]
+	for seq := uint32(1); seq <= 20; seq++ {
+		p.Done(w, seq, 50, int64(50*seq))
+	}
+	victim, second := w.InFlight()[1], w.InFlight()[2]
+	victim.Cancelled, second.Cancelled = true, true
+	p.Effects()
+	p.Tick(1000 + recallAfter + 1)
+	es := p.Effects()
+	p.Recalled(w, es[0].Epoch, 21, 1000+recallAfter+2)
+	dropped := 0
+	for _, e := range p.Effects() {
+		if e.Kind == EffDrop && (e.Task == victim || e.Task == second) {
+			dropped++
+		}
+	}
+	if dropped != 2 || victim.Queued() {
+		t.Fatalf("%d of 2 cancelled tasks were dropped when they were recalled", dropped)
+	}
+	head := w.InFlight()[0]
+	head.Cancelled = true
+	if lost := p.WorkerDead(w, 0, 20_000); len(lost) != 1 || lost[0] != head {
+		t.Fatalf("lost %v, want the cancelled task although it had not begun", lost)
+	}
+}

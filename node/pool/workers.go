@@ -131,6 +131,11 @@ func (p *Pool) requeueAfter(w *Worker, seq uint32) {
 		w.inflight = w.inflight[:i]
 		t.Class.Running--
 		p.running--
+		if t.Cancelled {
+			t.Worker = nil
+			p.emit(Effect{Kind: EffDrop, Task: t})
+			continue
+		}
 		p.pushFront(t)
 	}
 }
@@ -233,7 +238,7 @@ func (p *Pool) detach(w *Worker) {
 
 // WorkerDead ends a worker. begun is the task that it had begun and not ended
 // (0: none). That task is returned as lost; those behind it are queued again,
-// unless they have been lost too often, and then they are returned too.
+// unless they have been lost too often or cancelled, and then they are returned too.
 func (p *Pool) WorkerDead(w *Worker, begun uint32, now int64) (lost []*Task) {
 	if w.State == Dead {
 		return nil
@@ -251,7 +256,7 @@ func (p *Pool) WorkerDead(w *Worker, begun uint32, now int64) (lost []*Task) {
 		p.running--
 		t.Worker = nil
 		t.uncharged++
-		if state == Actor || (begun != 0 && t.Seq <= begun) || t.uncharged > maxUncharged {
+		if state == Actor || (begun != 0 && t.Seq <= begun) || t.uncharged > maxUncharged || t.Cancelled {
 			lost = append(lost, t)
 			continue
 		}

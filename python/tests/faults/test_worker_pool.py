@@ -149,3 +149,29 @@ def test_the_kernels_kill_for_memory_is_told(cluster, small_group):
         """,
         env={"GROUP": str(small_group)},
     )
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_task_that_is_cancelled_at_once_does_not_run_elsewhere(cluster, force):
+    """It may be on its way to a worker then: neither its death nor a recall may bring it back."""
+    drive(
+        cluster,
+        """
+        force = os.environ["FORCE"] == "True"
+
+        @ray.remote(max_retries=3)
+        def sleeps():
+            time.sleep(600)
+
+        for wait in (0, 0.001, 0.2):
+            ref = sleeps.remote()
+            time.sleep(wait)
+            ray.cancel(ref, force=force)
+            try:
+                ray.get(ref, timeout=20)
+                raise AssertionError("no error")
+            except (TaskCancelledError, WorkerCrashedError):
+                pass
+        """,
+        env={"FORCE": str(force)},
+    )
