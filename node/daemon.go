@@ -105,6 +105,9 @@ type daemon struct {
 	held                           held
 	events                         eventRing
 	drain                          *spec.Drain
+	drainAt                        time.Time // when it began
+	estate                         estate
+	legacies                       map[spec.NodeID]*legacy
 	down                           bool
 
 	dirty   []*client
@@ -213,6 +216,7 @@ func newDaemon(ctx context.Context, cfg Config) *daemon {
 		away:       map[string]*awayRow{},
 		detached:   map[spec.ActorID]bool{},
 		streams:    map[spec.TaskID]*run{},
+		legacies:   map[spec.NodeID]*legacy{},
 		pulls:      map[spec.ObjectID]*pulling{},
 		envs:       map[string]json.RawMessage{},
 		startTries: map[pool.Key]int{},

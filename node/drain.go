@@ -23,7 +23,7 @@ func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error
 	if busy := d.activity(true); in.Reason == spec.DrainIdle && len(busy) > 0 {
 		return wire.DrainReply{Message: "The node to be idle terminated is no longer idle. It says: " + strings.Join(busy, ", ") + "."}, nil, nil
 	}
-	d.drain = &in
+	d.drain, d.drainAt = &in, time.Now()
 	d.sendAway()
 	d.beat()
 	d.wakeTicker()

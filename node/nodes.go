@@ -16,6 +16,7 @@ func nodeDied(n spec.NodeID) *spec.ErrorInfo {
 
 // nodesUpdate takes rows of the node table that changed.
 func (d *daemon) nodesUpdate(ns []spec.Node) {
+	d.setHeirs(ns)
 	for _, n := range ns {
 		old := d.nodes[n.ID]
 		d.nodes[n.ID] = n
@@ -34,8 +35,12 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 		p.cancel()
 	}
 	d.fetcher.Cut(id)
+	delete(d.legacies, id)
 	for k := range p.transit {
 		d.arrived(id, k)
+	}
+	if id == d.estate.heir && !d.estate.done {
+		d.heirFailed()
 	}
 	for _, row := range d.away {
 		row.slots = slices.DeleteFunc(row.slots, func(s *slot) bool { return s.node == id })

@@ -48,6 +48,8 @@ func (d *daemon) peerFrame(from spec.NodeID, f *wire.Frame) error {
 		}
 		d.own.Told(id, v)
 		d.own.Adopt(from, v.Refs, adoptTaken{from, transitKey{object: id}})
+	case pEstate:
+		return d.peerEstate(from, f.Aux, r)
 	case pStop:
 		return d.peerStop(f.Aux, r)
 	case pConsumed:
@@ -206,27 +208,38 @@ func (d *daemon) peerRef(from spec.NodeID, op uint16, r *reader) error {
 	}
 	switch op {
 	case refBorrow:
-		if !d.own.BorrowedBy(id, from) {
-			d.toPeer(from, func(b []byte) []byte { return appendRef(b, refUnknown, id, d.self) })
-		}
-		d.toPeer(from, func(b []byte) []byte { return appendRef(b, refAck, id, d.self) })
+		d.word(id, func() {
+			if !d.own.BorrowedBy(id, from) {
+				d.toPeer(from, func(b []byte) []byte { return appendRef(b, refUnknown, id, d.self) })
+			}
+			d.toPeer(from, func(b []byte) []byte { return appendRef(b, refAck, id, d.self) })
+		})
 	case refAck:
 		d.own.BorrowAcked(id)
 	case refUnborrow:
-		d.own.UnborrowedBy(id, from)
+		if !d.own.Disowned(id) {
+			d.own.UnborrowedBy(id, from)
+		}
 	case refAsk:
-		if !d.own.AskedBy(id, from) {
+		if !d.own.Disowned(id) && !d.own.AskedBy(id, from) {
 			d.toPeer(from, func(b []byte) []byte { return appendRef(b, refUnknown, id, d.self) })
 		}
 	case refFree:
 		d.own.Unhold(id)
 	case refLocLost:
-		d.own.LocationLost(id, node)
+		d.word(id, func() { d.own.LocationLost(id, node) })
+	case refTake:
+		d.word(id, func() { d.takeCopy(id, from) })
+	case refConfirm:
+		d.own.Confirmed(from, node)
+	case refHeld:
+		if !d.own.Disowned(id) && d.own.Object(id) == nil {
+			d.toPeer(from, func(b []byte) []byte { return appendRef(b, refFree, id, d.self) })
+		}
 	case refReceived:
 		d.arrived(from, transitKey{object: id})
 	case refUnknown:
-		d.own.Told(id, owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(&spec.ErrorInfo{Type: "ReferenceCountingAssertionError",
-			Message: "object " + id.String() + " was freed by its owner while this node still referred to it", Fields: map[string]any{"object_id": id.String()}})})
+		d.own.Unknown(id, from)
 	}
 	return nil
 }

@@ -135,6 +135,10 @@ func (d *daemon) peerEffect(e *owner.Effect) {
 		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refFree, e.ID, d.self) })
 	case owner.EffLocLost:
 		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refLocLost, e.ID, e.Loc) })
+	case owner.EffConfirm:
+		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refConfirm, spec.ObjectID{}, e.Loc) })
+	case owner.EffHeld:
+		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refHeld, e.ID, d.self) })
 	case owner.EffTell:
 		d.tell(e.Node, e.Object)
 	}

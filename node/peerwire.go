@@ -21,6 +21,7 @@ const (
 	pStop     wire.Type = 0x76 // aux 0: stop an attempt
 	pConsumed wire.Type = 0x77
 	pTaken    wire.Type = 0x78 // the references of a result have arrived (task, attempt)
+	pEstate   wire.Type = 0x7a // aux: one of the estate… operations
 )
 
 // Operations of pStop.
@@ -40,6 +41,9 @@ const (
 	refLocLost
 	refReceived // the references inside a value have arrived
 	refUnknown  // the owner does not know the object
+	refTake     // to the owner: take the primary copy that this node holds
+	refConfirm  // to an heir: all that is borrowed of what the node id left has been named
+	refHeld     // to an heir: is the copy that is held here still needed
 )
 
 var le = binary.LittleEndian

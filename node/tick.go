@@ -79,6 +79,7 @@ func (d *daemon) tick() {
 				}
 				d.tendEnvs(time.Now())
 				d.placesDue = d.placesDue || len(d.away) > 0
+				d.settleEstate(time.Now())
 				d.report(time.Now())
 				if d.pool.Queued() > 0 || d.beatDue() {
 					d.wakeTicker()
@@ -126,7 +127,7 @@ func (d *daemon) report(now time.Time) {
 	}
 	hb := d.heartbeat(now)
 	// What the scheduler decides by is told at once, the rest now and then.
-	text, _ := json.Marshal([]any{hb.Total, hb.Available, len(hb.Activity), hb.Draining, hb.Arrivals}) // plain values
+	text, _ := json.Marshal([]any{hb.Total, hb.Available, len(hb.Activity), hb.Draining, hb.Heir, hb.Arrivals}) // plain values
 	d.beatChanged = false
 	wait := heartbeatCeil - 50*time.Millisecond
 	if len(hb.Queue) > 0 {
@@ -170,7 +171,7 @@ func (d *daemon) beat() {
 }
 
 func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
-	hb := wire.Heartbeat{Total: d.pool.Total(), Available: d.pool.Available(), Draining: d.drain != nil, Arrivals: d.arrivals}
+	hb := wire.Heartbeat{Total: d.pool.Total(), Available: d.pool.Available(), Draining: d.drain != nil, Heir: d.heir(), Arrivals: d.arrivals}
 	hb.GroupReserved, hb.GroupUsed = d.pool.GroupUse()
 	hb.Bandwidth = d.fetcher.Rates()
 	d.pool.Classes(func(c *pool.Class) {
@@ -236,6 +237,9 @@ func (d *daemon) activity(count bool) (out []string) {
 	}
 	if d.held.primary > 0 {
 		out = append(out, fmt.Sprintf("%d objects have their primary copy here", d.held.primary))
+	}
+	if text := d.leaves(); text != "" {
+		out = append(out, text)
 	}
 	if d.held.borrowed > 0 {
 		out = append(out, fmt.Sprintf("%d objects owned here are referenced from other nodes", d.held.borrowed))

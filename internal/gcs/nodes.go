@@ -27,7 +27,7 @@ func (t *Tables) Join(info spec.NodeInfo, now int64) (c Change, err error) {
 	}
 	n := &spec.Node{NodeInfo: info, State: spec.NodeAlive, Available: info.Total.Clone()}
 	if old != nil {
-		n.State, n.Drain = old.State, old.Drain
+		n.State, n.Drain, n.Heir = old.State, old.Drain, old.Heir
 	}
 	if n.StartMS == 0 {
 		n.StartMS = now
@@ -53,6 +53,18 @@ func (t *Tables) SetNode(id spec.NodeID, total, available spec.Resources, idleMS
 		row.State = spec.NodeDraining
 		t.putNode(&c, &row)
 	}
+	return c
+}
+
+// NodeHeir notes who owns now what a draining node owned.
+func (t *Tables) NodeHeir(id, heir spec.NodeID) (c Change) {
+	n := t.nodes[id]
+	if n == nil || n.State == spec.NodeDead || heir.IsZero() || n.Heir == heir {
+		return c
+	}
+	row := *n
+	row.Heir = heir
+	t.putNode(&c, &row)
 	return c
 }
 

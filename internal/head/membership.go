@@ -111,6 +111,7 @@ func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 	}
 	s.beat, s.seen = beat, time.Now()
 	change := h.tables.SetNode(r.from, beat.Total, beat.Available, beat.IdleMS, beat.Activity, beat.Draining)
+	change.Merge(h.tables.NodeHeir(r.from, beat.Heir))
 	told := toldBy(&s.beat)
 	told.Arrived = arrived
 	h.cluster.Update(r.from, told)

@@ -247,6 +247,19 @@ func (s *Store) Seal(client uint32, id spec.ObjectID, primary bool) (head []byte
 	return head, nil
 }
 
+// Keep makes a sealed copy a primary one: from now on it is spilled, never
+// dropped. False: it is not here any more.
+func (s *Store) Keep(id spec.ObjectID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.table.objects[id]
+	if e == nil || !e.sealed {
+		return false
+	}
+	e.primary = true
+	return true
+}
+
 // Trim gives pages that stayed free since the last Trim back to the system,
 // leaving some for the next objects. Call it every few seconds.
 func (s *Store) Trim() {

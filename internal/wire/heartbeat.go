@@ -21,16 +21,19 @@ type Heartbeat struct {
 	Arrivals      uint64 // tasks that came here by grants, since the daemon began
 	// Bandwidth has bytes per second from other nodes to this one, as measured.
 	Bandwidth map[spec.NodeID]float64
+	// Heir owns now what a draining node owned.
+	Heir spec.NodeID
 }
 
 // HeartbeatDelta is what changed of a node's state since its last heartbeat,
 // the whole of it if Full.
 type HeartbeatDelta struct {
-	Seq      uint64 `json:"seq"` // one more than the last one's
-	Full     bool   `json:"full,omitempty"`
-	IdleMS   int64  `json:"idle_ms"`
-	Draining bool   `json:"draining,omitempty"`
-	Arrivals uint64 `json:"arrivals,omitempty"`
+	Seq      uint64       `json:"seq"` // one more than the last one's
+	Full     bool         `json:"full,omitempty"`
+	IdleMS   int64        `json:"idle_ms"`
+	Draining bool         `json:"draining,omitempty"`
+	Heir     *spec.NodeID `json:"heir,omitempty"`
+	Arrivals uint64       `json:"arrivals,omitempty"`
 
 	Total         *ResourcesDelta `json:"total,omitempty"`
 	Available     *ResourcesDelta `json:"available,omitempty"`
@@ -105,6 +108,9 @@ func (h *Heartbeat) Since(old *Heartbeat, seq uint64) HeartbeatDelta {
 		Total: resourcesDelta(old.Total, h.Total), Available: resourcesDelta(old.Available, h.Available),
 		GroupReserved: resourcesDelta(old.GroupReserved, h.GroupReserved), GroupUsed: resourcesDelta(old.GroupUsed, h.GroupUsed),
 	}
+	if old.Heir != h.Heir {
+		d.Heir = &h.Heir
+	}
 	if !slices.Equal(old.Activity, h.Activity) {
 		activity := append([]string{}, h.Activity...) // null would mean: as before
 		d.Activity = &activity
@@ -142,6 +148,9 @@ func (d *HeartbeatDelta) On(old Heartbeat) Heartbeat {
 	}
 	h := old
 	h.IdleMS, h.Draining, h.Arrivals = d.IdleMS, d.Draining, d.Arrivals
+	if d.Heir != nil {
+		h.Heir = *d.Heir
+	}
 	h.Total, h.Available = d.Total.on(old.Total), d.Available.on(old.Available)
 	h.GroupReserved, h.GroupUsed = d.GroupReserved.on(old.GroupReserved), d.GroupUsed.on(old.GroupUsed)
 	if d.Activity != nil {

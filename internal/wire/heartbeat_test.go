@@ -23,7 +23,7 @@ func drawResources(t *rapid.T, label string) spec.Resources {
 
 func drawHeartbeat(t *rapid.T) Heartbeat {
 	h := Heartbeat{Total: drawResources(t, "total"), Available: drawResources(t, "free"), IdleMS: int64(rapid.IntRange(0, 3).Draw(t, "idle")),
-		GroupReserved: drawResources(t, "reserved"), GroupUsed: drawResources(t, "used"), Draining: rapid.Bool().Draw(t, "draining")}
+		GroupReserved: drawResources(t, "reserved"), GroupUsed: drawResources(t, "used"), Draining: rapid.Bool().Draw(t, "draining"), Heir: spec.NodeID{rapid.Byte().Draw(t, "heir")}}
 	if rapid.Bool().Draw(t, "active") {
 		h.Activity = []string{"one task runs"}
 	}
@@ -59,7 +59,7 @@ func sameHeartbeat(a, b Heartbeat) bool {
 			return false
 		}
 	}
-	return a.IdleMS == b.IdleMS && a.Draining == b.Draining && fmt.Sprint(a.Activity) == fmt.Sprint(b.Activity) && reflect.DeepEqual(queue(a), queue(b))
+	return a.IdleMS == b.IdleMS && a.Draining == b.Draining && a.Heir == b.Heir && fmt.Sprint(a.Activity) == fmt.Sprint(b.Activity) && reflect.DeepEqual(queue(a), queue(b))
 }
 
 // TestHeartbeatDeltas sends states as deltas: the other side has each of them.

@@ -38,6 +38,7 @@ func (s *State) BorrowedBy(id spec.ObjectID, node spec.NodeID) bool {
 	if o == nil || !o.Owned() || s.dead[node] {
 		return o != nil
 	}
+	s.named(id, node)
 	if !slices.Contains(o.borrow, node) {
 		o.borrow = append(o.borrow, node)
 	}
@@ -173,6 +174,7 @@ func (s *State) NodeDead(node spec.NodeID, end string) (failed []*Task) {
 	for _, o := range orphans {
 		s.orphan(o)
 	}
+	s.ended(node)
 	for _, t := range s.tasks {
 		if t.Node == node && t.State != TaskDone && t.Kind != KindCreate {
 			failed = append(failed, t)

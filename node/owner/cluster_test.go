@@ -12,15 +12,20 @@ import (
 // simNode is one node of a simulated cluster: its State and what the daemon
 // around it keeps, without a network, a store or processes.
 type simNode struct {
-	c       *simCluster
-	id      spec.NodeID
-	s       *State
-	dead    bool
-	arena   map[spec.ObjectID]bool
-	holds   map[Client]map[spec.ObjectID]spec.Ref
-	transit map[spec.NodeID]map[string][]spec.Ref
-	runs    []*simRun
-	pulls   []spec.ObjectID
+	c        *simCluster
+	id       spec.NodeID
+	s        *State
+	dead     bool
+	arena    map[spec.ObjectID]bool
+	holds    map[Client]map[spec.ObjectID]spec.Ref
+	transit  map[spec.NodeID]map[string][]spec.Ref
+	runs     []*simRun
+	pulls    []spec.ObjectID
+	later    []func() // words about frozen objects
+	leaving  bool
+	legacies int // being taken
+	heir     *simNode
+	gone     bool // it has told everybody of its heir
 }
 
 // simRun is an attempt that is queued or runs on a node.
@@ -47,6 +52,8 @@ type simCluster struct {
 	nodes []*simNode
 	mail  map[[2]int][]func()
 	next  uint32
+	// leaves: nodes drain, each leaving to an heir what it owns.
+	leaves bool
 }
 
 func newSimCluster(t *testing.T, seed int64, n int) *simCluster {
@@ -134,6 +141,9 @@ func (n *simNode) some(c Client, most int) (out []spec.Ref) {
 func number(id spec.ObjectID) int { return int(id[0]) | int(id[1])<<8 | int(id[2])<<16 }
 
 func (n *simNode) pump() {
+	if n.dead {
+		return
+	}
 	for es := n.s.Effects(); len(es) > 0; es = n.s.Effects() {
 		for _, e := range slices.Clone(es) {
 			n.effect(e)
@@ -161,24 +171,33 @@ func (n *simNode) effect(e Effect) {
 	case EffFree:
 		delete(n.arena, e.ID)
 	case EffBorrow:
-		n.send(e.Node, func(m *simNode) {
-			if !m.s.BorrowedBy(e.ID, n.id) {
-				m.unknown(n.id, e.ID)
-			}
-			m.send(n.id, func(n *simNode) { n.s.BorrowAcked(e.ID) })
-		})
+		n.send(e.Node, func(m *simNode) { m.borrowed(n.id, e.ID) })
 	case EffUnborrow:
-		n.send(e.Node, func(m *simNode) { m.s.UnborrowedBy(e.ID, n.id) })
+		n.send(e.Node, func(m *simNode) {
+			if !m.s.Disowned(e.ID) {
+				m.s.UnborrowedBy(e.ID, n.id)
+			}
+		})
+	case EffHere:
+		e.Token.(func())()
 	case EffAsk:
 		n.send(e.Node, func(m *simNode) {
-			if !m.s.AskedBy(e.ID, n.id) {
+			if !m.s.Disowned(e.ID) && !m.s.AskedBy(e.ID, n.id) {
 				m.unknown(n.id, e.ID)
 			}
 		})
 	case EffFreeRemote:
 		n.send(e.Node, func(m *simNode) { m.s.Unhold(e.ID) })
+	case EffHeld:
+		n.send(e.Node, func(m *simNode) {
+			if !m.s.Disowned(e.ID) && m.s.Object(e.ID) == nil {
+				m.send(n.id, func(n *simNode) { n.s.Unhold(e.ID) })
+			}
+		})
+	case EffConfirm:
+		n.send(e.Node, func(m *simNode) { m.s.Confirmed(n.id, e.Loc) })
 	case EffLocLost:
-		n.send(e.Node, func(m *simNode) { m.s.LocationLost(e.ID, e.Loc) })
+		n.send(e.Node, func(m *simNode) { m.word(e.ID, func() { m.s.LocationLost(e.ID, e.Loc) }) })
 	case EffTell:
 		n.tell(e.Node, e.Object)
 	case EffAdopted:
@@ -249,6 +268,9 @@ func (n *simNode) adopted(a *Adoption) {
 // place sends an attempt to a random node.
 func (n *simNode) place(t *Task) {
 	m := n.c.nodes[n.c.rng.Intn(len(n.c.nodes))]
+	if m.leaving {
+		m = n.c.nodes[0]
+	}
 	if m == n || n.s.dead[m.id] {
 		n.runs = append(n.runs, &simRun{task: t, spec: t.Spec, from: n.id, attempt: t.Attempt})
 		return

@@ -49,6 +49,12 @@ const (
 	EffStop
 	// EffLocLost: tell Node, the owner, that Loc has no copy of ID.
 	EffLocLost
+	// EffConfirm: tell Node, the heir, that this node has named all that it
+	// borrows of what Loc left.
+	EffConfirm
+	// EffHeld: ask Node, the heir, whether the copy of ID that is held here is
+	// still needed.
+	EffHeld
 )
 
 // Effect is one thing to do. Which fields count depends on Kind.

@@ -2,6 +2,7 @@ package owner
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -18,7 +19,11 @@ func (c *simCluster) step(kills bool) {
 		return
 	}
 	client := Client(10 + c.rng.Intn(2))
-	switch c.rng.Intn(9) {
+	what := c.rng.Intn(9)
+	if n.leaving && what != 4 && what != 8 {
+		return
+	}
+	switch what {
 	case 0, 1:
 		n.put(client)
 	case 2, 3:
@@ -47,6 +52,8 @@ func (c *simCluster) step(kills bool) {
 		case kills && n != c.nodes[0] && c.rng.Intn(60) == 0:
 			c.kill(n)
 			return
+		case c.leaves && n != c.nodes[0] && !n.leaving && c.rng.Intn(12) == 0:
+			n.leave()
 		case c.rng.Intn(20) == 0:
 			n.s.ClientGone(client, spec.TaskID{})
 			delete(n.holds, client)
@@ -109,7 +116,11 @@ func (c *simCluster) reachable(n *simNode, r spec.Ref, seen map[spec.ObjectID]bo
 		return
 	}
 	seen[r.ID] = true
-	for _, at := range []*simNode{n, c.node(r.Owner)} {
+	own := c.node(r.Owner)
+	for own.heir != nil {
+		own = own.heir
+	}
+	for _, at := range []*simNode{n, own} {
 		if at.dead {
 			continue
 		}
@@ -121,7 +132,7 @@ func (c *simCluster) reachable(n *simNode, r spec.Ref, seen map[spec.ObjectID]bo
 			c.t.Fatalf("node %d: %s was freed too early", at.id[0], r.ID)
 		case o.Where == Arena && !at.arena[r.ID]:
 			c.t.Fatalf("node %d: the copy of %s was freed too early", at.id[0], r.ID)
-		case o.Where == Remote && at.id == r.Owner:
+		case o.Where == Remote && at == own:
 			for _, loc := range o.Locs {
 				if m := c.node(loc); !m.dead && !m.arena[r.ID] {
 					c.t.Fatalf("node %d counts on a copy of %s at node %d, which is gone", at.id[0], r.ID, loc[0])
@@ -142,6 +153,7 @@ func (c *simCluster) drain() {
 		}
 		for round := range 100_000 {
 			busy := c.deliverOne()
+			c.tellHeirs()
 			for _, m := range c.nodes {
 				if m.dead {
 					continue
@@ -187,7 +199,7 @@ func (c *simCluster) run(steps int, kills bool) {
 		if objects != 0 || tasks != 0 || len(n.arena) != 0 {
 			for id, o := range n.s.objects {
 				local, pins, borrowers := o.Pinned()
-				c.t.Logf("node %d: %s of %v: where %d, held %d, pinned %d, borrowed by %d, lineage %d, hold %v, borrowed %v", n.id[0], id, o.Owner[:1], o.Where, local, pins, borrowers, o.lineage, o.hold, o.borrowed)
+				c.t.Logf("node %d: %s of %v: where %d, held %d, pinned %d, borrowed by %d %v, lineage %d, hold %v, borrowed %v", n.id[0], id, o.Owner[:1], o.Where, local, pins, borrowers, fmt.Sprint(o.borrow, n.s.estate.inherited), o.lineage, o.hold, o.borrowed)
 			}
 			c.t.Fatalf("node %d: %d objects, %d tasks and %d copies are left after everything was released", n.id[0], objects, tasks, len(n.arena))
 		}

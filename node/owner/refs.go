@@ -15,19 +15,22 @@ func (s *State) ref(r spec.Ref) *Object {
 	}
 	o := &Object{ID: r.ID}
 	s.objects[r.ID] = o
-	if r.Owner == s.self || r.Owner.IsZero() {
-		s.fail(o, &spec.ErrorInfo{Type: "ReferenceCountingAssertionError",
-			Message: "object " + r.ID.String() + " was freed while a reference to it was still in use; please report this",
-			Fields:  map[string]any{"object_id": r.ID.String()}})
+	at := s.ownerOf(r.Owner)
+	switch {
+	case at == s.self && r.Owner != s.self:
+		s.fail(o, s.ownerDied(r.ID, r.Owner)) // it was made after this node became the heir
+		return o
+	case at == s.self || at.IsZero():
+		s.fail(o, freedEarly(r.ID, "freed while a reference to it was still in use"))
 		return o
 	}
-	o.Owner = r.Owner
-	if s.dead[r.Owner] {
-		s.fail(o, s.ownerDied(r.ID, r.Owner))
+	o.Owner = at
+	if s.dead[at] {
+		s.fail(o, s.ownerDied(r.ID, at))
 		return o
 	}
 	o.borrowed = true
-	s.emit(Effect{Kind: EffBorrow, Node: r.Owner, ID: r.ID})
+	s.emit(Effect{Kind: EffBorrow, Node: at, ID: r.ID})
 	return o
 }
 

@@ -21,6 +21,7 @@ type State struct {
 	callSeq uint64
 	// NoRemake: lost objects are errors at once, no task runs again for them.
 	NoRemake bool
+	estate   estate
 	effects  []Effect
 	spare    []Effect
 }
@@ -41,6 +42,8 @@ func New(self spec.NodeID) *State {
 		reqs:    map[reqKey]*Request{},
 		dead:    map[spec.NodeID]bool{},
 		ends:    map[spec.NodeID]string{},
+		estate: estate{heirs: map[spec.NodeID]spec.NodeID{}, told: map[spec.NodeID]bool{},
+			inherited: map[spec.NodeID]map[spec.ObjectID][]spec.NodeID{}},
 	}
 }
 

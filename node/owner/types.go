@@ -112,6 +112,9 @@ func (o *Object) Holder() Client {
 	return 0
 }
 
+// Held tells whether this node holds the primary copy for a remote owner.
+func (o *Object) Held() bool { return o.hold }
+
 // Pulling tells whether a copy is being brought here.
 func (o *Object) Pulling() bool { return o.pulling }
 
