@@ -114,7 +114,8 @@ func (d *daemon) serve() (err error) {
 		OnForked: d.onForked, OnExit: d.onExit, OnLines: d.onLines})
 	d.head = &headLink{d: d}
 	d.envMaker = runtimeenv.New(runtimeenv.Config{Dir: filepath.Join(d.cfg.SessionDir, envDir),
-		LogDir: filepath.Join(d.cfg.SessionDir, "logs"), Fetch: d.fetchPackage})
+		LogDir: filepath.Join(d.cfg.SessionDir, "logs"), Fetch: d.fetchPackage,
+		Mounts: []string{d.cfg.SessionDir, d.cfg.PackageDir, filepath.Dir(d.cfg.Socket)}})
 	d.fetcher = transfer.NewFetcher(d.dialBulk, d.store)
 	err = d.listen()
 	if err == nil {

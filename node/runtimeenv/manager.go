@@ -41,6 +41,8 @@ type Config struct {
 	LogDir string // for runtime_env_setup-<job>.log; empty: no logs
 	Bound  int64  // bytes; 0 means DefaultBound
 	Fetch  Fetch
+	// Mounts are the folders of the node that workers in containers must see.
+	Mounts []string
 	// Environ is the environment that ${VAR} refers to and programs are looked
 	// for in; nil means os.Environ().
 	Environ []string
@@ -177,6 +179,8 @@ func (m *Manager) interpreter(ctx context.Context, r Request, f *fields, out *En
 		err = m.conda(ctx, r, f.Conda, out)
 	case f.PyExecutable != "":
 		err = m.executable(ctx, r, f.PyExecutable, out)
+	case f.image() != nil:
+		err = m.inImage(ctx, r, f.image(), out)
 	default:
 		return nil
 	}

@@ -23,6 +23,8 @@ type fields struct {
 	Uv           *packages         `json:"uv"`
 	Conda        *condaField       `json:"conda"`
 	PyExecutable string            `json:"py_executable"`
+	ImageURI     *imageField       `json:"image_uri"`
+	Container    *imageField       `json:"container"`
 	SetupHook    string            `json:"worker_process_setup_hook"`
 	Config       struct {
 		TimeoutSeconds *float64 `json:"setup_timeout_seconds"`
@@ -31,10 +33,10 @@ type fields struct {
 }
 
 var (
-	supported = []string{"env_vars", "working_dir", "py_modules", "pip", "uv", "conda", "py_executable", "config", "worker_process_setup_hook"}
+	supported = []string{"env_vars", "working_dir", "py_modules", "pip", "uv", "conda", "py_executable", "image_uri", "container", "config", "worker_process_setup_hook"}
 	// senders are fields that only concern the side that made the request.
 	senders = []string{"excludes", "_ray_release", "_ray_commit", "_inject_current_ray"}
-	later   = []string{"image_uri", "container", "java_jars", "nsight", "_nsight", "rocprof_sys", "_rocprof_sys", "mpi"}
+	later   = []string{"java_jars", "nsight", "_nsight", "rocprof_sys", "_rocprof_sys", "mpi"}
 )
 
 // defaultTimeout bounds the making of an environment that says nothing itself.
@@ -164,6 +166,9 @@ func parse(env json.RawMessage) (fields, error) {
 	if f.PyExecutable != "" && len(installers) > 0 {
 		return f, fmt.Errorf("the fields py_executable and %s of runtime_env exclude each other: both choose the interpreter", installers[0])
 	}
+	if err := f.checkImage(slices.Sorted(maps.Keys(given))); err != nil {
+		return f, err
+	}
 	return f, checkURIs(&f)
 }
 
@@ -196,7 +201,7 @@ func Eager(env json.RawMessage) bool {
 // Quick tells whether nothing has to be made for env: it only sets variables.
 func Quick(env json.RawMessage) bool {
 	f, err := parse(env)
-	return err != nil || f.WorkingDir == "" && len(f.PyModules) == 0 && f.Pip == nil && f.Uv == nil && f.Conda == nil && f.PyExecutable == ""
+	return err != nil || f.WorkingDir == "" && len(f.PyModules) == 0 && f.Pip == nil && f.Uv == nil && f.Conda == nil && f.PyExecutable == "" && f.image() == nil
 }
 
 // Key names an environment without making it; equal contents give equal keys.

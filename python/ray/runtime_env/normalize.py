@@ -22,6 +22,8 @@ SUPPORTED = (
     "conda",
     "py_executable",
     "worker_process_setup_hook",
+    "image_uri",
+    "container",
     "config",
 )
 LOCAL_ONLY = ("excludes", "_ray_release", "_ray_commit", "_inject_current_ray")

@@ -180,6 +180,23 @@ def check_setup_hook(value: Any) -> Union[str, Callable[..., Any]]:
     return value
 
 
+def check_image_uri(value: Any) -> str:
+    """``image_uri``: the container image that workers run in."""
+    if not isinstance(value, str):
+        raise TypeError(f"runtime_env['image_uri'] must be of type str, got {type(value)}")
+    return value
+
+
+def check_container(value: Any) -> Dict[str, Any]:
+    """``container``: the image, and options of the command that runs it."""
+    if not isinstance(value, dict) or not isinstance(value.get("image"), str):
+        raise TypeError(f"runtime_env['container'] must be a dict with an 'image' of type str, got {value!r}")
+    options = value.get("run_options", [])
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise TypeError(f"run_options of runtime_env['container'] must be a list of str, got {options!r}")
+    return dict(value)
+
+
 CHECKS: Dict[str, Callable[[Any], Any]] = {
     "working_dir": check_working_dir,
     "py_modules": check_py_modules,
@@ -189,5 +206,7 @@ CHECKS: Dict[str, Callable[[Any], Any]] = {
     "uv": check_uv,
     "conda": check_conda,
     "py_executable": check_py_executable,
+    "image_uri": check_image_uri,
+    "container": check_container,
     "worker_process_setup_hook": check_setup_hook,
 }

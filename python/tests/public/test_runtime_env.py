@@ -71,10 +71,24 @@ def test_config_defaults():
         RuntimeEnvConfig(setup_timeout_seconds=-2)
 
 
-@pytest.mark.parametrize("field, value", [("container", {}), ("image_uri", "x")])
-def test_not_supported_yet(field, value):
-    with pytest.raises(ValueError, match=f"not supported yet: runtime_env field '{field}'"):
+def test_not_supported_yet():
+    with pytest.raises(ValueError, match="not supported yet: runtime_env field 'nsight'"):
+        normalize_options({"_nsight": "default"})
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("container", {}), ("container", "x"), ("container", {"image": "x", "run_options": "-v"}), ("image_uri", 5)],
+)
+def test_images_are_named(field, value):
+    with pytest.raises(TypeError, match=field):
         normalize_options({field: value})
+
+
+def test_images_stand_alone():
+    assert normalize_options({"image_uri": "x", "env_vars": {"A": "1"}})["image_uri"] == "x"
+    with pytest.raises(ValueError, match="cannot be used together"):
+        normalize_options({"image_uri": "x", "pip": ["a"]})
 
 
 def test_unknown_field():
