@@ -25,7 +25,7 @@ type startOptions struct {
 	resources map[string]float64
 	labels    map[string]string
 
-	includeDashboard *bool // nil: yes for `ray start`, no for ray.init()
+	includeDashboard *bool // nil: yes
 	dashboardHost    string
 	dashboardPort    *int // nil: 8265, or the next free one
 	clientPort       *int // nil: 10001 if it is free

@@ -226,7 +226,6 @@ func (p *startPlan) headConfig(o *startOptions) error {
 	if h.NodeConfig, err = nodeConfig(o); err != nil {
 		return err
 	}
-	h.NoDashboard = o.local
 	if o.includeDashboard != nil {
 		h.NoDashboard = !*o.includeDashboard
 	}

@@ -140,10 +140,10 @@ def check_actor(options: Dict[str, Any], in_options: bool = False) -> None:
         )
     namespace = options.get("namespace")
     if namespace is not None:
-        _text(namespace, "namespace")
+        check_text(namespace, "namespace")
     name = options.get("name")
     if name is not None:
-        _text(name, "name")
+        check_text(name, "name")
     if options.get("get_if_exists") and name is None:
         raise ValueError("The actor name must be specified to use `get_if_exists`.")
     groups = options.get("concurrency_groups")
@@ -216,7 +216,8 @@ def _typed(options: Dict[str, Any]) -> None:
             raise TypeError(f"The type of keyword '{key}' must be {wanted}, but received type {type(value)}")
 
 
-def _text(value: Any, what: str) -> None:
+def check_text(value: Any, what: str) -> None:
+    """Raises TypeError unless value is text, and ValueError if it is empty; what names it in the message."""
     if not isinstance(value, str):
         raise TypeError(f"{what} must be None or a string, got: '{type(value)}'.")
     if value == "":
@@ -445,7 +446,7 @@ def _known_group(group_id: str) -> Any:
 
 def _check_bundle(group: Any, bundle: int) -> None:
     if not isinstance(bundle, int) or bundle < -1:
-        raise ValueError(f"placement group bundle index must be -1 or the number of a bundle, got {bundle!r}.")
+        raise ValueError(f"placement group bundle index {bundle!r} is invalid: it is -1 or the number of a bundle.")
     if group.bundle_cache is not None and bundle >= len(group.bundle_cache):
         raise ValueError(
             f"placement group bundle index {bundle} is invalid. Valid placement group indexes: "

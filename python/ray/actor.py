@@ -496,7 +496,8 @@ class ActorHandle(Of[T]):
         return ActorMethod(self, self._info.methods["__ray_terminate__"])
 
     def __dir__(self) -> List[str]:
-        return sorted(self._info.methods)
+        inherited = {"__init_subclass__", "__new__", "__subclasshook__"}
+        return sorted({"__init__", *self._info.methods} - inherited)
 
     def __hash__(self) -> int:
         return hash(self._id)
@@ -687,7 +688,7 @@ def get_actor(name: str, namespace: Optional[str] = None) -> ActorHandle:
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
     if namespace is not None:
-        _options._text(namespace, "namespace")
+        _options.check_text(namespace, "namespace")
     client = state.client()
     try:
         row, _ = client.call("actor.get", {"name": name, "namespace": namespace or client.namespace})

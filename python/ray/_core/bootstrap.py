@@ -76,7 +76,8 @@ def init(
             ``"ray://host:port"`` for a driver outside of the cluster.
         num_cpus, num_gpus, resources, labels, object_store_memory: of the new cluster's node.
         ignore_reinit_error: a second call keeps the connection instead of raising.
-        include_dashboard, dashboard_host, dashboard_port: of the new cluster.
+        include_dashboard, dashboard_host, dashboard_port: of the new cluster: whether it serves the job and state
+            API (it does unless this is False), on which address, and on which port (8265 or the next free one).
         log_to_driver: whether what workers print is printed here.
         namespace: of the job's named actors; a random one by default.
         runtime_env: environment of the job's tasks and actors.

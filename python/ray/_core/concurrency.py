@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ray._core.assignment import Exec, Template
     from ray._core.runner import Worker
 
+# How long the other calls of an actor that exits by exit_actor() may go on (seconds): they may never end.
+_EXIT_PATIENCE_S = 1.0
+
 
 def executor_for(worker: Any, options: Dict[str, Any]) -> Any:
     """What runs the calls of an actor with these options; None for the main thread."""
@@ -162,6 +165,7 @@ class AsyncExecutor:
     def __init__(self, worker: "Worker", limit: int, groups: Dict[str, int]) -> None:
         self._worker = worker
         self._loops = {name: GroupLoop(name, most) for name, most in {**groups, "": limit}.items()}
+        self._patience_s = 30.0
         self._tasks: Dict[bytes, Any] = {}
 
     def call(self, function: Any, *args: Any) -> Any:
@@ -218,6 +222,8 @@ class AsyncExecutor:
         if not self._tasks:
             worker.client.flush()
         if status == frames.ACTOR_EXIT:
+            if template.method != "__ray_terminate__":
+                self._patience_s = _EXIT_PATIENCE_S
             worker._exit_order(True, "the actor exits")
 
     async def _call(self, item: "Exec", template: "Template") -> Any:
@@ -279,7 +285,7 @@ class AsyncExecutor:
         """Lets what runs end, for a moment, and stops the loop."""
         if any(threading.current_thread() is group.thread for group in self._loops.values()):
             return
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + self._patience_s
         while self._tasks and time.monotonic() < deadline:
             time.sleep(0.005)
         for group in self._loops.values():

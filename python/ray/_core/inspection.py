@@ -101,4 +101,5 @@ def explained(what: str, value: Any, error: BaseException) -> TypeError:
     advice = (
         "Check https://docs.ray.io/en/master/ray-core/objects/serialization.html#troubleshooting for more information."
     )
-    return TypeError(f"{what}:\n{report.getvalue()}{error}\n{advice}")
+    text = f"{report.getvalue()}{error}\n{advice}"
+    return TypeError(f"{what}:\n{text}\n{'=' * 80}")

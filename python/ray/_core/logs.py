@@ -7,6 +7,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from ray._private.ray_constants import TESTING_NEVER_DEDUP_TOKEN
+
 # Tried at the beginning of a word only: else a long word without digits costs the square of its length.
 _NUMBERED_WORD = re.compile(r"(?<!\S)[^\s\d]*\d\S*")
 _CYAN = "\033[36m"
@@ -78,7 +80,7 @@ class Printer:
         self._dedup = (
             Deduplicator(
                 float(os.environ.get("RAY_DEDUP_LOGS_AGG_WINDOW_S", "5")),
-                os.environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX"),
+                os.environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX", TESTING_NEVER_DEDUP_TOKEN),
                 os.environ.get("RAY_DEDUP_LOGS_SKIP_REGEX"),
             )
             if dedup

@@ -40,6 +40,10 @@ class Performer(Process):
             if function is None or item.kind == frames.KIND_ACTOR_CALL:
                 function = self.callable_of(item, template)
             args, kwargs = self.arguments(item)
+            if self.interrupting is not None and self.interrupting == item.task_id:
+                # Cancelled while the arguments were read, where nothing may be interrupted.
+                self.interrupting = None
+                raise outcome.Cancelled()
             if template.streaming:
                 self._user_stream(function, args, kwargs, item, template)
                 return frames.OK, [(1, NONE_VALUE)], self.consumed.pop(item.task_id, 0)

@@ -81,7 +81,9 @@ class Worker(Performer, Orders):
         gpus = lease.get("gpu_ids") or []
         if os.environ.get("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES", "").lower() not in ("1", "true"):
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(item) for item in gpus)
-        cpus = (lease.get("resources") or {}).get("CPU", 0)
+        held = lease.get("resources") or {}
+        # In a placement group the name has the group's id, and one more entry has the bundle's number.
+        cpus = held.get("CPU") or max((n for name, n in held.items() if name.startswith("CPU_group_")), default=0)
         if "OMP_NUM_THREADS" not in os.environ or os.environ.get("RAY_OMP_NUM_THREADS_SET") == "1":
             os.environ["OMP_NUM_THREADS"] = str(max(1, int(cpus)))
             os.environ["RAY_OMP_NUM_THREADS_SET"] = "1"

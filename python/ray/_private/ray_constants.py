@@ -25,6 +25,39 @@ INFEASIBLE_TASK_ERROR = "infeasible_task"
 WORKER_POOL_LARGE_ERROR = "worker_pool_large"
 ERROR_KEY_PREFIX = b"Error:"
 KV_NAMESPACE_FUNCTION_TABLE = b"fun"
+KV_NAMESPACE_DASHBOARD = b"dashboard"
+KV_NAMESPACE_PACKAGE = None
+KV_NAMESPACE_PDB = b"ray_pdb"
+# Kinds of messages that a driver is shown.
+WORKER_CRASH_PUSH_ERROR = "worker_crash"
+PICKLING_LARGE_OBJECT_PUSH_ERROR = "pickling_large_object"
+PUT_RECONSTRUCTION_PUSH_ERROR = "put_reconstruction"
+RESOURCE_DEADLOCK_ERROR = "resource_deadlock"
+REMOVED_NODE_ERROR = "node_removed"
+MONITOR_DIED_ERROR = "monitor_died"
+DASHBOARD_AGENT_DIED_ERROR = "dashboard_agent_died"
+EXCESS_QUEUEING_WARNING = "excess_queueing"
+DETACHED_ACTOR_ANONYMOUS_NAMESPACE_ERROR = "detached_actor_anonymous_namespace"
+# Lines that a worker's log has between the lines of the user's code.
+LOG_PREFIX_ACTOR_NAME = ":actor_name:"
+LOG_PREFIX_TASK_NAME = ":task_name:"
+LOG_PREFIX_JOB_ID = ":job_id:"
+TESTING_NEVER_DEDUP_TOKEN = "__ray_testing_never_deduplicate__"
+RAY_OVERRIDE_DASHBOARD_URL = "RAY_OVERRIDE_DASHBOARD_URL"
+RESOURCES_ENVIRONMENT_VARIABLE = "RAY_OVERRIDE_RESOURCES"
+LABELS_ENVIRONMENT_VARIABLE = "RAY_OVERRIDE_LABELS"
+LOGGING_REDIRECT_STDERR_ENVIRONMENT_VARIABLE = "RAY_LOG_TO_STDERR"
+DEFAULT_DASHBOARD_AGENT_LISTEN_PORT = 52365
+DEFAULT_TASK_MAX_RETRIES = 3
+DEFAULT_RUNTIME_ENV_TIMEOUT_SECONDS = 600
+FUNCTION_SIZE_WARN_THRESHOLD = 10**7
+FUNCTION_SIZE_ERROR_THRESHOLD = 10**8
+NEURON_CORES = "neuron_cores"
+GPU = "GPU"
+HPU = "HPU"
+NPU = "NPU"
+TPU = "TPU"
+DEFAULT_RESOURCES = {"CPU", "GPU", "memory", "object_store_memory"}
 
 
 def env_integer(key: str, default: int) -> int:

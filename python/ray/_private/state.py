@@ -24,6 +24,46 @@ def available_resources() -> Dict[str, float]:
     return ray.available_resources()
 
 
+def available_resources_per_node() -> Dict[str, Dict[str, float]]:
+    """What is free on each living node, by the node's id."""
+    return _per_node("available")
+
+
+def total_resources_per_node() -> Dict[str, Dict[str, float]]:
+    """What each living node has, by the node's id."""
+    return _per_node("total")
+
+
+def _per_node(kind: str) -> Dict[str, Dict[str, float]]:
+    from ray._core import state
+
+    rows, _ = state.connected().call("nodes.list")
+    living = [row for row in rows or [] if row.get("state") in ("ALIVE", "DRAINING")]
+    return {row["node_id"]: dict(row.get(kind) or {}) for row in living}
+
+
+def node_ids() -> List[str]:
+    """The resource of each living node that is named after the node's address."""
+    found = []
+    for node in nodes():
+        found += [name for name in node["Resources"] if name.startswith("node:") and "__" not in name]
+    return found
+
+
+def current_node_id() -> str:
+    """The resource that is named after the address of this process's node."""
+    import ray
+
+    return "node:" + ray.util.get_node_ip_address()
+
+
+def timeline(filename: Optional[str] = None) -> Optional[List[Dict[str, Any]]]:
+    """The same as ``ray.timeline()``."""
+    import ray
+
+    return ray.timeline(filename)
+
+
 def actors(
     actor_id: Optional[str] = None, job_id: Any = None, actor_state_name: Optional[str] = None
 ) -> Dict[str, Any]:

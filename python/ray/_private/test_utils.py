@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Optional, Tuple, Type
 
 import ray
+from ray._common.network_utils import find_free_port
 from ray._common.test_utils import (
     Semaphore,
     SignalActor,
@@ -28,8 +30,11 @@ __all__ = [
     "client_test_enabled",
     "convert_actor_state",
     "fetch_prometheus",
+    "find_free_port",
     "format_web_url",
     "generate_system_config_map",
+    "get_actor_node_id",
+    "get_current_unused_port",
     "get_non_head_nodes",
     "get_other_nodes",
     "is_placement_group_removed",
@@ -37,14 +42,17 @@ __all__ = [
     "kill_raylet",
     "object_memory_usage",
     "placement_group_assert_no_leak",
+    "put_object",
     "run_string_as_driver",
     "run_string_as_driver_nonblocking",
     "run_string_as_driver_stdout_stderr",
     "same_elements",
     "verify_failed_task",
+    "wait_for_assertion",
     "wait_for_condition",
     "wait_for_num_actors",
     "wait_for_pid_to_exit",
+    "wait_until_server_available",
     "wait_until_succeeded_without_exception",
 ]
 
@@ -220,6 +228,67 @@ def check_call_ray(args: List[str], capture_stdout: bool = False, capture_stderr
         stdout=subprocess.PIPE if capture_stdout else None,
         stderr=subprocess.PIPE if capture_stderr else None,
     )
+
+
+def put_object(value: Any, use_ray_put: bool) -> Any:
+    """A reference to the value, made by ``ray.put`` or as the result of a task."""
+    return ray.put(value) if use_ray_put else ray.remote(_same).remote(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def get_actor_node_id(actor_handle: Any) -> str:
+    """Id of the node on which the actor lives, in hex."""
+    return ray.get(actor_handle.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()))
+
+
+def get_current_unused_port() -> int:
+    """A TCP port that nobody listens on now."""
+    return find_free_port()
+
+
+def wait_until_server_available(address: str, timeout_ms: float = 5000, retry_interval_ms: float = 100) -> bool:
+    """Whether something accepts connections at host:port before the time is over."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + timeout_ms / 1000
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return True
+        except OSError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(retry_interval_ms / 1000)
+
+
+def wait_for_assertion(
+    assertion_predictor: Callable[..., Any],
+    timeout: float = 10,
+    retry_interval_ms: float = 100,
+    raise_exceptions: bool = False,
+    **kwargs: Any,
+) -> None:
+    """Calls the function again until it raises nothing.
+
+    Args:
+        raise_exceptions: lets errors other than AssertionError through at once.
+
+    Raises:
+        RuntimeError: it still raised at the end of timeout; the last error is its cause.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            assertion_predictor(**kwargs)
+            return
+        except Exception as error:
+            if raise_exceptions and not isinstance(error, AssertionError):
+                raise
+            if time.monotonic() >= end:
+                raise RuntimeError(f"The assertion did not hold within {timeout} s: {error}") from error
+        time.sleep(retry_interval_ms / 1000)
 
 
 @contextmanager

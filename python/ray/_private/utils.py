@@ -2,7 +2,7 @@
 
 import binascii
 import os
-from typing import Any, Union
+from typing import Any, Tuple, Union
 
 
 def binary_to_hex(identifier: bytes) -> str:
@@ -33,3 +33,29 @@ def get_system_memory() -> int:
 def set_cuda_visible_devices(gpu_ids: Any) -> None:
     """Sets CUDA_VISIBLE_DEVICES to the ids."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(device) for device in gpu_ids)
+
+
+def get_directory_size_bytes(path: Union[str, "os.PathLike[str]"] = ".") -> int:
+    """Bytes of the files in the folder and below it; links are not followed."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = os.path.join(folder, name)
+            if not os.path.islink(file):
+                try:
+                    total += os.path.getsize(file)
+                except FileNotFoundError:
+                    continue
+    return total
+
+
+def split_address(address: str) -> Tuple[str, str]:
+    """The module and the rest of ``module://rest``.
+
+    Raises:
+        ValueError: there is no ``://`` in it.
+    """
+    if "://" not in address:
+        raise ValueError("Address must contain '://'")
+    module, _, rest = address.partition("://")
+    return module, rest

@@ -352,6 +352,10 @@ def _validate_bundles(bundles: Any) -> None:
             raise ValueError(
                 f"Bundles cannot be an empty dictionary or resources with only 0 values. Bundles: {bundles}"
             )
+        if "bundle" in bundle:
+            raise ValueError(
+                f"Bundles cannot ask for the resource 'bundle', which marks the bundles themselves. Bundles: {bundles}"
+            )
         negative = [key for key, amount in bundle.items() if amount < 0]
         if negative:
             raise ValueError(f"Bundles cannot ask for a negative amount of {negative[0]}. Bundles: {bundles}")

@@ -1,0 +1,1 @@
+"""Connecting from outside of the cluster: ``ray.init("ray://host:port")`` is the same API over TLS."""
