@@ -82,7 +82,7 @@ func (p *Provider) labels(given map[string]string, req providers.CreateRequest) 
 	}
 	own := map[string]string{
 		providers.TagCluster: p.o.Config.Name, providers.TagKind: req.Kind, providers.TagType: req.Type,
-		providers.TagRequest: req.Token, "ray-node-status": "uninitialized",
+		providers.TagRequest: req.Token, providers.TagStatus: "uninitialized",
 	}
 	maps.Copy(own, req.Tags)
 	for k, v := range own {

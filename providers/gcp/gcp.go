@@ -114,8 +114,9 @@ func (p *Provider) List(ctx context.Context) ([]providers.Instance, error) {
 // machine is an instance and what the service's own calls need of it.
 type machine struct {
 	providers.Instance
-	zone     string
-	metadata *computepb.Metadata
+	zone        string
+	metadata    *computepb.Metadata
+	fingerprint string // of its labels
 }
 
 // live asks the service what it has, in all zones.
@@ -137,7 +138,7 @@ func (p *Provider) live(ctx context.Context) (map[string]machine, error) {
 			return nil, failed("list instances", err)
 		}
 		for _, i := range pair.Value.GetInstances() {
-			out[i.GetName()] = machine{instance(i), lastPart(i.GetZone()), i.GetMetadata()}
+			out[i.GetName()] = machine{instance(i), lastPart(i.GetZone()), i.GetMetadata(), i.GetLabelFingerprint()}
 		}
 	}
 }
