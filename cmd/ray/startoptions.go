@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -159,6 +160,15 @@ func (o *startOptions) check() error {
 	}
 	if o.objectStore != nil && *o.objectStore < minObjectStore {
 		return usagef("The object store must have at least %d bytes (75 MiB); %.0f were given.", minObjectStore, *o.objectStore)
+	}
+	if rest, ok := strings.CutPrefix(o.autoscaling, "~/"); ok {
+		// No shell expands the ~ of --autoscaling-config=~/FILE, which is how
+		// cluster files spell it.
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return usagef("Invalid value for '--autoscaling-config': %s", err)
+		}
+		o.autoscaling = filepath.Join(home, rest)
 	}
 	if o.autoscaling != "" {
 		if _, err := os.Stat(o.autoscaling); err != nil {

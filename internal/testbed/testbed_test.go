@@ -47,3 +47,34 @@ exit 7`
 		t.Errorf("exit status: %v, want that of the command", err)
 	}
 }
+
+// A cluster file of hosts that exist: up brings the workers too, a second up
+// has nothing to do, and down leaves no process on any host.
+func TestClusterOfStaticHosts(t *testing.T) {
+	ray := os.Getenv("RAY_BINARY")
+	if ray == "" {
+		t.Skip("RAY_BINARY is not set: run scripts/test testbed")
+	}
+	script := `set -e
+ray=$1; set -- $TESTBED_HOSTS; head=$1; shift
+cat >~/c.yaml <<Y
+cluster_name: bed
+min_workers: $#
+max_workers: $#
+provider: {type: local, head_ip: $head, worker_ips: [$(echo $* | tr ' ' ,)]}
+auth: {ssh_user: $TESTBED_USER, ssh_private_key: $TESTBED_KEY}
+Y
+$ray up -y --wait ~/c.yaml
+$ray up -y ~/c.yaml | grep 'Nothing to do'
+$ray exec ~/c.yaml 'ray list nodes | grep -c ALIVE; hostname'
+$ray down -y ~/c.yaml
+for h in $TESTBED_HOSTS; do
+  ssh -i $TESTBED_KEY -o StrictHostKeyChecking=no -o LogLevel=ERROR root@$h \
+    'ls -l /proc/[0-9]*/exe 2>/dev/null | grep -E "/[.]ray/|python" || echo clean'
+done`
+	out, err := exec.Command(build(t), "run", "--hosts", "3", "--", "bash", "-c", script, "bash", ray).CombinedOutput()
+	got := string(out)
+	if err != nil || strings.Count(got, "Nothing to do") != 1 || !strings.Contains(got, "3\nip-172-31-0-1\n") || !strings.HasSuffix(got, "clean\nclean\nclean\n") {
+		t.Errorf("%v:\n%s", err, got)
+	}
+}
