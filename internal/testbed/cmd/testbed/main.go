@@ -22,7 +22,7 @@ func run(args []string) (int, error) {
 		return testbed.HostInit(args[1], args[2], args[3])
 	}
 	if len(args) == 0 || args[0] != "run" && args[0] != "world" && args[0] != "laptop" {
-		return 2, fmt.Errorf("usage: testbed run [--cloud static] [--hosts N] -- CMD...")
+		return 2, fmt.Errorf("usage: testbed run [--cloud static] [--hosts N] -- CMD [ARGS]")
 	}
 	flags := flag.NewFlagSet("testbed "+args[0], flag.ContinueOnError)
 	cloud := flags.String("cloud", "static", "what makes the hosts")
