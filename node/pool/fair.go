@@ -32,6 +32,23 @@ func (p *Pool) share(now int64) {
 		p.dispatch(p.waiting[0], now)
 		return
 	}
+	if p.oneJob() {
+		// A job that has a class for each of a thousand groups must not be
+		// looked through again for each task.
+		for _, c := range p.byDepth() {
+			for p.startNext(c, now) {
+			}
+		}
+	} else {
+		p.startInTurn(now)
+	}
+	for _, c := range slices.Clone(p.waiting) {
+		p.pipeline(c, now)
+	}
+}
+
+// startInTurn starts a task at a time: after each the jobs hold other amounts.
+func (p *Pool) startInTurn(now int64) {
 	for again := true; again; {
 		again = false
 		for _, c := range p.inTurn() {
@@ -41,9 +58,20 @@ func (p *Pool) share(now int64) {
 			}
 		}
 	}
-	for _, c := range slices.Clone(p.waiting) {
-		p.pipeline(c, now)
+}
+
+func (p *Pool) oneJob() bool {
+	return !slices.ContainsFunc(p.waiting, func(c *Class) bool { return c.Key.Job != p.waiting[0].Key.Job })
+}
+
+// byDepth orders the waiting classes of one job: those with the deepest task
+// first, of equal ones by turns.
+func (p *Pool) byDepth() []*Class {
+	order := slices.Clone(p.waiting)
+	if slices.ContainsFunc(order, func(c *Class) bool { return c.depth() != order[0].depth() }) {
+		slices.SortStableFunc(order, func(a, b *Class) int { return b.depth() - a.depth() })
 	}
+	return order
 }
 
 // inTurn orders the waiting classes: those of the job that holds the least CPU
