@@ -92,6 +92,7 @@ type daemon struct {
 	slots                          []int // free slots of the arena's header
 	cluster                        wire.RegisterReply
 	drivers                        map[string]*proc.Child
+	driverStarts                   map[string]context.CancelFunc // of those that wait for their environment
 	ticking                        bool
 	placesDue, placesSent          bool
 	lastPlaces, placesAt, lastBeat time.Time
@@ -221,7 +222,7 @@ func newDaemon(ctx context.Context, cfg Config) *daemon {
 		envs:       map[string]json.RawMessage{},
 		startTries: map[pool.Key]int{},
 		lastBusy:   time.Now(),
-		drivers:    map[string]*proc.Child{},
+		drivers:    map[string]*proc.Child{}, driverStarts: map[string]context.CancelFunc{},
 		conns:      map[net.Conn]struct{}{},
 		pyVersions: map[string]string{},
 		wake:       make(chan struct{}, 1),

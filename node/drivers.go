@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/node/machine"
 	"ray/node/proc"
 	"ray/node/runtimeenv"
 )
@@ -21,9 +23,15 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 	if err := r.Decode(&in); err != nil {
 		return nil, nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	d.mu.Lock()
 	held, err := d.pool.Hold(in.Resources)
 	d.beat()
+	if err == nil {
+		d.driverStarts[in.SubmissionID] = cancel
+		defer d.locked(func() { delete(d.driverStarts, in.SubmissionID) })
+	}
 	d.mu.Unlock()
 	if err != nil {
 		return nil, nil, &spec.ErrorInfo{Type: wire.ErrNodeBusy, Message: err.Error()}
@@ -47,13 +55,26 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 	d.goes(func() {
 		<-child.Done()
 		release()
-		e := child.Exit()
-		d.locked(func() {
-			delete(d.drivers, in.SubmissionID)
-			d.head.notify(wire.MethodDriverExited, wire.DriverExited{SubmissionID: in.SubmissionID, ExitCode: e.Code, Signal: e.Signal})
-		})
+		d.driverEnded(in.SubmissionID, child.Exit())
 	})
 	return wire.DriverStarted{SubmissionID: in.SubmissionID, PID: child.PID}, nil, nil
+}
+
+// driverEnded tells the head how an entrypoint ended.
+func (d *daemon) driverEnded(id string, e proc.Exit) {
+	out := wire.DriverExited{SubmissionID: id, ExitCode: e.Code, Signal: e.Signal}
+	var kills uint64
+	// A shell whose child was killed exits with 128 + the signal.
+	if kill := syscall.SIGKILL; e.Signal == int(kill) || e.Code == 128+int(kill) {
+		kills = machine.OOMKills()
+	}
+	d.locked(func() {
+		if kills > d.oomKills {
+			d.oomKills, out.OutOfMemory = kills, true
+		}
+		delete(d.drivers, id)
+		d.head.notify(wire.MethodDriverExited, out)
+	})
 }
 
 // startDriver makes the entrypoint's environment and its process.
@@ -102,6 +123,11 @@ func (d *daemon) driverStop(_ context.Context, r *wire.Request) (any, []byte, er
 	if err := r.Decode(&in); err != nil {
 		return nil, nil, err
 	}
+	d.locked(func() {
+		if cancel := d.driverStarts[in.SubmissionID]; cancel != nil {
+			cancel()
+		}
+	})
 	d.procs.Stop(in.SubmissionID, time.Duration(in.GraceMS)*time.Millisecond)
 	return nil, nil, nil
 }

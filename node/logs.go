@@ -82,7 +82,7 @@ func (d *daemon) logRead(_ context.Context, r *wire.Request) (any, []byte, error
 	}
 	f, err := os.Open(p)
 	if err != nil {
-		return nil, nil, &spec.ErrorInfo{Type: "ValueError", Message: "no log file " + in.File + " on this node"}
+		return nil, nil, &spec.ErrorInfo{Type: wire.ErrNoLogFile, Message: "no log file " + in.File + " on this node"}
 	}
 	defer f.Close()
 	if in.Max <= 0 || in.Max > 16<<20 {

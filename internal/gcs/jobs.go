@@ -72,7 +72,12 @@ func (t *Tables) admit(c *Change, j spec.Job, now int64) {
 	t.putJob(c, &j)
 	if sub := t.jobs[j.SubmissionID]; sub != nil && j.SubmissionID != "" && !Terminal(sub.Status) {
 		row := *sub
-		row.JobID, row.DriverIP, row.DriverPID, row.NodeID = j.JobID, j.DriverIP, j.DriverPID, j.NodeID
+		row.JobID, row.DriverIP, row.DriverPID = j.JobID, j.DriverIP, j.DriverPID
+		// Where the entrypoint runs is known since it was sent there; a ray://
+		// driver of it may connect to another node.
+		if row.NodeID.IsZero() {
+			row.NodeID = j.NodeID
+		}
 		t.putJob(c, &row)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -16,8 +17,15 @@ import (
 // Compatible is the version of upstream that this system stands in for.
 const Compatible = "2.60.0"
 
-// maxPackage is the largest package that may be uploaded.
-const maxPackage = 512 << 20
+const (
+	maxPackage = 512 << 20 // the largest package that may be uploaded, as upstream's
+	maxRequest = 16 << 20  // the largest description of a job
+
+	// What is too large is still read so far and so long, and dropped: a client
+	// that only reads answers once it has sent everything sees ours.
+	drainBytes = 2 << 30
+	drainTime  = 10 * time.Second
+)
 
 // Register adds the Job REST API to a mux.
 func (s *Service) Register(mux *http.ServeMux) {
@@ -57,7 +65,7 @@ func (s *Service) getPackage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) putPackage(w http.ResponseWriter, r *http.Request) {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPackage))
+	data, err := readBody(w, r, maxPackage)
 	if tooBig := new(http.MaxBytesError); errors.As(err, &tooBig) {
 		fail(w, http.StatusRequestEntityTooLarge, "package %s is larger than %d MiB: leave files out with excludes", packageURI(r), maxPackage>>20)
 		return
@@ -71,8 +79,30 @@ func (s *Service) putPackage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// readBody reads a request's body. Of one over the limit nothing is kept, and
+// the error is an http.MaxBytesError.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	body := r.Body
+	var data []byte
+	var err error = &http.MaxBytesError{Limit: limit}
+	if r.ContentLength <= limit {
+		data, err = io.ReadAll(http.MaxBytesReader(w, body, limit))
+	}
+	if !errors.As(err, new(*http.MaxBytesError)) {
+		return data, err
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // a test's recorder has none
+	_, _ = io.CopyN(io.Discard, body, drainBytes)                                // the answer is the same if the client is gone
+	w.Header().Set("Connection", "close")
+	return nil, err
+}
+
 func (s *Service) submit(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
+	body, err := readBody(w, r, maxRequest)
+	if tooBig := new(http.MaxBytesError); errors.As(err, &tooBig) {
+		fail(w, http.StatusRequestEntityTooLarge, "the request to submit a job is larger than %d MiB: send files with runtime_env's working_dir instead", maxRequest>>20)
+		return
+	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, "the request did not arrive whole: %v", err)
 		return

@@ -29,6 +29,9 @@ func (s *Service) read(ctx context.Context, j spec.Job, offset int64, lines int)
 	defer cancel()
 	data, err := s.cluster.CallNode(ctx, j.NodeID, wire.MethodLogRead,
 		wire.LogRead{File: logFile(j.SubmissionID), Offset: offset, Lines: lines}, &chunk, nil)
+	if info := new(spec.ErrorInfo); errors.As(err, &info) && info.Type == wire.ErrNoLogFile {
+		return nil, wire.LogChunk{EOF: true}, nil // nothing has run there yet, or ever
+	}
 	return data, chunk, err
 }
 

@@ -213,6 +213,10 @@ func describeEnd(j *spec.Job, e wire.DriverExited, stopped bool, tail string) {
 	if e.Error == nil {
 		j.ExitCode = &code
 	}
+	short := ""
+	if e.OutOfMemory {
+		short = ": the kernel killed a process for want of memory at that moment (its count of such kills went up); use smaller data, fewer processes or a larger machine, or give entrypoint_memory"
+	}
 	switch {
 	case stopped:
 		j.Status, j.Message = spec.JobStopped, gcs.JobStoppedMessage
@@ -223,10 +227,10 @@ func describeEnd(j *spec.Job, e wire.DriverExited, stopped bool, tail string) {
 		}
 	case e.Signal != 0:
 		j.Status, j.ErrorType = spec.JobFailed, errCommand
-		j.Message = fmt.Sprintf("Job entrypoint command was killed by signal %d (%s), last available logs (truncated to 20,000 chars):\n%s", e.Signal, syscall.Signal(e.Signal), tail)
+		j.Message = fmt.Sprintf("Job entrypoint command was killed by signal %d (%s)%s, last available logs (truncated to 20,000 chars):\n%s", e.Signal, syscall.Signal(e.Signal), short, tail)
 	case e.ExitCode != 0:
 		j.Status, j.ErrorType = spec.JobFailed, errCommand
-		j.Message = fmt.Sprintf("Job entrypoint command failed with exit code %d, last available logs (truncated to 20,000 chars):\n%s", e.ExitCode, tail)
+		j.Message = fmt.Sprintf("Job entrypoint command failed with exit code %d%s, last available logs (truncated to 20,000 chars):\n%s", e.ExitCode, short, tail)
 	default:
 		j.Status, j.Message = spec.JobSucceeded, gcs.JobSucceededMessage
 	}

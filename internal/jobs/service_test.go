@@ -30,6 +30,7 @@ type fakeCluster struct {
 	node     spec.NodeID // zero: none yet
 	runs     []wire.DriverRun
 	stops    []wire.DriverStop
+	stopsAt  []spec.NodeID // where each of them went
 	logs     map[string][]byte
 	packages map[string][]byte
 	refuse   error
@@ -77,7 +78,7 @@ func (f *fakeCluster) PutPackage(uri string, data []byte) error {
 func (f *fakeCluster) SessionName() string { return "session_x" }
 func (f *fakeCluster) Address() string     { return "127.0.0.1:6379" }
 
-func (f *fakeCluster) CallNode(_ context.Context, _ spec.NodeID, method string, in, out any, _ []byte) ([]byte, error) {
+func (f *fakeCluster) CallNode(_ context.Context, node spec.NodeID, method string, in, out any, _ []byte) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuse != nil {
@@ -91,7 +92,7 @@ func (f *fakeCluster) CallNode(_ context.Context, _ spec.NodeID, method string, 
 		}
 		*out.(*wire.DriverStarted) = wire.DriverStarted{SubmissionID: in.SubmissionID, PID: 77}
 	case wire.DriverStop:
-		f.stops = append(f.stops, in)
+		f.stops, f.stopsAt = append(f.stops, in), append(f.stopsAt, node)
 	case wire.LogRead:
 		id := strings.TrimSuffix(strings.TrimPrefix(in.File, "job-driver-"), ".log")
 		all := f.logs[id]
@@ -258,6 +259,14 @@ func TestHowJobsFail(t *testing.T) {
 	if j = status(t, f, killed, spec.JobFailed); !strings.Contains(j.Message, "signal 9 (killed)") || *j.ExitCode != -9 {
 		t.Errorf("signal: %+v", j)
 	}
+	for _, e := range []wire.DriverExited{{Signal: 9, OutOfMemory: true}, {ExitCode: 137, OutOfMemory: true}} {
+		e.SubmissionID = submit(t, url, `{"entrypoint": "x"}`)
+		status(t, f, e.SubmissionID, spec.JobRunning)
+		s.Exited(e)
+		if j = status(t, f, e.SubmissionID, spec.JobFailed); !strings.Contains(j.Message, "want of memory") {
+			t.Errorf("out of memory: %+v", j)
+		}
+	}
 	lost := submit(t, url, `{"entrypoint": "x"}`)
 	status(t, f, lost, spec.JobRunning)
 	s.NodeGone(f.node, "unplugged")
@@ -357,6 +366,57 @@ func TestStop(t *testing.T) {
 	call(t, "POST", url+"/api/jobs/"+running+"/stop", "", &reply)
 	if reply.Stopped {
 		t.Error("a job that has ended was stopped")
+	}
+}
+
+// TestStopWhileItStarts: the node that has the order is asked, not the one that
+// would be picked now, and a process that came of it all the same is ended.
+func TestStopWhileItStarts(t *testing.T) {
+	f, _, url := setup(t)
+	first, arrived, answer := f.node, make(chan struct{}), make(chan struct{})
+	f.do(func() {
+		f.started = func(string) {
+			close(arrived)
+			f.mu.Unlock() // the node works; others are not kept waiting
+			<-answer
+			f.mu.Lock()
+		}
+	})
+	id := submit(t, url, `{"entrypoint": "x"}`)
+	<-arrived
+	f.do(func() { f.node = spec.NodeID{2} })
+	var reply struct{ Stopped bool }
+	call(t, "POST", url+"/api/jobs/"+id+"/stop", "", &reply)
+	if j, _ := f.Job(id); !reply.Stopped || j.Status != spec.JobStopped || j.NodeID != first {
+		t.Errorf("%v %+v", reply, j)
+	}
+	told := func(n int) func() bool {
+		return func() (ok bool) {
+			f.do(func() { ok = len(f.stops) == n && f.stopsAt[n-1] == first })
+			return
+		}
+	}
+	eventually(t, "the first node is told to stop it", told(1))
+	close(answer)
+	eventually(t, "it is told again once it has answered", told(2))
+	if j, _ := f.Job(id); j.Status != spec.JobStopped {
+		t.Errorf("%+v", j)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	f, _, url := setup(t)
+	big := `{"entrypoint": "` + strings.Repeat("x", maxRequest) + `"}`
+	if code, text := call(t, "POST", url+"/api/jobs/", big, nil); code != 413 || !strings.Contains(text, "larger than 16 MiB") {
+		t.Errorf("with its length told: %d %s", code, text)
+	}
+	resp, err := http.Post(url+"/api/jobs/", "application/json", io.MultiReader(strings.NewReader(big))) // chunked
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 413 || len(f.Jobs()) != 0 {
+		t.Errorf("chunked: %d, jobs %v", resp.StatusCode, f.Jobs())
 	}
 }
 

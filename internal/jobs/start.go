@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"ray/internal/gcs"
 	"ray/internal/spec"
@@ -14,6 +15,9 @@ import (
 func (s *Service) start(ctx context.Context, id string, req Request) {
 	node, started, err := s.startSomewhere(ctx, id, req)
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && !node.IsZero() {
+			s.stopDriver(node, id) // it may still be at it
+		}
 		s.startFailed(id, err)
 		return
 	}
@@ -42,7 +46,16 @@ func (s *Service) startSomewhere(ctx context.Context, id string, req Request) (n
 		if node, err = s.place(ctx, id, req); err != nil {
 			return node, started, unplacedError{err}
 		}
-		call, cancel := context.WithTimeout(ctx, runTimeout)
+		// Stored before the order is sent: whoever stops the job, this head or
+		// the next one, has to ask that node.
+		alive, err := s.cluster.UpdateJob(id, func(j *spec.Job) { j.NodeID = node })
+		if err != nil {
+			return node, started, err
+		}
+		if !alive {
+			return spec.NodeID{}, started, unplacedError{context.Canceled}
+		}
+		call, cancel := s.runContext(ctx)
 		_, err = s.cluster.CallNode(call, node, wire.MethodDriverRun, run, &started, nil)
 		cancel()
 		info := new(spec.ErrorInfo)
@@ -53,6 +66,17 @@ func (s *Service) startSomewhere(ctx context.Context, id string, req Request) (n
 			return node, started, unplacedError{fmt.Errorf("%w: %s", err, info.Message)}
 		}
 	}
+}
+
+// runContext ends at ctx's deadline, but not when ctx is cancelled: stopping a
+// job that starts makes the node answer, and only its answer tells whether
+// there is a process.
+func (s *Service) runContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(runTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		end = d
+	}
+	return context.WithDeadline(s.ctx, end)
 }
 
 // unplacedError: no node was found in time, or the job was stopped before.

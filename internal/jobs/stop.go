@@ -28,25 +28,15 @@ func (s *Service) Stop(id string) (bool, error) {
 			a.cancel()
 		}
 		s.changed(id)
-		// The order to start may be with a node already.
-		if !j.NodeID.IsZero() {
+		// The order to start may be with a node already: its id was stored
+		// before the order was sent.
+		if j, _ = s.cluster.Job(id); !j.NodeID.IsZero() {
 			s.stopDriver(j.NodeID, id)
-		} else {
-			s.stopEverywhere(id)
 		}
 		return true, nil
 	}
 	s.stopDriver(j.NodeID, id)
 	return true, nil
-}
-
-// stopEverywhere is for a job whose start was cancelled on its way: the node
-// that may have got the order is the one that would be picked again.
-func (s *Service) stopEverywhere(id string) {
-	node, _ := s.cluster.PickNode(nil, nil)
-	if !node.IsZero() {
-		s.stopDriver(node, id)
-	}
 }
 
 // stopDriver asks a node to end an entrypoint; the node tells the end.

@@ -272,6 +272,9 @@ type DriverRun struct {
 // now: another, or the same one later, may have it.
 const ErrNodeBusy = "NodeBusyError"
 
+// ErrNoLogFile is the error type of a LogRead of a file that is not there.
+const ErrNoLogFile = "FileNotFoundError"
+
 // DriverStarted reports the process. The log is logs/job-driver-<submission id>.log.
 type DriverStarted struct {
 	SubmissionID string `json:"submission_id"`
@@ -289,7 +292,8 @@ type DriverExited struct {
 	SubmissionID string          `json:"submission_id"`
 	ExitCode     int             `json:"exit_code"`
 	Signal       int             `json:"signal,omitempty"`
-	Error        *spec.ErrorInfo `json:"error,omitempty"` // it could not be started
+	OutOfMemory  bool            `json:"out_of_memory,omitempty"` // the kernel's doing, as far as the node can tell
+	Error        *spec.ErrorInfo `json:"error,omitempty"`         // it could not be started
 }
 
 // PackageGet names an uploaded package.

@@ -216,9 +216,9 @@ def _measure(root: Path, entries: Iterable[Path]) -> Tuple[int, Dict[str, int]]:
 
 
 def _check_sizes(root: Path, entries: List[Path]) -> None:
-    """Refuses folders that no cluster would take (compressed they may be half as large)."""
+    """Refuses folders over the limit before minutes are spent on compressing them."""
     total, per_folder = _measure(root, entries)
-    if total > 2 * MAX_PACKAGE_BYTES:
+    if total > MAX_PACKAGE_BYTES:
         raise ValueError(_too_large(str(root), total, per_folder))
 
 

@@ -49,8 +49,8 @@ def test_submit(jobs, server):
         jobs.submit_job(entrypoint="true", submission_id="j1")
     with pytest.raises(TypeError):
         jobs.submit_job(entrypoint=5)
-    with pytest.raises(ValueError, match="not supported yet"):
-        jobs.submit_job(entrypoint="true", runtime_env={"image_uri": "x"})
+    with pytest.raises(ValueError, match="conda"):
+        jobs.submit_job(entrypoint="true", runtime_env={"pip": ["x"], "conda": "y"})
 
 
 def test_working_dir_is_uploaded_once(jobs, server, tmp_path):
