@@ -44,17 +44,34 @@ func streamPair(t *testing.T, grace time.Duration) (near, far *Stream, b *breake
 	return near, far, b
 }
 
+// arrivals tells that something was read.
+type arrivals chan struct{}
+
+func (a arrivals) Write(p []byte) (int, error) {
+	select {
+	case a <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
 func TestStreamSurvivesCuts(t *testing.T) {
 	near, far, b := streamPair(t, 0)
 	data := make([]byte, 12<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
 	ctx, cancel := context.WithCancel(t.Context())
 	cutting := make(chan struct{})
+	arrived := make(arrivals, 1)
 	go func() {
 		defer close(cutting)
 		for ctx.Err() == nil {
 			b.cut()
-			time.Sleep(5 * time.Millisecond)
+			// A connection that is cut before it has carried anything would be
+			// cut for ever where making one takes long.
+			select {
+			case <-arrived:
+			case <-ctx.Done():
+			}
 		}
 	}()
 	sent := make(chan error, 2)
@@ -73,7 +90,7 @@ func TestStreamSurvivesCuts(t *testing.T) {
 	for _, end := range []*Stream{near, far} {
 		go func() {
 			got := make([]byte, len(data))
-			if _, err := io.ReadFull(end, got); err != nil {
+			if _, err := io.ReadFull(io.TeeReader(end, arrived), got); err != nil {
 				t.Error(err)
 			}
 			sums <- sha256.Sum256(got)
