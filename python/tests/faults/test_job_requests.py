@@ -4,7 +4,10 @@ import concurrent.futures
 import http.client
 import io
 import json
+import os
+import pathlib
 import socket
+import sys
 import zipfile
 
 import pytest
@@ -203,6 +206,41 @@ def test_stop_while_the_environment_is_made(cluster, server):
             wait_until(lambda: not installers(), 10, f"the end of {installers()}")
     assert server.job(id)["status"] == "STOPPED"
     assert not marker.exists()
+
+
+@pytest.fixture
+def little_memory():
+    """Folder of a control group whose processes may have 64 MiB together."""
+    root = pathlib.Path("/sys/fs/cgroup")
+    folder, limit = root / f"ray-test-{os.getpid()}", "memory.max"
+    if (root / "memory").is_dir():
+        folder, limit = root / "memory" / folder.name, "memory.limit_in_bytes"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        try:
+            (folder / limit).write_text(str(64 << 20))
+            (folder / "cgroup.procs").read_text()
+        except OSError as error:
+            pytest.skip(f"the memory of a control group cannot be limited here: {error}")
+        yield folder
+    finally:
+        wait_until(lambda: not (folder / "cgroup.procs").read_text(), 10, "the group's processes end")
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("after", ["", "; exit $?"])
+def test_killed_for_want_of_memory(server, little_memory, after):
+    """By the kernel, as the entrypoint itself or as a child of its shell."""
+    eat = f"{sys.executable} -c 'print(1, flush=True); x = bytearray(300 << 20)'"
+    job = server.ended(server.submit(f"echo $$ > {little_memory}/cgroup.procs; {'' if after else 'exec '}{eat}{after}"))
+    assert job["status"] == "FAILED"
+    assert job["driver_exit_code"] == (137 if after else -9)
+    assert "want of memory" in job["message"], job
+    job = server.ended(server.submit("kill -9 $$"))
+    assert "signal 9" in job["message"] and "want of memory" not in job["message"]
 
 
 def test_200_submissions_at_once(server):
