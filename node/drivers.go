@@ -107,7 +107,7 @@ func (d *daemon) startDriver(ctx context.Context, in wire.DriverRun, gpus []stri
 		set["PATH"] = filepath.Dir(python) + string(os.PathListSeparator) + os.Getenv("PATH")
 	}
 	c := proc.Command{ID: in.SubmissionID, Line: in.Entrypoint, Dir: env.Cwd, Env: os.Environ(),
-		LogPath: filepath.Join(d.cfg.SessionDir, "logs", "job-driver-"+in.SubmissionID+".log")}
+		LogPath: filepath.Join(d.cfg.SessionDir, "logs", driverLog(in.SubmissionID))}
 	for k, v := range set {
 		c.Env = append(c.Env, k+"="+v)
 	}
@@ -129,5 +129,29 @@ func (d *daemon) driverStop(_ context.Context, r *wire.Request) (any, []byte, er
 		}
 	})
 	d.procs.Stop(in.SubmissionID, time.Duration(in.GraceMS)*time.Millisecond)
+	return nil, nil, nil
+}
+
+func driverLog(id string) string { return "job-driver-" + id + ".log" }
+
+// driverForget removes the output of an entrypoint that has ended.
+func (d *daemon) driverForget(_ context.Context, r *wire.Request) (any, []byte, error) {
+	var in wire.DriverForget
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	path, err := d.logPath(driverLog(in.SubmissionID))
+	if err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	runs := d.drivers[in.SubmissionID] != nil
+	d.mu.Unlock()
+	if runs {
+		return nil, nil, fmt.Errorf("the entrypoint of %s still runs", in.SubmissionID)
+	}
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, nil, err
+	}
 	return nil, nil, nil
 }

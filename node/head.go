@@ -262,6 +262,7 @@ func (h *headLink) handlers() {
 	})
 	p.Handle(wire.MethodDriverRun, d.driverRun)
 	p.Handle(wire.MethodDriverStop, d.driverStop)
+	p.Handle(wire.MethodDriverForget, d.driverForget)
 	p.Handle(wire.MethodLogRead, d.logRead)
 	p.Handle(wire.MethodLogList, d.logList)
 	p.Handle(wire.MethodDrain, d.onDrain)

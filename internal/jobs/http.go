@@ -175,6 +175,7 @@ func (s *Service) delete(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusInternalServerError, "Attempted to delete job '%s', but it is in a non-terminal state %s: stop it first", j.SubmissionID, j.Status)
 		return
 	}
+	s.forget(r.Context(), j)
 	if err := s.cluster.DeleteJob(j.SubmissionID); err != nil {
 		fail(w, http.StatusInternalServerError, "%v", err)
 		return

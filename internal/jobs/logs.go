@@ -51,6 +51,20 @@ func (s *Service) Logs(ctx context.Context, j spec.Job) (string, error) {
 	}
 }
 
+// forget removes the output of a job that has ended, if its node is still
+// there. The row must go only then: a new job may have its id.
+func (s *Service) forget(ctx context.Context, j spec.Job) {
+	if j.NodeID.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	in := wire.DriverForget{SubmissionID: j.SubmissionID}
+	if _, err := s.cluster.CallNode(ctx, j.NodeID, wire.MethodDriverForget, in, nil, nil); err != nil {
+		s.log.Info("the output of a deleted job was not removed", "job", j.SubmissionID, "node", j.NodeID, "err", err)
+	}
+}
+
 // lastOutput is the end of a job's output, "" if it cannot be had.
 func (s *Service) lastOutput(id string) string {
 	j, ok := s.cluster.Job(id)

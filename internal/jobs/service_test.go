@@ -93,6 +93,8 @@ func (f *fakeCluster) CallNode(_ context.Context, node spec.NodeID, method strin
 		*out.(*wire.DriverStarted) = wire.DriverStarted{SubmissionID: in.SubmissionID, PID: 77}
 	case wire.DriverStop:
 		f.stops, f.stopsAt = append(f.stops, in), append(f.stopsAt, node)
+	case wire.DriverForget:
+		delete(f.logs, in.SubmissionID)
 	case wire.LogRead:
 		id := strings.TrimSuffix(strings.TrimPrefix(in.File, "job-driver-"), ".log")
 		all := f.logs[id]
@@ -237,6 +239,9 @@ func TestJobLife(t *testing.T) {
 	}
 	if code, _ := call(t, "DELETE", url+"/api/jobs/"+id, "", nil); code != 200 {
 		t.Errorf("delete: %d", code)
+	}
+	if f.logs[id] != nil {
+		t.Error("a deleted job's output is left")
 	}
 	if code, text := call(t, "GET", url+"/api/jobs/"+id, "", nil); code != 404 || !strings.Contains(text, "does not exist") {
 		t.Errorf("a deleted job: %d %s", code, text)

@@ -68,6 +68,8 @@ const (
 	MethodDriverRun = "driver.run"
 	// MethodDriverStop (DriverStop → nothing): SIGTERM to its group, SIGKILL after the grace.
 	MethodDriverStop = "driver.stop"
+	// MethodDriverForget (DriverForget → nothing): removes what an entrypoint that has ended left.
+	MethodDriverForget = "driver.forget"
 	// MethodLogRead (LogRead → LogChunk, bytes as tail) reads a file under the node's logs.
 	MethodLogRead = "log.read"
 	// MethodLogList (LogList → []LogFile).
@@ -285,6 +287,11 @@ type DriverStarted struct {
 type DriverStop struct {
 	SubmissionID string `json:"submission_id"`
 	GraceMS      int64  `json:"grace_ms"`
+}
+
+// DriverForget names an entrypoint whose job is deleted.
+type DriverForget struct {
+	SubmissionID string `json:"submission_id"`
 }
 
 // DriverExited reports its end. Signal is 0 if it exited by itself.

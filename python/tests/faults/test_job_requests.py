@@ -140,6 +140,22 @@ def test_submission_id_used_twice(server):
     assert server.logs(id) == "once\n"
 
 
+def test_delete(cluster, server):
+    """A deleted job's output is gone, and its id is free."""
+
+    def logs():
+        return list(cluster.root.rglob("job-driver-again.log"))
+
+    for text in ("first", "second"):
+        id = server.submit(f"echo {text}", submission_id="again")
+        assert server.ended(id)["status"] == "SUCCEEDED"
+        assert server.logs(id) == f"{text}\n"
+        assert len(logs()) == 1
+        assert server.ask("DELETE", f"/api/jobs/{id}") == (200, '{"deleted":true}\n')
+        assert server.ask("GET", f"/api/jobs/{id}")[0] == 404
+        assert not logs()
+
+
 def test_many_with_one_submission_id(server):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         asked = [
