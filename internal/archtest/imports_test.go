@@ -16,6 +16,7 @@ var layers = map[string]int{
 
 	"internal/session": 1, "internal/cluster": 1, "internal/scheduler": 1, "internal/wire": 1,
 	"internal/objectstore": 1, "internal/sshx": 1, "internal/statustext": 1, "python": 1,
+	"internal/autoscalerpb": 1,
 
 	"providers": 2,
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"ray/internal/gcs"
+	"ray/internal/head/scalerpc"
 	"ray/internal/wire"
 )
 
@@ -75,13 +76,16 @@ func (h *Head) serve() error {
 		h.Accept(s)
 		return nil
 	}}
-	l.Serve(wire.Handlers{Sessions: sessions, Relay: func(c net.Conn) { h.relay(c, a) }, Refused: func(remote net.Addr, err error) {
-		h.log.Warn("a connection was refused", "from", remote, "err", err)
-	}})
+	scaling := scalerpc.New(scalable{h}, a)
+	l.Serve(wire.Handlers{
+		Sessions: sessions, Relay: func(c net.Conn) { h.relay(c, a) }, H2: scaling.Serve,
+		Refused: func(remote net.Addr, err error) { h.log.Warn("a connection was refused", "from", remote, "err", err) },
+	})
 	defer func() {
 		if dash != nil {
 			dash.Close()
 		}
+		scaling.Close()
 		_ = l.Close()
 		sessions.Drop() // nodes wait for the next head process
 	}()

@@ -25,6 +25,9 @@ type Handlers struct {
 	Bulk func(net.Conn)
 	// Witness is the same for questions about the head.
 	Witness func(net.Conn)
+	// H2 gets the connections of HTTP/2 clients, like Relay, once TLS stands.
+	// They have proved nothing yet: H2 must ask every request for the token.
+	H2 func(net.Conn)
 	// Sessions takes the connections of sessions.
 	Sessions *Sessions
 	// Refused is told of connections that were not admitted.
@@ -32,7 +35,8 @@ type Handlers struct {
 }
 
 // Listener is a process's one port for other machines: TLS, the token
-// exchange, and dispatch by kind.
+// exchange, and dispatch by kind. HTTP/2 is told apart by ALPN or, without
+// TLS, by how it begins.
 type Listener struct {
 	auth Auth
 	l    net.Listener
@@ -92,6 +96,9 @@ func (ln *Listener) Addr() net.Addr { return ln.l.Addr() }
 // Serve starts to accept, in a goroutine that Close ends.
 func (ln *Listener) Serve(h Handlers) {
 	ln.h = h
+	if ln.conf != nil && h.H2 != nil {
+		ln.conf.NextProtos = append(ln.conf.NextProtos, alpnH2)
+	}
 	ln.wg.Go(func() {
 		for {
 			conn, err := ln.l.Accept()
@@ -139,13 +146,15 @@ func (ln *Listener) handle(raw net.Conn) {
 	if ln.conf != nil {
 		conn = tls.Server(raw, ln.conf)
 	}
-	kind, err := ln.auth.admit(conn, ln.hash)
+	said, kind, err := ln.meet(conn)
 	if err != nil {
 		ln.refused(raw, err)
 		return
 	}
 	var serve func(net.Conn)
 	switch {
+	case kind == kindH2:
+		serve = ln.h.H2
 	case kind == KindClient && ln.h.Client != nil:
 		serve = func(c net.Conn) { kept = ln.h.Client.serve(c, forget) }
 	case kind == KindClient:
@@ -163,7 +172,9 @@ func (ln *Listener) handle(raw net.Conn) {
 		ln.refused(raw, err)
 		return
 	}
-	if _, err := conn.Write([]byte{0}); err != nil {
+	if kind == kindH2 {
+		conn = said
+	} else if _, err := conn.Write([]byte{0}); err != nil {
 		return
 	}
 	_ = raw.SetDeadline(time.Time{})
@@ -172,6 +183,23 @@ func (ln *Listener) handle(raw net.Conn) {
 		_ = raw.SetDeadline(time.Now().Add(closeGrace)) // TLS says goodbye on Close
 		_ = conn.Close()
 	}
+}
+
+// meet finds out what comes over conn, and who sends it unless it is HTTP/2. It
+// returns what to read the rest of HTTP/2 from.
+func (ln *Listener) meet(conn net.Conn) (net.Conn, byte, error) {
+	if ln.h.H2 != nil {
+		said, h2, err := speaksH2(conn)
+		if err != nil || h2 {
+			return said, kindH2, err
+		}
+		conn = said
+	}
+	kind, err := ln.auth.admit(conn, ln.hash)
+	if err == nil && kind == kindH2 {
+		err = fmt.Errorf("%w: kind %d", ErrMalformed, kind)
+	}
+	return conn, kind, err
 }
 
 func (ln *Listener) refused(raw net.Conn, err error) {

@@ -27,10 +27,12 @@ const (
 	KindSession byte = 'S' // a Session
 	KindBulk    byte = 'B' // object bytes
 	KindWitness byte = 'W' // a question about the head
+	kindH2      byte = 0   // never said: TLS or the first bytes tell it
 )
 
 const (
 	alpn         = "ray/1"
+	alpnH2       = "h2"
 	magic        = "RAY1"
 	nonceSize    = 32
 	proofSize    = sha256.Size
