@@ -159,18 +159,25 @@ class Head:
 
 def measure(ray: str, rounds: int, at_once: int) -> "dict[str, float]":
     head = Head(ray)
+    driver = f'{head.python} -c "{DRIVER}"'
+    found: "dict[str, float]" = {}
     try:
-        driver = f'{head.python} -c "{DRIVER}"'
         head.first_line("echo line")  # what is made once
-        found = {
-            "echo: submit to first line (s)": statistics.median(head.first_line("echo line") for _ in range(rounds)),
-            "driver: submit to a task's result (s)": statistics.median(head.first_line(driver) for _ in range(rounds)),
-            "memory of a waiting job, PSS (MB)": head.memory_of_a_job(),
-            f"{at_once} jobs at once (s)": head.at_once(at_once),
-        }
+        for name, figure in (
+            ("echo: submit to first line (s)", lambda: statistics.median(repeat(head, "echo line", rounds))),
+            ("driver: submit to a task's result (s)", lambda: statistics.median(repeat(head, driver, rounds))),
+            ("memory of a waiting job, PSS (MB)", head.memory_of_a_job),
+            (f"{at_once} jobs at once (s)", lambda: head.at_once(at_once)),
+        ):
+            found[name] = figure()
+            print(f"{ray}: {name}: {found[name]:.3f}", file=sys.stderr, flush=True)
     finally:
         head.close()
     return found
+
+
+def repeat(head: Head, entrypoint: str, rounds: int) -> "list[float]":
+    return [head.first_line(entrypoint) for _ in range(rounds)]
 
 
 def main() -> None:
@@ -180,6 +187,7 @@ def main() -> None:
     parser.add_argument("--against", help="the ray program of another engine; its python lies beside it")
     parser.add_argument("--json", help="also write the figures to this file")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended
     ours = measure(ray_program(), arguments.rounds, arguments.at_once)
     theirs = measure(arguments.against, arguments.rounds, arguments.at_once) if arguments.against else {}
     for name, value in ours.items():
