@@ -169,7 +169,7 @@ func (a *allocator) trim(page, spare uint64) (punch []extent) {
 		whole := extent{off: roundUp(e.off, page)}
 		if end := e.end() / page * page; end > whole.off {
 			whole.size = end - whole.off
-			a.split(e, whole)
+			a.split(whole)
 			punch = append(punch, whole)
 		}
 	}
@@ -184,10 +184,12 @@ func (a *allocator) markIdle(off uint64) {
 	}
 }
 
-// split replaces the free extent e by its part whole, now fresh, and what is
-// left of it on both sides.
-func (a *allocator) split(e, whole extent) {
-	i := slices.IndexFunc(a.free, func(o extent) bool { return o.off == e.off })
+// split makes whole, a part of a free extent, fresh, and leaves what is on both
+// sides of it. The extent may have grown since trim read it: what is left of one
+// joins a neighbour that has lost its client in the meantime.
+func (a *allocator) split(whole extent) {
+	i := slices.IndexFunc(a.free, func(o extent) bool { return o.off <= whole.off && whole.end() <= o.end() })
+	e := a.free[i]
 	a.free = slices.Delete(a.free, i, i+1)
 	if whole.off > e.off {
 		a.insert(extent{off: e.off, size: whole.off - e.off, client: e.client, populated: true})

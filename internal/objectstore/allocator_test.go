@@ -92,3 +92,29 @@ func TestAllocatorGivesAClientItsWarmPages(t *testing.T) {
 		t.Error("a new client of the same number has nothing mapped")
 	}
 }
+
+// Neighbours whose clients are gone have one history but are still apart, so
+// what trimming leaves of the first joins the second before its turn.
+func TestAllocatorTrimsNeighboursOfGoneClients(t *testing.T) {
+	const page = 4096
+	a := newAllocator(4 * page)
+	first, _, _ := a.alloc(1, page+align)
+	second, _, _ := a.alloc(2, 3*page-align)
+	a.release(first, page+align, 1)
+	a.release(second, 3*page-align, 2)
+	a.forgetClient(1)
+	a.forgetClient(2)
+	if punched := a.trim(page, 0); len(punched) != 0 {
+		t.Fatalf("the first trim gave up %+v, which was free for no whole round", punched)
+	}
+	var pages uint64
+	for _, e := range a.trim(page, 0) {
+		pages += e.size / page
+	}
+	if pages != 3 {
+		t.Errorf("%d pages were trimmed, want the 3 that are whole within one extent", pages)
+	}
+	if _, _, ok := a.alloc(1, a.size); !ok {
+		t.Error("everything is free, yet the whole arena cannot be had")
+	}
+}
