@@ -90,6 +90,11 @@ class Puts(Link):
         with self._lock:
             if self.dead is not None:
                 self.check_alive()
+            # What was dropped before goes ahead of the request: its room may be what is asked for.
+            if self._dead_refs:
+                self._drain_locked()
+            if self._unpinned:
+                self._drain_unpins_locked()
             number = self._next_request()
             request = self._requests[number] = CreateRequest()
             self._out.append(frames.create_frame(number, oid, serialized.size))
