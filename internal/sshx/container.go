@@ -5,8 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"slices"
-	"strings"
 )
 
 // Container is a host that is a container on another host, reached through the
@@ -58,36 +56,16 @@ func (c *Container) end(ctx context.Context, mark string) {
 // after start-up files, in the shell, so that they win and do not show in the
 // engine's own list of processes.
 func (c *Container) line(cmd Command, mark string) string {
-	var b strings.Builder
-	if cmd.Login {
-		b.WriteString("[ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1; ")
-	}
 	env := map[string]string{markVar: mark}
 	maps.Copy(env, c.Env)
-	maps.Copy(env, cmd.Env)
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		v := Quote(env[k])
-		if rest, ok := strings.CutPrefix(env[k], "~/"); ok {
-			v = `"$HOME"/` + Quote(rest)
-		}
-		if k == "PATH" || k == "PYTHONPATH" { // put in front of what the image has
-			v += `"${` + k + `:+:$` + k + `}"`
-		}
-		b.WriteString("export " + k + "=" + v + "; ")
+	if cmd.Line != "" {
+		cmd.Line = "cd; " + cmd.Line
 	}
-	if cmd.Line == "" {
-		b.WriteString("exec bash -i")
-	} else {
-		b.WriteString("cd; " + cmd.Line)
-	}
-	flags, shell := "-i", "-c"
+	flags := "-i"
 	if cmd.TTY {
 		flags = "-it"
 	}
-	if cmd.Login {
-		shell = "-lc"
-	}
-	return c.Engine + " exec " + flags + " -e " + markVar + "=" + mark + " " + Quote(c.Name) + " /bin/bash " + shell + " " + Quote(b.String())
+	return c.Engine + " exec " + flags + " -e " + markVar + "=" + mark + " " + Quote(c.Name) + " /bin/bash " + cmd.bash(env)
 }
 
 // Upload implements Host.

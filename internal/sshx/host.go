@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +24,36 @@ type Command struct {
 	TTY bool
 	// Login runs the user's start-up files first, as an interactive login does.
 	Login bool
+}
+
+// bash gives the flag and the quoted script with which a bash runs the command,
+// or stays interactive without a line, in the host's variables and the command's.
+func (c Command) bash(host map[string]string) string {
+	var b strings.Builder
+	flag := "-c"
+	if c.Login {
+		flag = "-lc"
+		b.WriteString("[ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1; ")
+	}
+	env := map[string]string{}
+	maps.Copy(env, host)
+	maps.Copy(env, c.Env)
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		v := Quote(env[k])
+		if rest, ok := strings.CutPrefix(env[k], "~/"); ok {
+			v = `"$HOME"/` + Quote(rest)
+		}
+		if k == "PATH" || k == "PYTHONPATH" { // put in front of what the host has
+			v += `"${` + k + `:+:$` + k + `}"`
+		}
+		b.WriteString("export " + k + "=" + v + "; ")
+	}
+	if c.Line == "" {
+		b.WriteString("exec bash -i")
+	} else {
+		b.WriteString(c.Line)
+	}
+	return flag + " " + Quote(b.String())
 }
 
 // Filter says which files are left out of a copy.

@@ -6,9 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"maps"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -237,35 +235,7 @@ func (s *SSH) exit(err error) error {
 // line is what the host's login shell gets: always one bash, so that a user
 // whose shell is another one gets the same.
 func (s *SSH) line(c Command, mark string) string {
-	var b strings.Builder
-	if c.Login {
-		b.WriteString("[ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1; ")
-	}
-	env := maps.Clone(s.cfg.Env)
-	if env == nil {
-		env = map[string]string{}
-	}
-	maps.Copy(env, c.Env)
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		v := Quote(env[k])
-		if rest, ok := strings.CutPrefix(env[k], "~/"); ok {
-			v = `"$HOME"/` + Quote(rest)
-		}
-		if k == "PATH" || k == "PYTHONPATH" { // put in front of what the host has
-			v += `"${` + k + `:+:$` + k + `}"`
-		}
-		b.WriteString("export " + k + "=" + v + "; ")
-	}
-	if c.Line == "" {
-		b.WriteString("exec bash -i")
-	} else {
-		b.WriteString(c.Line)
-	}
-	flag := "-c"
-	if c.Login {
-		flag = "-lc"
-	}
-	return "exec env " + markVar + "=" + mark + " bash " + flag + " " + Quote(b.String())
+	return "exec env " + markVar + "=" + mark + " bash " + c.bash(s.cfg.Env)
 }
 
 // Forward implements Host.
