@@ -232,10 +232,14 @@ class ClusterNode:
 
     def kill_raylet(self, check_alive: bool = True) -> None:
         """Kills the node's daemon with SIGKILL; its workers end with it."""
-        if self._daemon_lives():
-            self._killed = True
-            os.kill(self.daemon_pid, signal.SIGKILL)
-        elif check_alive:
+        alive = self._daemon_lives()
+        if alive:
+            try:
+                os.kill(self.daemon_pid, signal.SIGKILL)
+                self._killed = True
+            except ProcessLookupError:  # it ended just now
+                alive = False
+        if not alive and check_alive:
             raise RuntimeError("the daemon of this node is not running")
 
     def kill_gcs_server(self, check_alive: bool = True) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import sys
-import time
 
 import pytest
 
@@ -29,29 +28,6 @@ def start():
 
 
 @pytest.fixture
-def cluster():
-    """``cluster(head, *nodes)``: a cluster for one test, connected."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    made = []
-
-    def begin(head, *nodes):
-        built = Cluster(initialize_head=True, head_node_args=dict(dict(num_cpus=1, include_dashboard=False), **head))
-        made.append(built)
-        built.workers = [built.add_node(**node) for node in nodes]
-        built.wait_for_nodes()
-        ray.init(address=built.address, log_to_driver=False)
-        return built
-
-    yield begin
-    gc.collect()
-    ray.shutdown()
-    for built in made:
-        built.shutdown()
-
-
-@pytest.fixture
 def tally(tmp_path):
     """``tally()`` gives hit() and count(), which work from every process."""
 
@@ -70,19 +46,6 @@ def tally(tmp_path):
 
     numbers = iter(range(100))
     return lambda: Tally(str(tmp_path / f"tally{next(numbers)}"))
-
-
-@pytest.fixture
-def until():
-    """``until(condition)`` waits until it holds."""
-
-    def wait(condition, timeout=30):
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, "gave up waiting"
-            time.sleep(0.02)
-
-    return wait
 
 
 def spill_files(directory):
