@@ -60,7 +60,7 @@ func merge(parts []spec.Demand) spec.Demand {
 // that found none proves that an equal one finds none either: room only
 // shrinks during the round.
 func (pl *planner) placeGroups(p *packer) {
-	failed := map[string]string{}
+	failed := map[string]Waiting{}
 	groups := make([]groupNeed, 0, len(pl.req.Groups))
 	for i := range pl.req.Groups {
 		groups = append(groups, needOf(&pl.req.Groups[i]))
@@ -76,18 +76,54 @@ func (pl *planner) placeGroups(p *packer) {
 			pl.infeasible(KindGroup, groupName(need.group), *bad)
 			continue
 		}
-		if reason, ok := failed[need.key]; ok {
-			pl.wait(KindGroup, groupName(need.group), wants[0].shape, 1, reason)
+		if w, ok := failed[need.key]; ok {
+			w.Group, w.GroupID = groupName(need.group), need.group.ID
+			pl.reply.Waiting = append(pl.reply.Waiting, w)
 			continue
 		}
-		if stuck := pl.placeGroup(p, need, wants); stuck != nil {
-			reason := pl.groupReason(need, stuck)
-			pl.wait(KindGroup, groupName(need.group), stuck, 1, reason)
+		if stuck, reason := pl.placeGroup(p, need, wants); stuck != nil {
+			w := pl.groupWaits(need, stuck, reason)
+			pl.reply.Waiting = append(pl.reply.Waiting, w)
 			if len(need.group.Nodes) == 0 {
-				failed[need.key] = reason
+				failed[need.key] = w
 			}
 		}
 	}
+}
+
+// groupWaits describes a group whose part of shape stuck found no place.
+func (pl *planner) groupWaits(need groupNeed, stuck *shape, reason string) Waiting {
+	w := Waiting{Kind: KindGroup, Demand: stuck.demand, Group: groupName(need.group), GroupID: need.group.ID, Reason: reason}
+	w.Demand.Count = 1
+	if w.Beyond = pl.beyondLimits(need.group); w.Beyond {
+		w.Reason += "; the limits of the cluster file leave no room for the group even if nothing else ran"
+	}
+	return w
+}
+
+// beyondLimits tells whether the group would find no place even if every
+// machine that this autoscaler may end were gone: then waiting for one to go
+// is of no use. It plans once more, for the group alone: on the nodes that are
+// not ours (the head's, those started by hand), the least of each type, and
+// what may be launched beside them.
+func (pl *planner) beyondLimits(g *spec.PlacementGroup) bool {
+	if pl.alone {
+		return true // the answer to the question of the outer round
+	}
+	whole := *g
+	whole.Nodes = nil
+	req := Request{Now: pl.req.Now, Config: pl.req.Config, Groups: []spec.PlacementGroup{whole}}
+	req.Config.NodeTypes = make(map[string]NodeType, len(pl.offers))
+	for _, o := range pl.offers {
+		req.Config.NodeTypes[o.name] = o.typ // with the memory that its nodes were found to have
+	}
+	for _, n := range pl.fixed {
+		free := *n
+		free.Available = n.Total
+		req.Nodes = append(req.Nodes, free)
+	}
+	reply := plan(req, true)
+	return len(reply.Waiting)+len(reply.Infeasible) > 0
 }
 
 // groupWants are the shapes of the parts; bad is the first that fits nowhere.
@@ -106,8 +142,8 @@ func (pl *planner) groupWants(need groupNeed) (wants []want, bad *spec.Demand) {
 }
 
 // placeGroup places all wants, with new nodes if need be, or nothing; stuck is
-// then the shape that found no place.
-func (pl *planner) placeGroup(p *packer, need groupNeed, wants []want) (stuck *shape) {
+// then the shape that found no place beside the others.
+func (pl *planner) placeGroup(p *packer, need groupNeed, wants []want) (stuck *shape, reason string) {
 	p.begin()
 	mark := len(pl.planned)
 	if need.apart {
@@ -117,11 +153,12 @@ func (pl *planner) placeGroup(p *packer, need groupNeed, wants []want) (stuck *s
 	}
 	if stuck == nil {
 		p.commit()
-		return nil
+		return nil, ""
 	}
+	reason = pl.groupReason(need, stuck)
 	p.undo()
 	pl.rollback(mark)
-	return stuck
+	return stuck, reason
 }
 
 func (pl *planner) placeTogether(p *packer, need groupNeed, wants []want) *shape {

@@ -15,8 +15,11 @@ import (
 // Order: machines that must go (type removed, outdated, over a maximum); then
 // min_workers, request_resources, placement groups (all or nothing), tasks and
 // actors; then idle machines that none of these needs.
-func Plan(req Request) Reply {
+func Plan(req Request) Reply { return plan(req, false) }
+
+func plan(req Request, alone bool) Reply {
 	pl := newPlanner(&req)
+	pl.alone = alone
 	pl.stopUnwanted()
 	pl.keepMinimum()
 	pl.holdConstraints()
@@ -49,6 +52,8 @@ type planner struct {
 	protected map[string]bool
 	hopeless  map[string]int // index in reply.Infeasible
 	reply     Reply
+	fixed     []*spec.Node // nodes that are not this autoscaler's
+	alone     bool         // a round within a round, see beyondLimits
 }
 
 // host is an instance with its node, if it has one that takes work.
@@ -162,6 +167,7 @@ func (pl *planner) addHosts() {
 	}
 	for i := range pl.req.Nodes {
 		if n := &pl.req.Nodes[i]; n.State == spec.NodeAlive && !managed[n.ID] {
+			pl.fixed = append(pl.fixed, n)
 			pl.addNodeBin(n, &Instance{NodeType: n.NodeType, History: []Change{{TimeMS: n.StartMS}}}, classFixed)
 		}
 	}

@@ -79,6 +79,18 @@ func (r Report) Explain(d spec.Demand) (text string, served bool) {
 	return "", served
 }
 
+// ExplainGroup says what holds a placement group back; served tells that the
+// autoscaler may still make room for it. known is false if the last round had
+// nothing to say of the group: each bundle is then a question for Explain.
+func (r Report) ExplainGroup(id spec.PlacementGroupID) (text string, served, known bool) {
+	for _, w := range r.Waiting {
+		if w.Kind == KindGroup && w.GroupID == id {
+			return w.Reason, !w.Beyond, true
+		}
+	}
+	return "", false, false
+}
+
 func demandKey(d spec.Demand) string { return d.Resources.Key() + "|" + selectorText(d.LabelSelector) }
 
 // matchAny tells whether labels satisfy the demand's selector or a fallback.

@@ -93,6 +93,10 @@ type Waiting struct {
 	Demand spec.Demand `json:"demand"` // Count is how many wait
 	Group  string      `json:"group,omitempty"`
 	Reason string      `json:"reason"`
+	// Beyond tells of a group that the limits exclude whatever else ends; a
+	// change of the cluster file or a node started by hand can still help it.
+	Beyond  bool                  `json:"beyond,omitempty"`
+	GroupID spec.PlacementGroupID `json:"-"`
 }
 
 // Kept is an idle node that is not terminated.

@@ -225,6 +225,9 @@ func printReply(r Reply) string {
 	}
 	for _, w := range r.Waiting {
 		fmt.Fprintf(&b, "waiting %s %s * %d: %s\n", strings.TrimSpace(w.Kind+" "+w.Group), w.Demand.Resources, w.Demand.Count, w.Reason)
+		if w.Beyond {
+			b.WriteString("  beyond limits\n")
+		}
 	}
 	for _, k := range r.Kept {
 		fmt.Fprintf(&b, "keep %s (%s)\n", k.InstanceID, k.Reason)

@@ -81,7 +81,7 @@ func (g *Group) settleState() {
 	case !g.open():
 		g.Info.State = spec.PGPrepared
 	default:
-		g.Info.State, g.WasCreated, g.Info.Reason = spec.PGCreated, true, ""
+		g.Info.State, g.WasCreated, g.Info.Reason, g.Info.Infeasible = spec.PGCreated, true, "", false
 	}
 }
 

@@ -20,7 +20,7 @@ func (t *Tables) RemoveGroup(id spec.PlacementGroupID, now int64) (c Change) {
 		}
 		g.Bundles[i] = Reservation{}
 	}
-	g.Info.State, g.Info.Reason = spec.PGRemoved, ""
+	g.Info.State, g.Info.Reason, g.Info.Infeasible = spec.PGRemoved, "", false
 	g.Info.Nodes = nil
 	t.putGroup(&c, g)
 	c.Sync = true
@@ -126,10 +126,11 @@ func (t *Tables) GroupsWait() bool {
 	return len(t.unplaced) > 0
 }
 
-// GroupWaits records why a group has no place yet.
-func (t *Tables) GroupWaits(id spec.PlacementGroupID, reason string) {
-	if g := t.editGroup(id); g != nil && g.Waiting() && g.Info.Reason != reason {
-		g.Info.Reason = reason
+// GroupWaits records why a group has no place yet, and whether the nodes of
+// now could ever hold it.
+func (t *Tables) GroupWaits(id spec.PlacementGroupID, reason string, infeasible bool) {
+	if g := t.editGroup(id); g != nil && g.Waiting() && (g.Info.Reason != reason || g.Info.Infeasible != infeasible) {
+		g.Info.Reason, g.Info.Infeasible = reason, infeasible
 		t.groups[id] = g // soft: not stored
 	}
 }

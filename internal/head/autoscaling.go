@@ -243,6 +243,11 @@ func (s *autoscaling) explain(d spec.Demand) (text string, served bool) {
 	return s.loop.Report().Explain(d)
 }
 
+// explainGroup implements scaler.
+func (s *autoscaling) explainGroup(id spec.PlacementGroupID) (text string, served, known bool) {
+	return s.loop.Report().ExplainGroup(id)
+}
+
 func sameNeed(a, b spec.Demand) bool {
 	return a.Resources.Key() == b.Resources.Key() && maps.Equal(a.LabelSelector, b.LabelSelector)
 }

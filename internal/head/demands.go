@@ -38,6 +38,9 @@ type scaler interface {
 	// explain says what the autoscaler does about a demand; served tells that
 	// some node type can hold it. It must not take the head's lock.
 	explain(d spec.Demand) (text string, served bool)
+	// explainGroup says the same of a placement group as a whole; known is
+	// false if the autoscaler has nothing to say of it.
+	explainGroup(id spec.PlacementGroupID) (text string, served, known bool)
 	// fill adds the autoscaler's part to a status.
 	fill(s *spec.Status)
 	close()

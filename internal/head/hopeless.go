@@ -55,11 +55,15 @@ func (h *Head) judgeGroup(g *gcs.Group, reason string, infeasible bool, now time
 	return reason
 }
 
-// groupHelp asks the autoscaler for each bundle that has no node; served tells
-// that it can help with all of them. Needs h.mu.
+// groupHelp asks the autoscaler for the group, and if it does not know it for
+// each bundle that has no node; served tells that it can help with all of
+// them. Needs h.mu.
 func (h *Head) groupHelp(g *gcs.Group) (text string, served bool) {
 	if h.scaler == nil {
 		return "", false
+	}
+	if text, served, known := h.scaler.explainGroup(g.Info.ID); known {
+		return text, served
 	}
 	for i, r := range g.Bundles {
 		if r.Step != gcs.Unplaced {

@@ -42,3 +42,35 @@ func TestHopelessGroup(t *testing.T) {
 		return g.Info.State == spec.PGCreated && h.giveUp[id].why == ""
 	})
 }
+
+// TestGroupBeyondLimits: an autoscaler helps a group that waits for a machine
+// to end, and cannot help one that its limits exclude.
+func TestGroupBeyondLimits(t *testing.T) {
+	for _, beyond := range []bool{false, true} {
+		h := startHead(t, gcs.NewMemory(), Config{GroupPatienceMS: 1})
+		id := spec.PlacementGroupID{7}
+		h.mu.Lock()
+		h.scaler = fakeScaler{groups: map[spec.PlacementGroupID]bool{id: beyond}}
+		h.mu.Unlock()
+		a := join(t, h, "one", cpus(1))
+		a.call("pg.create", spec.PlacementGroup{ID: id, Strategy: "PACK", Bundles: []spec.Resources{cpus(4)}}, nil)
+		var p hopeless
+		var reason string
+		eventually(t, "the group is judged", func() bool {
+			h.kick()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			g, _ := h.tables.Group(id)
+			reason, p = g.Info.Reason, h.giveUp[id]
+			return reason != "" && (p.why != "") == beyond
+		})
+		for _, part := range []string{"no node has CPU: 4", "limit reached"} {
+			if !strings.Contains(reason, part) || beyond && !strings.Contains(p.why, part) {
+				t.Errorf("beyond %v: %q lacks %q (%q)", beyond, reason, part, p.why)
+			}
+		}
+		if strings.Contains(p.why, "no autoscaler") {
+			t.Errorf("there is an autoscaler: %q", p.why)
+		}
+	}
+}

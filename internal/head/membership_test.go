@@ -18,14 +18,22 @@ import (
 	"ray/providers/prices"
 )
 
-// fakeScaler takes one machine away.
-type fakeScaler struct{ leaving string }
+// fakeScaler takes one machine away, and knows of some groups whether its
+// limits exclude them.
+type fakeScaler struct {
+	leaving string
+	groups  map[spec.PlacementGroupID]bool
+}
 
 func (f fakeScaler) wake()                              {}
 func (f fakeScaler) close()                             {}
 func (f fakeScaler) admits(instance string) bool        { return instance != f.leaving }
 func (f fakeScaler) explain(spec.Demand) (string, bool) { return "", false }
-func (f fakeScaler) fill(*spec.Status)                  {}
+func (f fakeScaler) explainGroup(id spec.PlacementGroupID) (text string, served, known bool) {
+	beyond, known := f.groups[id]
+	return "limit reached", !beyond, known
+}
+func (f fakeScaler) fill(*spec.Status) {}
 
 // TestAdmission refuses nodes on machines that go, and a second node on one
 // machine while the first works.

@@ -111,7 +111,7 @@ func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 			if infeasible {
 				reason = "infeasible now: " + reason
 			}
-			h.tables.GroupWaits(id, h.judgeGroup(&g, reason, infeasible, now))
+			h.tables.GroupWaits(id, h.judgeGroup(&g, reason, infeasible, now), infeasible)
 			continue
 		}
 		delete(h.giveUp, id)

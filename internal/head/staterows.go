@@ -120,6 +120,9 @@ func schedulingState(g spec.PlacementGroup) string {
 	case spec.PGRemoved:
 		return "REMOVED"
 	}
+	if g.Infeasible {
+		return "INFEASIBLE"
+	}
 	if g.Reason != "" {
 		return "NO_RESOURCES"
 	}

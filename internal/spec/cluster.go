@@ -31,9 +31,11 @@ type PlacementGroup struct {
 	Detached  bool                `json:"is_detached,omitempty"`
 	SoftNode  NodeID              `json:"soft_target_node_id,omitzero"`
 	State     string              `json:"state"`
-	Reason    string              `json:"reason,omitempty"`       // why it is pending
-	Nodes     []NodeID            `json:"bundle_nodes,omitempty"` // node of each bundle; zero where unplaced
-	CreatedMS int64               `json:"created_ms,omitempty"`
+	Reason    string              `json:"reason,omitempty"` // why it is pending
+	// Infeasible tells that the nodes of now could not hold it even if they were free.
+	Infeasible bool     `json:"infeasible,omitempty"`
+	Nodes      []NodeID `json:"bundle_nodes,omitempty"` // node of each bundle; zero where unplaced
+	CreatedMS  int64    `json:"created_ms,omitempty"`
 	// Attempts counts tries to place it, and Millis how long the creation took.
 	Attempts int   `json:"attempts,omitempty"`
 	Millis   int64 `json:"creation_ms,omitempty"`

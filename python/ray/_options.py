@@ -413,10 +413,17 @@ def strategy_of(options: Dict[str, Any], resources: Optional[Dict[str, float]] =
             "bundle": bundle,
             "capture_children": bool(_inherited_capture() if capture is None else capture),
         }
+    bundle = options.get("placement_group_bundle_index", -1)
     inherited = inherited_strategy()
     if inherited is None:
+        if bundle != -1:
+            raise ValueError("If placement group is not set, the value of bundle index must be -1.")
         return {"kind": "DEFAULT"}
-    _check_fit(_known_group(inherited["placement_group"]), -1, resources)
+    group = _known_group(inherited["placement_group"])
+    if bundle != -1:
+        _check_bundle(group, bundle)
+        inherited = dict(inherited, bundle=bundle)
+    _check_fit(group, bundle, resources)
     return inherited
 
 

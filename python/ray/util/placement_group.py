@@ -8,6 +8,7 @@ from ray._core.ids import PlacementGroupID
 Bundle = Dict[str, float]
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+VALID_PLACEMENT_GROUP_STRATEGIES = set(STRATEGIES)
 #: Key of a topology strategy that says how bundles spread over nodes.
 NODE_TOPOLOGY = "ray.io/node-id"
 
@@ -234,13 +235,21 @@ _SCHEDULING_STATES = {
 }
 
 
+def _scheduling_state(row: Dict[str, Any]) -> str:
+    if row.get("infeasible"):
+        return "INFEASIBLE"
+    said = _SCHEDULING_STATES.get(row.get("state", ""), "QUEUED")
+    return "NO_RESOURCES" if said == "QUEUED" and row.get("reason") else said
+
+
 def _stats(row: Dict[str, Any]) -> Dict[str, Any]:
     found: Dict[str, Any] = {
         "end_to_end_creation_latency_ms": float(row.get("creation_ms", 0)),
         "scheduling_latency_ms": float(row.get("creation_ms", 0)),
-        "scheduling_attempt": int(row.get("attempts", 0)),
+        # What has a reason to wait was tried, if only in thought.
+        "scheduling_attempt": int(row.get("attempts", 0)) or int(bool(row.get("reason"))),
         "highest_retry_delay_ms": 0.0,
-        "scheduling_state": _SCHEDULING_STATES.get(row.get("state", ""), "QUEUED"),
+        "scheduling_state": _scheduling_state(row),
     }
     if row.get("reason"):
         found["reason"] = row["reason"]

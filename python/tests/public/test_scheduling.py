@@ -1,6 +1,7 @@
 """Strategies, placement groups and label selectors, before they reach a cluster."""
 
 import pytest
+from ray import _options
 from ray._private.label_utils import validate_label_selector
 from ray.autoscaler import sdk
 from ray.util.placement_group import (
@@ -183,3 +184,19 @@ def test_a_request_must_fit_a_bundle(client):
     for index, request in ((-1, {"CPU": 3}), (0, {"CPU": 2}), (-1, {"memory": 1})):
         with pytest.raises(ValueError, match="no bundle"):
             check_request_fits(group, index, request)
+
+
+def test_why_a_group_is_not_there(client):
+    for more, said in (
+        ({}, "QUEUED"),
+        ({"reason": "busy"}, "NO_RESOURCES"),
+        ({"reason": "x", "infeasible": True}, "INFEASIBLE"),
+    ):
+        client.answers["pg.table"] = lambda params, more=more: [dict(ROW, state="PENDING", attempts=0, **more)]
+        stats = placement_group_table(placement_group([{"CPU": 1}]))["stats"]
+        assert (stats["scheduling_state"], stats["scheduling_attempt"]) == (said, int("reason" in more))
+
+
+def test_index_without_a_group(client):
+    with pytest.raises(ValueError, match="bundle index must be -1"):
+        _options.strategy_of({"placement_group_bundle_index": 0})
