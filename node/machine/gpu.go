@@ -21,7 +21,9 @@ type GPUs struct {
 var (
 	gpuModel = regexp.MustCompile(`(?m)^Model:\s+(.+)$`)
 	gpuLine  = regexp.MustCompile(`(?m)^GPU \d+: (.+?) \(UUID: `)
-	gpuBrand = regexp.MustCompile(`^(NVIDIA|Tesla|GeForce|Quadro)\s+`)
+	// gpuShort finds the part of a model's name that stays the same over its
+	// variants: after the brand, words in capitals, up to one with a digit.
+	gpuShort = regexp.MustCompile(`^\w+\s+((?:[A-Z]+\s+)*[A-Z0-9]*\d[A-Z0-9]*)`)
 	gpuFile  = regexp.MustCompile(`/nvidia\d+$`)
 )
 
@@ -109,12 +111,13 @@ func visibleIDs(list string) []string {
 	return ids
 }
 
-// acceleratorType is the short name of a model: "NVIDIA A100-SXM4-40GB" is A100.
+// acceleratorType is the name by which tasks ask for a model, as upstream
+// shortens it: "NVIDIA A100-SXM4-40GB" and "NVIDIA A100 80GB PCIe" are A100,
+// "NVIDIA GeForce RTX 4090", whose words are not all in capitals, is
+// GeForce-RTX-4090.
 func acceleratorType(model string) string {
-	model = strings.TrimSpace(model)
-	for gpuBrand.MatchString(model) {
-		model = gpuBrand.ReplaceAllString(model, "")
+	if m := gpuShort.FindStringSubmatch(model); m != nil && len(m[1]) > 1 {
+		return strings.Join(strings.Fields(m[1]), "-")
 	}
-	name, _, _ := strings.Cut(model, "-")
-	return strings.ReplaceAll(strings.TrimSpace(name), " ", "-")
+	return strings.Join(strings.Fields(strings.TrimPrefix(strings.TrimSpace(model), "NVIDIA ")), "-")
 }

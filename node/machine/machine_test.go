@@ -89,7 +89,7 @@ func TestGPUs(t *testing.T) {
 		"none is visible":              {two, "", true, 0, "", nil},
 		"the list ends at -1":          {two, "0,-1,1", true, 1, "A100", []string{"0"}},
 		"a container has one":          {container, "", false, 1, "A100", nil},
-		"nvidia-smi knows":             {map[string]string{"dev/dxg": ""}, "", false, 2, "H100-PCIe", nil},
+		"nvidia-smi knows":             {map[string]string{"dev/dxg": ""}, "", false, 2, "H100", nil},
 		"without a device nobody asks": {map[string]string{"dev/null": ""}, "", false, 0, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +103,9 @@ func TestGPUs(t *testing.T) {
 
 func TestAcceleratorType(t *testing.T) {
 	for model, want := range map[string]string{
-		"NVIDIA H200": "H200", "NVIDIA A100-SXM4-40GB": "A100", "Tesla V100-SXM2-16GB": "V100", "NVIDIA GeForce RTX 4090": "RTX-4090",
+		"NVIDIA H200": "H200", "NVIDIA A100-SXM4-40GB": "A100", "Tesla V100-SXM2-16GB": "V100", "NVIDIA GeForce RTX 4090": "GeForce-RTX-4090",
+		"NVIDIA H100 80GB HBM3": "H100", "NVIDIA A100 80GB PCIe": "A100", "NVIDIA L40S": "L40S", "Tesla T4": "T4", "NVIDIA GB200": "GB200",
+		"NVIDIA RTX PRO 6000 Blackwell Server Edition": "RTX-PRO-6000", "NVIDIA TITAN V": "TITAN-V", "": "",
 	} {
 		if got := acceleratorType(model); got != want {
 			t.Errorf("acceleratorType(%q) = %q, want %q", model, got, want)
