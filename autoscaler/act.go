@@ -1,10 +1,17 @@
 package autoscaler
 
+import (
+	"slices"
+
+	"ray/internal/spec"
+)
+
 // plan runs the planner and writes its decisions into the table.
 func (m *Manager) plan(v View) {
+	types, scarce := m.blocked()
 	m.reply = Plan(Request{
 		Now: m.now, Config: m.config, Instances: m.table.All(), Nodes: v.Nodes, Demands: v.Demands,
-		Groups: v.Groups, Constraints: v.Constraints, Blocked: m.blocked(),
+		Groups: v.Groups, Constraints: v.Constraints, Blocked: types, Scarce: scarce,
 	})
 	m.planned = make(map[string]bool, len(v.Demands))
 	for _, d := range v.Demands {
@@ -98,6 +105,22 @@ func (m *Manager) one(kind ActionKind, row *Instance, reason string) {
 
 func (m *Manager) batch(kind ActionKind, byType map[string][]Instance) {
 	for _, nodeType := range sortedKeys(byType) {
-		m.actions = append(m.actions, Action{Kind: kind, NodeType: nodeType, Instances: byType[nodeType]})
+		a := Action{Kind: kind, NodeType: nodeType, Instances: byType[nodeType]}
+		if kind == ActLaunch {
+			a.Ways = m.waysOf(nodeType)
+		}
+		m.actions = append(m.actions, a)
 	}
+}
+
+// waysOf gives the offerings of a type to try: those that are not scarce, and
+// all if there is no other, for a machine that was decided on before.
+func (m *Manager) waysOf(nodeType string) []spec.Offering {
+	_, scarce := m.blocked()
+	all := m.config.NodeTypes[nodeType].Offerings
+	ways := slices.DeleteFunc(slices.Clone(all), func(o spec.Offering) bool { _, ok := scarce[wayOf(nodeType, o)]; return ok })
+	if len(ways) == 0 {
+		return all
+	}
+	return ways
 }

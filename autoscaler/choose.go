@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"ray/internal/spec"
 )
 
 // offer is a node type as the planner sees it while it chooses.
@@ -23,6 +25,7 @@ type offer struct {
 	// stopping instances give no room, but they exist until they are gone.
 	stopping int
 	block    *Block
+	ways     []spec.Offering // those that are not scarce, in order
 }
 
 func (o *offer) count() int { return o.running + o.flying + o.planned - o.ending }

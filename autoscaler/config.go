@@ -28,6 +28,9 @@ type NodeType struct {
 	// LaunchHash changes when machines of this type must be launched in
 	// another way. A machine with another, non-empty hash is outdated.
 	LaunchHash string `json:"launch_hash,omitempty"`
+	// Offerings are the ways to get such a machine, the preferred one first;
+	// none if the provider has but one.
+	Offerings []spec.Offering `json:"offerings,omitempty"`
 }
 
 // Config is the part of the cluster file that planning needs.

@@ -3,6 +3,7 @@ package autoscaler
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Why nodes are launched; the detail is added when the reply is made.
@@ -68,7 +69,9 @@ func (pl *planner) launches() []Launch {
 	}
 	var out []Launch
 	for _, k := range order {
-		out = append(out, Launch{NodeType: k.nodeType, Count: counts[k], Reason: k.reason + pl.holdsText(holds[k])})
+		out = append(out, Launch{
+			NodeType: k.nodeType, Count: counts[k], Reason: k.reason + pl.holdsText(holds[k]), Ways: pl.byName[k.nodeType].ways,
+		})
 	}
 	return out
 }
@@ -87,4 +90,25 @@ func (pl *planner) holdsText(holds []want) string {
 		return ""
 	}
 	return ": " + strings.Join(parts, ", ")
+}
+
+// chooseWays leaves out the offerings that lately had nothing. If there is no
+// other, the type waits for the first of them.
+func (pl *planner) chooseWays(o *offer) {
+	var scarce *Block
+	var when time.Time
+	for _, way := range o.typ.Offerings {
+		block, ok := pl.req.Scarce[wayOf(o.name, way)]
+		if !ok || !block.Until.After(pl.req.Now) {
+			o.ways = append(o.ways, way)
+			continue
+		}
+		if scarce == nil || block.Until.Before(when) {
+			when = block.Until
+			scarce = &Block{when, fmt.Sprintf("none of its %d offerings has capacity; %s: %s", len(o.typ.Offerings), way, block.Reason)}
+		}
+	}
+	if len(o.ways) == 0 && scarce != nil && (o.block == nil || o.block.Until.Before(when)) {
+		o.block = scarce
+	}
 }

@@ -19,6 +19,9 @@ type Timing struct {
 	BackoffBase time.Duration // after the first failed launch of a type, doubling (5 s)
 	BackoffMax  time.Duration // longest wait after failures (10 min)
 	KeepEnded   time.Duration // rows of ended instances are kept for as long (10 min)
+	// OfferingBase is how long an offering without capacity is left alone,
+	// doubling (1 min).
+	OfferingBase time.Duration
 }
 
 func (t Timing) withDefaults() Timing {
@@ -37,6 +40,7 @@ func (t Timing) withDefaults() Timing {
 	set(&t.BackoffBase, 5*time.Second)
 	set(&t.BackoffMax, 10*time.Minute)
 	set(&t.KeepEnded, 10*time.Minute)
+	set(&t.OfferingBase, time.Minute)
 	return t
 }
 
@@ -96,6 +100,7 @@ type Action struct {
 	NodeType  string
 	Instances []Instance // copies
 	Reason    string
+	Ways      []spec.Offering // of a launch: what to try, in order
 }
 
 // Result is the outcome of an action. Machines are those that a launch made,
@@ -103,6 +108,7 @@ type Action struct {
 type Result struct {
 	Action   Action
 	Machines []Machine
+	Attempts []Attempt // of a launch, in order
 	Err      error
 }
 
@@ -116,13 +122,15 @@ type Manager struct {
 	table    *Table
 	started  time.Time
 	now      time.Time
-	under    map[string]ActionKind  // instances with an action under way
-	gone     map[string]time.Time   // termination agreed by the provider at
-	seen     map[string]time.Time   // node of a running instance last seen at
-	held     map[string]time.Time   // not to be stopped before
-	retry    map[string]time.Time   // termination to be tried again at
-	installs map[string]bool        // installed in this process's life
-	backoff  map[string]*typeTrials // by node type
+	under    map[string]ActionKind // instances with an action under way
+	gone     map[string]time.Time  // termination agreed by the provider at
+	seen     map[string]time.Time  // node of a running instance last seen at
+	held     map[string]time.Time  // not to be stopped before
+	retry    map[string]time.Time  // termination to be tried again at
+	installs map[string]bool       // installed in this process's life
+	backoff  map[string]*Trial     // by node type
+	ways     map[Way]*Trial        // by offering
+	remember bool                  // backoff, ways or failures have changed since they were stored
 	failures []spec.Failure
 	reply    Reply
 	planned  map[string]bool // demands of the last plan, by demandKey; never changed in place
@@ -139,6 +147,7 @@ type ManagerOptions struct {
 	Config Config
 	Timing Timing
 	Rows   []Instance // as stored
+	Memory Memory     // as stored
 	Now    time.Time
 	// NewID makes an instance ID that was never used before.
 	NewID func(nodeType string) string
@@ -150,8 +159,9 @@ func NewManager(o ManagerOptions) *Manager {
 		config: o.Config, timing: o.Timing.withDefaults(), newID: o.NewID, started: o.Now, now: o.Now,
 		under: map[string]ActionKind{}, gone: map[string]time.Time{}, seen: map[string]time.Time{},
 		held: map[string]time.Time{}, retry: map[string]time.Time{}, installs: map[string]bool{},
-		backoff: map[string]*typeTrials{}, told: map[string]reminder{},
+		backoff: map[string]*Trial{}, ways: map[Way]*Trial{}, told: map[string]reminder{},
 	}
+	m.recall(o.Memory)
 	var notes []string
 	m.table, notes = NewTable(o.Rows)
 	for _, note := range notes {
@@ -184,6 +194,7 @@ func (m *Manager) Step(o Observation) []Action {
 	m.act(nodes)
 	m.table.Expire(m.now, m.timing.KeepEnded)
 	m.forget()
+	m.forgetTrials()
 	m.tellChanges(o.View)
 	return m.actions
 }
@@ -230,6 +241,7 @@ func (m *Manager) fail(nodeType, kind, instance, details string) {
 	if extra := len(m.failures) - maxFailures; extra > 0 {
 		m.failures = append([]spec.Failure(nil), m.failures[extra:]...)
 	}
+	m.remember = true
 }
 
 // forget drops what was remembered of instances that are no longer there.

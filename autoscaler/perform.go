@@ -20,7 +20,7 @@ func (r *Reconciler) perform(ctx context.Context, a Action) (result Result) {
 	case ActLaunch:
 		ctx, cancel := context.WithTimeout(ctx, launchLimit)
 		defer cancel()
-		result.Machines, result.Err = r.o.Provider.Launch(ctx, a.NodeType, names(a.Instances))
+		result.Machines, result.Attempts, result.Err = r.o.Provider.Launch(ctx, a.NodeType, names(a.Instances), a.Ways)
 		if result.Err != nil && ctx.Err() != nil {
 			result.Err = fmt.Errorf("%w (%w)", ErrUnanswered, result.Err)
 		}

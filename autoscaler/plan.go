@@ -135,6 +135,7 @@ func (pl *planner) addOffer(name string, learned spec.Resources) {
 	if block, ok := pl.req.Blocked[name]; ok && block.Until.After(pl.req.Now) {
 		o.block = &block
 	}
+	pl.chooseWays(o)
 	pl.offers = append(pl.offers, o)
 	pl.byName[name] = o
 }

@@ -15,8 +15,10 @@ import (
 type Provider interface {
 	// Launch makes one machine for each name and tags it with that name, so
 	// that List gives it back. A name that has a machine already makes no
-	// second one. It may return some machines together with an error.
-	Launch(ctx context.Context, nodeType string, names []string) ([]Machine, error)
+	// second one. It may return some machines together with an error. ways are
+	// the offerings to try, in order, none if the type has none; the attempts
+	// say what became of those that were tried.
+	Launch(ctx context.Context, nodeType string, names []string, ways []spec.Offering) ([]Machine, []Attempt, error)
 	// List gives all worker machines of the cluster that are not terminated.
 	List(ctx context.Context) ([]Machine, error)
 	// Terminate takes machines away. One that is gone already is no error.
@@ -46,9 +48,9 @@ type Drainer interface {
 
 // InstanceStore keeps the instance table over restarts of the head.
 type InstanceStore interface {
-	Load(ctx context.Context) ([]Instance, error)
+	Load(ctx context.Context) (Saved, error)
 	// Save stores all of it or nothing; when it returns nil it is durable.
-	Save(ctx context.Context, changed []Instance, removed []string) error
+	Save(ctx context.Context, c Changes) error
 }
 
 // Options configure a Reconciler. All interfaces and NewID are required.
@@ -108,15 +110,17 @@ type Reconciler struct {
 // Start loads the table and begins to reconcile. Close ends it.
 func Start(ctx context.Context, o Options) (*Reconciler, error) {
 	setDefaults(&o)
-	rows, err := o.Store.Load(ctx)
+	saved, err := o.Store.Load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("autoscaler: load the instance table: %w", err)
 	}
 	loopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Reconciler{
 		o: o, cancel: cancel, wake: make(chan struct{}, 1), slots: make(chan struct{}, o.MaxInstalls),
-		troubles: map[string]string{}, rows: rows,
-		manager: NewManager(ManagerOptions{Config: o.Config, Timing: o.Timing, Rows: rows, Now: time.Now(), NewID: o.NewID}),
+		troubles: map[string]string{}, rows: saved.Instances,
+		manager: NewManager(ManagerOptions{
+			Config: o.Config, Timing: o.Timing, Rows: saved.Instances, Memory: saved.Memory, Now: time.Now(), NewID: o.NewID,
+		}),
 	}
 	r.report = r.manager.Report()
 	r.work.Go(func() { r.loop(loopCtx) })
@@ -223,15 +227,14 @@ func (r *Reconciler) round(ctx context.Context) {
 		}
 		r.unsaved = r.step(view)
 	}
-	changed, removed := r.manager.Table().Dirty()
-	if len(changed)+len(removed) > 0 {
+	if changes := r.manager.Unsaved(); !changes.Empty() {
 		saveCtx, cancel := context.WithTimeout(ctx, storeLimit)
-		err := r.o.Store.Save(saveCtx, changed, removed)
+		err := r.o.Store.Save(saveCtx, changes)
 		cancel()
 		if r.trouble("store the instance table", err) {
 			return
 		}
-		r.manager.Table().Clean()
+		r.manager.Stored()
 	}
 	actions := r.unsaved
 	r.unsaved = nil

@@ -22,6 +22,7 @@ type rig struct {
 	nodes    map[string]*spec.Node // by machine
 	demands  []spec.Demand
 	rows     map[string]Instance
+	memory   Memory
 	events   []string
 	calls    []string
 	ids      int
@@ -45,9 +46,9 @@ func (r *rig) pause(ctx context.Context) error {
 	}
 }
 
-func (r *rig) Launch(ctx context.Context, nodeType string, names []string) ([]Machine, error) {
+func (r *rig) Launch(ctx context.Context, nodeType string, names []string, _ []spec.Offering) ([]Machine, []Attempt, error) {
 	if err := r.pause(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,7 +57,7 @@ func (r *rig) Launch(ctx context.Context, nodeType string, names []string) ([]Ma
 		panic("a bug in the provider")
 	}
 	if r.launchErr != nil {
-		return nil, r.launchErr
+		return nil, nil, r.launchErr
 	}
 	var out []Machine
 	for _, name := range names {
@@ -64,7 +65,7 @@ func (r *rig) Launch(ctx context.Context, nodeType string, names []string) ([]Ma
 		r.machines[m.ID] = m
 		out = append(out, m)
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 func (r *rig) List(context.Context) ([]Machine, error) {
@@ -130,27 +131,30 @@ func (r *rig) Drain(_ context.Context, node spec.NodeID, reason string, _ time.T
 	return nil
 }
 
-func (r *rig) Load(context.Context) ([]Instance, error) {
+func (r *rig) Load(context.Context) (Saved, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []Instance
+	out := Saved{Memory: r.memory}
 	for _, id := range sortedKeys(r.rows) {
-		out = append(out, r.rows[id])
+		out.Instances = append(out.Instances, r.rows[id])
 	}
 	return out, nil
 }
 
-func (r *rig) Save(_ context.Context, changed []Instance, removed []string) error {
+func (r *rig) Save(_ context.Context, c Changes) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.saveErr != nil {
 		return r.saveErr
 	}
-	for _, row := range changed {
+	for _, row := range c.Instances {
 		r.rows[row.ID] = row
 	}
-	for _, id := range removed {
+	for _, id := range c.Removed {
 		delete(r.rows, id)
+	}
+	if c.Memory != nil {
+		r.memory = *c.Memory
 	}
 	return nil
 }

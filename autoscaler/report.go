@@ -17,6 +17,7 @@ type Report struct {
 	Waiting    []Waiting
 	Kept       []Kept
 	Stopping   []spec.PendingInstance // instances on their way out, with the reason
+	Backoffs   []spec.Backoff         // types and offerings that are left alone for now
 
 	config  Config
 	planned map[string]bool // demands of the last round, by demandKey
@@ -26,6 +27,7 @@ type Report struct {
 func (m *Manager) Report() Report {
 	r := Report{
 		Failures: append([]spec.Failure(nil), m.failures...), Waiting: m.reply.Waiting, Kept: m.reply.Kept, config: m.config, planned: m.planned,
+		Backoffs: m.backoffs(),
 	}
 	for _, name := range m.config.typeNames() {
 		t := m.config.NodeTypes[name]

@@ -21,6 +21,9 @@ type Request struct {
 	// Blocked names types that recently could not be launched and when they
 	// may be tried again.
 	Blocked map[string]Block
+	// Scarce names offerings that lately had no capacity. A type whose offerings
+	// are all scarce is not launched.
+	Scarce map[Way]Block
 }
 
 // Block says that a type is not to be launched before Until.
@@ -47,6 +50,8 @@ type Launch struct {
 	NodeType string `json:"node_type"`
 	Count    int    `json:"count"`
 	Reason   string `json:"reason"`
+	// Ways are the offerings to try, in order; none if the type has none.
+	Ways []spec.Offering `json:"ways,omitempty"`
 }
 
 // Cause of a termination; the words are those of the event line.

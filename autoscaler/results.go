@@ -46,11 +46,14 @@ func (m *Manager) launched(r Result) {
 			m.move(inst.ID, AllocationFailed, err.Error())
 		}
 	}
+	m.attempted(r.Action.NodeType, r.Attempts)
 	if failed > 0 {
 		m.fail(r.Action.NodeType, "LaunchFailed", "", err.Error())
-		m.launchFailed(r.Action.NodeType, err)
+		if len(r.Attempts) == 0 || !errors.Is(err, ErrCapacity) {
+			m.launchFailed(r.Action.NodeType, err)
+		}
 		m.event("WARNING", fmt.Sprintf("Launching %d node(s) of type %s failed: %s. The next try is %s.",
-			failed, r.Action.NodeType, err, untilText(m.now, m.trials(r.Action.NodeType).until)))
+			failed, r.Action.NodeType, err, untilText(m.now, m.nextTry(r.Action.NodeType))))
 	}
 }
 

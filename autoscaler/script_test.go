@@ -29,6 +29,7 @@ type script struct {
 //	group STRATEGY RES=N,RES=N RES=N ...
 //	constraint COUNT RES=N ...
 //	blocked TYPE DUR
+//	scarce TYPE PLACE DUR       (of a type with ways=PLACE,PLACE; a place that ends in * is spot)
 func TestPlanScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		if !strings.Contains(path, "plan_") {
@@ -84,7 +85,7 @@ func duration(s string) time.Duration {
 func resourcesOf(named map[string]string) spec.Resources {
 	r := spec.Resources{}
 	for k, v := range named {
-		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed"}, k) {
+		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority"}, k) {
 			continue
 		}
 		f, err := strconv.ParseFloat(v, 64)
@@ -148,6 +149,11 @@ func (s *script) command(cmd string, words []string) (err error) {
 			s.req.Blocked = map[string]Block{}
 		}
 		s.req.Blocked[plain[0]] = Block{s.req.Now.Add(duration(plain[1])), "no capacity"}
+	case "scarce":
+		if s.req.Scarce == nil {
+			s.req.Scarce = map[Way]Block{}
+		}
+		s.req.Scarce[wayOf(plain[0], way(plain[0], plain[1]))] = Block{s.req.Now.Add(duration(plain[2])), "none left"}
 	default:
 		return fmt.Errorf("unknown command %s", cmd)
 	}
@@ -160,6 +166,11 @@ func instance(name, nodeType string, state State, hash string) Instance {
 		i.CloudID = name
 	}
 	return i
+}
+
+func way(machine, place string) spec.Offering {
+	zone, spot := strings.CutSuffix(place, "*")
+	return spec.Offering{Type: machine, Place: zone, Spot: spot}
 }
 
 func demand(count string, named map[string]string) spec.Demand {
@@ -178,6 +189,14 @@ func (s *script) addType(name string, named map[string]string) {
 		t.Price, _ = strconv.ParseFloat(v, 64)
 	}
 	t.Unpriced = named["unpriced"] != ""
+	if v, ok := named["priority"]; ok {
+		t.Priority = number(v)
+	}
+	if v, ok := named["ways"]; ok {
+		for place := range strings.SplitSeq(v, ",") {
+			t.Offerings = append(t.Offerings, way(name, place))
+		}
+	}
 	if v, ok := named["idle"]; ok {
 		idle := duration(v)
 		t.IdleTimeout = &idle
@@ -216,6 +235,9 @@ func printReply(r Reply) string {
 	var b strings.Builder
 	for _, l := range r.Launches {
 		fmt.Fprintf(&b, "launch %d %s (%s)\n", l.Count, l.NodeType, l.Reason)
+		for _, way := range l.Ways {
+			fmt.Fprintf(&b, "  by %s\n", way)
+		}
 	}
 	for _, x := range r.Terminations {
 		fmt.Fprintf(&b, "terminate %s %s (%s: %s)\n", x.InstanceID, x.NodeType, x.Cause, x.Reason)

@@ -2,26 +2,14 @@ package providers
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"ray/internal/spec"
 )
 
-// Offering is one way to get a machine of a cloud: a type of machine in a
-// place (a subnet, a zone), on the spot market or not. "" leaves a field to
-// the cloud.
-type Offering struct {
-	Type, Place string
-	Spot        bool
-}
-
-func (o Offering) String() string {
-	market := "on-demand"
-	if o.Spot {
-		market = "spot"
-	}
-	return strings.Join(slices.DeleteFunc([]string{o.Type, o.Place, market}, func(s string) bool { return s == "" }), " ")
-}
+// Offering is one way to get a machine.
+type Offering = spec.Offering
 
 // Wanted says which offerings a node type allows.
 type Wanted struct {
@@ -48,7 +36,7 @@ func (w Wanted) offerings(turn int, scarce func(Offering) bool) []Offering {
 	for _, m := range markets {
 		for _, t := range types {
 			for i := range places {
-				o := Offering{t, places[(i+turn)%len(places)], m}
+				o := Offering{Type: t, Place: places[(i+turn)%len(places)], Spot: m}
 				if scarce(o) {
 					bad = append(bad, o)
 				} else {
@@ -87,6 +75,22 @@ func (f *Offers) Plan(w Wanted, rotate bool, now time.Time) []Offering {
 	})
 }
 
+// For orders what is to be tried for a request: as it says, or as Plan does.
+func (f *Offers) For(req CreateRequest, w Wanted, rotate bool, now time.Time) []Offering {
+	if len(req.Ways) > 0 {
+		return slices.Clone(req.Ways)
+	}
+	return f.Plan(w, rotate, now)
+}
+
+// Tell remembers and reports what became of an offering that was asked for.
+func (f *Offers) Tell(req CreateRequest, o Offering, err error, now time.Time) {
+	if c := CauseOf(err); c == Capacity || c == Quota {
+		f.Lacks(o, now)
+	}
+	req.tried(o, err)
+}
+
 // Lacks remembers that an offering has no capacity.
 func (f *Offers) Lacks(o Offering, now time.Time) {
 	f.mu.Lock()
@@ -95,4 +99,23 @@ func (f *Offers) Lacks(o Offering, now time.Time) {
 		f.scarce = map[Offering]time.Time{}
 	}
 	f.scarce[o] = now
+}
+
+// All lists the ways in the file's order, whatever lately had no capacity.
+func (w Wanted) All() []Offering { return w.offerings(0, func(Offering) bool { return false }) }
+
+// Rotate begins with another place for each turn: places of one machine type
+// and market are equally good, and machines should be spread over them.
+func Rotate(ways []Offering, turn int) []Offering {
+	var out []Offering
+	for at := 0; at < len(ways); {
+		end := at + 1
+		for end < len(ways) && ways[end].Type == ways[at].Type && ways[end].Spot == ways[at].Spot {
+			end++
+		}
+		first := at + turn%(end-at)
+		out = append(append(out, ways[first:end]...), ways[at:first]...)
+		at = end
+	}
+	return out
 }

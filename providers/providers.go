@@ -73,6 +73,25 @@ type CreateRequest struct {
 	Kind  string
 	Count int
 	Tags  map[string]string // besides those that the provider sets itself
+	// Ways are the offerings to try, in order; nil leaves the choice to the
+	// provider. Only an Offerer looks at it.
+	Ways []Offering
+	// Tried, if it is not nil, is told of each offering that was asked for: a
+	// nil error if it gave something, else why it did not.
+	Tried func(Offering, error)
+}
+
+// tried tells of an offering.
+func (r *CreateRequest) tried(o Offering, err error) {
+	if r.Tried != nil {
+		r.Tried(o, err)
+	}
+}
+
+// Offerer is a provider that can get a machine of a node type in several ways.
+type Offerer interface {
+	// Offerings lists them in the order in which they are preferred.
+	Offerings(nodeType string) []Offering
 }
 
 // Provider makes and ends machines of one cluster. Its methods may be called

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"ray/internal/cluster"
@@ -21,6 +23,7 @@ type Fleet struct {
 	Ray         string // this program
 	// Progress is told the steps of every set-up; nil is nobody.
 	Progress func(Event)
+	turn     atomic.Int64 // counts requests, so that places take turns
 }
 
 // workerWait is how long a worker's machine may take to be reachable.
@@ -49,8 +52,9 @@ func (f *Fleet) Manual() bool { return f.Provider.Traits().Manual }
 
 // Launch makes one machine for each name, which is its request's token: asking
 // again for a name gives the same machine. It may give some machines together
-// with an error.
-func (f *Fleet) Launch(ctx context.Context, nodeType string, names []string) ([]providers.Instance, error) {
+// with an error. ways are the offerings to try, nil for the provider's own
+// choice; one that had nothing is not tried for the next name.
+func (f *Fleet) Launch(ctx context.Context, nodeType string, names []string, ways []providers.Offering, tried func(providers.Offering, error)) ([]providers.Instance, error) {
 	if _, ok := f.Config.NodeTypes[nodeType]; !ok {
 		return nil, &providers.Error{Cause: providers.BadConfig, Op: "launch " + nodeType,
 			Err: fmt.Errorf("no such node type in %s", f.Config.Source)}
@@ -62,7 +66,13 @@ func (f *Fleet) Launch(ctx context.Context, nodeType string, names []string) ([]
 	var made []providers.Instance
 	for _, name := range names {
 		list, err := f.Provider.Create(ctx, providers.CreateRequest{
-			Token: name, Type: nodeType, Kind: providers.Worker, Count: 1,
+			Token: name, Type: nodeType, Kind: providers.Worker, Count: 1, Ways: providers.Rotate(ways, int(f.turn.Add(1)-1)),
+			Tried: func(o providers.Offering, err error) {
+				tried(o, err)
+				if left := slices.DeleteFunc(slices.Clone(ways), func(w providers.Offering) bool { return w == o }); err != nil && len(left) > 0 {
+					ways = left
+				}
+			},
 			Tags: map[string]string{providers.TagName: "ray-" + f.Config.Name + "-worker", providers.TagLaunchHash: hash},
 		})
 		made = append(made, list...)
@@ -71,6 +81,15 @@ func (f *Fleet) Launch(ctx context.Context, nodeType string, names []string) ([]
 		}
 	}
 	return made, nil
+}
+
+// Offerings lists the ways to get a machine of the type, the preferred one
+// first; none if the provider has but one.
+func (f *Fleet) Offerings(nodeType string) []providers.Offering {
+	if o, ok := f.Provider.(providers.Offerer); ok {
+		return o.Offerings(nodeType)
+	}
+	return nil
 }
 
 // Workers lists the workers' machines that are not terminated.

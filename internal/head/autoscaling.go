@@ -30,6 +30,7 @@ type autoscaling struct {
 	loop    *autoscaler.Reconciler
 	mu      sync.Mutex
 	rows    map[string]autoscaler.Instance
+	memory  autoscaler.Memory
 	unready map[string]string // last step of set-ups under way, by cloud id
 }
 
@@ -97,7 +98,7 @@ func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 		price := table.NodeType(f.Config, name)
 		n := autoscaler.NodeType{
 			Resources: t.Resources, Labels: t.Labels, Min: t.Min, Max: t.Max, IdleTimeout: &idle, Priority: int(t.Priority),
-			Price: price.USD, Unpriced: !price.Known, LaunchHash: hash,
+			Price: price.USD, Unpriced: !price.Known, LaunchHash: hash, Offerings: f.Offerings(name),
 		}
 		if f.Manual() {
 			n.Min = 0
@@ -108,15 +109,23 @@ func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 }
 
 // Launch implements autoscaler.Provider.
-func (s *autoscaling) Launch(ctx context.Context, nodeType string, names []string) ([]autoscaler.Machine, error) {
+func (s *autoscaling) Launch(ctx context.Context, nodeType string, names []string, ways []spec.Offering) ([]autoscaler.Machine, []autoscaler.Attempt, error) {
 	if s.fleet.Manual() {
-		return nil, fmt.Errorf("%w: the hosts of this provider are all listed in the cluster file", autoscaler.ErrCapacity)
+		return nil, nil, fmt.Errorf("%w: the hosts of this provider are all listed in the cluster file", autoscaler.ErrCapacity)
 	}
-	made, err := s.fleet.Launch(ctx, nodeType, names)
-	if cause := providers.CauseOf(err); err != nil && (cause == providers.Capacity || cause == providers.Quota) {
-		err = fmt.Errorf("%w: %w", autoscaler.ErrCapacity, err)
+	var attempts []autoscaler.Attempt
+	made, err := s.fleet.Launch(ctx, nodeType, names, ways, func(o spec.Offering, err error) {
+		attempts = append(attempts, autoscaler.Attempt{Offering: o, Err: scarce(err)})
+	})
+	return machines(made), attempts, scarce(err)
+}
+
+// scarce marks errors that mean that there is nothing to be had now.
+func scarce(err error) error {
+	if cause := providers.CauseOf(err); cause == providers.Capacity || cause == providers.Quota {
+		return fmt.Errorf("%w: %w", autoscaler.ErrCapacity, err)
 	}
-	return machines(made), err
+	return err
 }
 
 // List implements autoscaler.Provider.
@@ -188,35 +197,43 @@ func (s *autoscaling) Drain(ctx context.Context, node spec.NodeID, reason string
 }
 
 // Load implements autoscaler.InstanceStore.
-func (s *autoscaling) Load(context.Context) ([]autoscaler.Instance, error) {
+func (s *autoscaling) Load(context.Context) (saved autoscaler.Saved, err error) {
 	s.h.mu.Lock()
 	text := s.h.tables.Machines()
 	s.h.mu.Unlock()
-	var rows []autoscaler.Instance
-	if len(text) > 0 {
-		if err := json.Unmarshal(text, &rows); err != nil {
-			return nil, fmt.Errorf("the stored instance table cannot be read: %w", err)
-		}
+	switch {
+	case len(text) == 0:
+	case text[0] == '[': // an earlier version kept the instances alone
+		err = json.Unmarshal(text, &saved.Instances)
+	default:
+		err = json.Unmarshal(text, &saved)
 	}
-	for _, r := range rows {
+	if err != nil {
+		return saved, fmt.Errorf("the stored instance table cannot be read: %w", err)
+	}
+	for _, r := range saved.Instances {
 		s.rows[r.ID] = r
 	}
-	return rows, nil
+	s.memory = saved.Memory
+	return saved, nil
 }
 
 // Save implements autoscaler.InstanceStore.
-func (s *autoscaling) Save(_ context.Context, changed []autoscaler.Instance, removed []string) error {
-	for _, r := range changed {
+func (s *autoscaling) Save(_ context.Context, c autoscaler.Changes) error {
+	for _, r := range c.Instances {
 		s.rows[r.ID] = r
 	}
-	for _, id := range removed {
+	for _, id := range c.Removed {
 		delete(s.rows, id)
+	}
+	if c.Memory != nil {
+		s.memory = *c.Memory
 	}
 	rows := make([]autoscaler.Instance, 0, len(s.rows))
 	for _, id := range slices.Sorted(maps.Keys(s.rows)) {
 		rows = append(rows, s.rows[id])
 	}
-	text, err := json.Marshal(rows)
+	text, err := json.Marshal(autoscaler.Saved{Instances: rows, Memory: s.memory})
 	if err != nil {
 		return err
 	}
@@ -255,7 +272,7 @@ func sameNeed(a, b spec.Demand) bool {
 // fill implements scaler.
 func (s *autoscaling) fill(st *spec.Status) {
 	report := s.loop.Report()
-	st.NodeTypes, st.Failures = report.NodeTypes, report.Failures
+	st.NodeTypes, st.Failures, st.Backoffs = report.NodeTypes, report.Failures, report.Backoffs
 	s.notes(report, st.Nodes)
 	s.mu.Lock()
 	for _, p := range report.Pending {

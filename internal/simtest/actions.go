@@ -12,11 +12,12 @@ import (
 // is gone by then.
 func (w *World) perform(a autoscaler.Action) {
 	life := w.life
-	answer := func(machines []autoscaler.Machine, err error) {
-		if life == w.life {
-			w.results = append(w.results, autoscaler.Result{Action: a, Machines: machines, Err: err})
+	tell := func(r autoscaler.Result) {
+		if r.Action = a; life == w.life {
+			w.results = append(w.results, r)
 		}
 	}
+	answer := func(err error) { tell(autoscaler.Result{Err: err}) }
 	switch a.Kind {
 	case autoscaler.ActLaunch:
 		var names []string
@@ -24,42 +25,42 @@ func (w *World) perform(a autoscaler.Action) {
 			names = append(names, i.ID)
 		}
 		w.after(w.wait(), func() {
-			machines, err := w.launch(w.now, a.NodeType, names)
-			w.after(w.wait(), func() { answer(machines, err) })
+			machines, tried, err := w.launch(w.now, a.NodeType, names, a.Ways)
+			w.after(w.wait(), func() { tell(autoscaler.Result{Machines: machines, Attempts: tried, Err: err}) })
 		})
 	case autoscaler.ActInstall:
 		w.install(a.Instances[0], answer)
 	case autoscaler.ActDrain:
-		w.after(w.wait()/10, func() { answer(nil, w.drain(a.Instances[0].CloudID)) })
+		w.after(w.wait()/10, func() { answer(w.drain(a.Instances[0].CloudID)) })
 	case autoscaler.ActTerminate:
 		w.after(w.wait(), func() {
 			if w.chance(w.faults.Terminate) {
-				answer(nil, errors.New("the cloud is unwell"))
+				answer(errors.New("the cloud is unwell"))
 				return
 			}
 			for _, i := range a.Instances {
 				w.terminate(i.CloudID)
 			}
-			answer(nil, nil)
+			answer(nil)
 		})
 	}
 }
 
-func (w *World) install(i autoscaler.Instance, answer func([]autoscaler.Machine, error)) {
+func (w *World) install(i autoscaler.Instance, answer func(error)) {
 	w.after(w.wait()+time.Second, func() {
 		m := w.machines[i.CloudID]
 		switch {
 		case m == nil || m.gone:
-			answer(nil, errors.New("no such machine"))
+			answer(errors.New("no such machine"))
 		case w.nodes[m.ID] != nil:
-			answer(nil, nil)
+			answer(nil)
 		case w.chance(w.faults.Install):
-			answer(nil, errors.New("command 2 of 3 ended with status 1"))
+			answer(errors.New("command 2 of 3 ended with status 1"))
 		case w.chance(w.faults.NeverJoins):
-			answer(nil, nil)
+			answer(nil)
 		default:
 			w.join(m)
-			answer(nil, nil)
+			answer(nil)
 		}
 	})
 }

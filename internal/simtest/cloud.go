@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ray/autoscaler"
+	"ray/internal/spec"
 )
 
 // Faults are the chances (0 to 1) that things go wrong, and how slow they are
@@ -33,7 +34,8 @@ type machine struct {
 type cloud struct {
 	rnd      *rand.Rand
 	faults   Faults
-	quota    map[string]int // by type; no entry means none
+	quota    map[string]int         // by type; no entry means none
+	dry      map[spec.Offering]bool // have nothing to give
 	machines map[string]*machine
 	standing []*machine // those of machines that are not gone, oldest first
 	made     int
@@ -64,16 +66,22 @@ func (c *cloud) count(nodeType string) int {
 }
 
 // launch makes a machine for each name that has none.
-func (c *cloud) launch(now time.Time, nodeType string, names []string) ([]autoscaler.Machine, error) {
-	var out []autoscaler.Machine
+func (c *cloud) launch(now time.Time, nodeType string, names []string, ways []spec.Offering) (out []autoscaler.Machine, tried []autoscaler.Attempt, err error) {
 	for _, name := range names {
 		if have := c.byName(name); have != nil {
 			out = append(out, have.Machine)
 			continue
 		}
+		for len(ways) > 0 && c.dry[ways[0]] {
+			err := fmt.Errorf("%w in %s", autoscaler.ErrCapacity, ways[0])
+			tried = append(tried, autoscaler.Attempt{Offering: ways[0], Err: err})
+			if ways = ways[1:]; len(ways) == 0 {
+				return out, tried, err
+			}
+		}
 		quota, limited := c.quota[nodeType]
 		if limited && c.count(nodeType) >= quota || c.chance(c.faults.Capacity) {
-			return out, fmt.Errorf("%w of type %s", autoscaler.ErrCapacity, nodeType)
+			return out, tried, fmt.Errorf("%w of type %s", autoscaler.ErrCapacity, nodeType)
 		}
 		c.made++
 		c.launches++
@@ -86,9 +94,9 @@ func (c *cloud) launch(now time.Time, nodeType string, names []string) ([]autosc
 		out = append(out, m.Machine)
 	}
 	if c.chance(c.faults.Lost) {
-		return nil, autoscaler.ErrUnanswered
+		return nil, nil, autoscaler.ErrUnanswered
 	}
-	return out, nil
+	return out, tried, nil
 }
 
 func (c *cloud) byName(name string) *machine {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Machines counts living machines by type, as text.
@@ -43,4 +44,13 @@ func (w *World) Waiting() int {
 		}
 	}
 	return n
+}
+
+// Backoffs is what the autoscaler leaves alone at present, as text.
+func (w *World) Backoffs() string {
+	var b strings.Builder
+	for _, x := range w.manager.Report().Backoffs {
+		fmt.Fprintf(&b, "%s for %s: %s\n", x.What, time.UnixMilli(x.UntilMS).Sub(w.now).Round(time.Second), x.Reason)
+	}
+	return b.String()
 }

@@ -3,8 +3,10 @@ package simtest
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,6 +33,11 @@ func randomConfig(rnd *rand.Rand) autoscaler.Config {
 		c.NodeTypes[fmt.Sprintf("cpu%d", i)] = t
 	}
 	for name, t := range c.NodeTypes {
+		if rnd.IntN(2) == 0 {
+			for i := range 2 + rnd.IntN(3) {
+				t.Offerings = append(t.Offerings, spec.Offering{Type: name, Place: fmt.Sprintf("zone-%d", i/2), Spot: i%2 == 0})
+			}
+		}
 		t.Price = float64(t.Resources["CPU"]) / float64(spec.FixedScale)
 		c.NodeTypes[name] = t
 	}
@@ -89,7 +96,7 @@ func randomSchedule(t *testing.T, seed uint64, verbose bool) {
 
 // trouble does one random thing.
 func trouble(rnd *rand.Rand, w *World) {
-	switch rnd.IntN(6) {
+	switch rnd.IntN(7) {
 	case 0:
 		w.StopHead()
 		if rnd.IntN(2) == 0 {
@@ -100,6 +107,14 @@ func trouble(rnd *rand.Rand, w *World) {
 		w.Constraints = []spec.Demand{{Resources: amounts(1, 0), Count: rnd.IntN(8)}}
 	case 2:
 		w.quota["cpu0"] = rnd.IntN(3)
+	case 3:
+		for _, name := range slices.Sorted(maps.Keys(w.Config.NodeTypes)) {
+			offerings := w.Config.NodeTypes[name].Offerings
+			good := rnd.IntN(len(offerings) + 1) // always has machines
+			for i, o := range offerings {
+				w.dry[o] = i != min(good, len(offerings)-1) && rnd.IntN(2) == 0
+			}
+		}
 	default:
 		need := amounts(float64(1+rnd.IntN(4)), 0)
 		if rnd.IntN(4) == 0 {

@@ -15,11 +15,13 @@ import (
 
 // TestScripts runs testdata/*.txt. A script is one cluster's story:
 //
-//	cluster [max=N] [idle=DUR] [speed=N] [slow=DUR]   (input: "type NAME CPU=N [GPU=N] [min=N] [max=N]" lines)
+//	cluster [max=N] [idle=DUR] [speed=N] [slow=DUR]   (input: "type NAME CPU=N [GPU=N] [min=N] [max=N] [zones=A,B]" lines)
 //	task N CPU=N [GPU=N] for=DUR       submit N tasks
 //	request N CPU=N                    request_resources; 0 takes it back
 //	quota TYPE N                       the cloud gives no more than N
+//	dry TYPE ZONE yes|no               a zone has no machines of a type (given zones=A,B)
 //	fault [capacity=P] [lost=P] [install=P] [terminate=P]
+//	scarce                             what is not asked for at present
 //	run DUR                            prints what was said meanwhile
 //	lose TYPE                          a machine disappears
 //	head stop|start
@@ -64,6 +66,10 @@ func (s *story) command(d *datadriven.TestData) (string, error) {
 		}
 	case "quota":
 		s.w.quota[plain[0]] = atoi(plain[1])
+	case "dry":
+		s.w.dry[spec.Offering{Type: plain[0], Place: plain[1]}] = plain[2] == "yes"
+	case "scarce":
+		return s.w.Backoffs(), nil
 	case "fault":
 		s.fault(named)
 	case "run":
@@ -144,7 +150,11 @@ func (s *story) cluster(types string, named map[string]string) error {
 		if fields[0] != "type" {
 			return fmt.Errorf("unknown line %q", line)
 		}
-		c.NodeTypes[fields[1]] = autoscaler.NodeType{Resources: needs(pairs), Min: atoi(pairs["min"]), Max: atoi(pairs["max"])}
+		t := autoscaler.NodeType{Resources: needs(pairs), Min: atoi(pairs["min"]), Max: atoi(pairs["max"])}
+		for _, zone := range strings.FieldsFunc(pairs["zones"], func(r rune) bool { return r == ',' }) {
+			t.Offerings = append(t.Offerings, spec.Offering{Type: fields[1], Place: zone})
+		}
+		c.NodeTypes[fields[1]] = t
 	}
 	faults := Faults{}
 	if v, ok := named["slow"]; ok {

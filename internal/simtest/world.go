@@ -35,6 +35,7 @@ type World struct {
 	manager     *autoscaler.Manager // nil while the head is down
 	life        int                 // counts heads; answers to an earlier one are lost
 	rows        map[string]autoscaler.Instance
+	memory      autoscaler.Memory // as the store has it
 	results     []autoscaler.Result
 	nodes       map[string]*spec.Node // by machine
 	hidden      map[string]bool       // nodes that have not re-registered with a new head
@@ -58,7 +59,7 @@ func NewWorld(seed uint64, config autoscaler.Config, head spec.Resources, faults
 	start := time.Unix(1_000_000, 0)
 	w := &World{
 		clock: clock{now: start}, start: start, Config: config,
-		cloud: cloud{rnd: rand.New(rand.NewPCG(seed, 7)), faults: faults, quota: map[string]int{}, machines: map[string]*machine{}},
+		cloud: cloud{rnd: rand.New(rand.NewPCG(seed, 7)), faults: faults, quota: map[string]int{}, dry: map[spec.Offering]bool{}, machines: map[string]*machine{}},
 		rows:  map[string]autoscaler.Instance{}, nodes: map[string]*spec.Node{}, hidden: map[string]bool{}, busySince: map[string]time.Time{},
 	}
 	w.nodes[headID] = &spec.Node{
@@ -80,7 +81,7 @@ func (w *World) StartHead() {
 	for _, id := range slices.Sorted(maps.Keys(w.rows)) {
 		rows = append(rows, w.rows[id])
 	}
-	w.manager = autoscaler.NewManager(autoscaler.ManagerOptions{Config: w.Config, Rows: rows, Now: w.now, NewID: func(nodeType string) string {
+	w.manager = autoscaler.NewManager(autoscaler.ManagerOptions{Config: w.Config, Rows: rows, Memory: w.memory, Now: w.now, NewID: func(nodeType string) string {
 		w.ids++
 		return fmt.Sprintf("%s-%03d", nodeType, w.ids)
 	}})
@@ -154,21 +155,24 @@ func (w *World) step() {
 		o.Listing = &autoscaler.Listing{Begun: w.now, Machines: w.list(w.now)}
 	}
 	actions := w.manager.Step(o)
-	changed, removed := w.manager.Table().Dirty()
-	for _, row := range changed {
+	changes := w.manager.Unsaved()
+	for _, row := range changes.Instances {
 		w.rows[row.ID] = row
 	}
-	for _, id := range removed {
+	for _, id := range changes.Removed {
 		delete(w.rows, id)
 	}
-	w.manager.Table().Clean()
+	if changes.Memory != nil {
+		w.memory = *changes.Memory
+	}
+	w.manager.Stored()
 	for _, e := range w.manager.TakeEvents() {
 		w.Events = append(w.Events, fmt.Sprintf("+%s %s", w.now.Sub(w.start), e.Message))
 		if strings.HasPrefix(e.Message, "Internal:") {
 			w.broken("%s", e.Message)
 		}
 	}
-	if len(actions)+len(changed)+len(removed) > 0 || len(w.queue) > 0 {
+	if len(actions) > 0 || !changes.Empty() || len(w.queue) > 0 {
 		w.quiet = quietMin
 	}
 	for _, a := range actions {

@@ -45,6 +45,9 @@ func RenderWith(s spec.Status, o Options) string {
 	lines = append(lines, nodeLines(s)...)
 	lines = append(lines, pendingLines(s)...)
 	lines = append(lines, failureLines(s, o)...)
+	if o.Verbose {
+		lines = append(lines, backoffLines(s)...)
+	}
 	lines = append(lines, "", "Resources", rule, "Total Usage:")
 	lines = append(lines, usageLines(s, o.Verbose)...)
 	lines = append(lines, "", "From request_resources:")
@@ -203,4 +206,17 @@ func failureLine(f spec.Failure, o Options) string {
 		line += " - " + f.Details
 	}
 	return line
+}
+
+// backoffLines tell what is not asked for at present; nothing if there is none.
+func backoffLines(s spec.Status) []string {
+	if len(s.Backoffs) == 0 {
+		return nil
+	}
+	lines := []string{"Not asked for now:"}
+	for _, b := range s.Backoffs {
+		wait := max(0, time.Duration(b.UntilMS-s.TimeMS)*time.Millisecond).Round(time.Second)
+		lines = append(lines, fmt.Sprintf(" %s: next try in %s - %s", b.What, wait, b.Reason))
+	}
+	return lines
 }

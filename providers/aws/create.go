@@ -38,21 +38,28 @@ func (p *Provider) Create(ctx context.Context, req providers.CreateRequest) ([]p
 	if err != nil || len(made) >= req.Count {
 		return made, err
 	}
-	for _, o := range p.offers.Plan(s.wanted(), true, time.Now()) {
+	for _, o := range p.offers.For(req, s.wanted(), true, time.Now()) {
 		var more []providers.Instance
 		more, err = p.launch(ctx, s, o, req, req.Count-len(made), generation)
 		made = append(made, more...)
+		p.offers.Tell(req, o, err, time.Now())
 		if err == nil && len(made) >= req.Count {
 			return byID(made), nil
 		}
 		if c := providers.CauseOf(err); err != nil && c != providers.Capacity && c != providers.Quota {
 			return made, err
 		}
-		if err != nil {
-			p.offers.Lacks(o, time.Now())
-		}
 	}
 	return made, err
+}
+
+// Offerings implements providers.Offerer.
+func (p *Provider) Offerings(nodeType string) []providers.Offering {
+	s, errs := parse(p.o.Config.NodeTypes[nodeType].NodeConfig, "")
+	if len(errs) > 0 {
+		return nil
+	}
+	return s.wanted().All()
 }
 
 // existing gives the instances that an earlier try of the request made. For a

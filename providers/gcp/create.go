@@ -34,20 +34,23 @@ func (p *Provider) Create(ctx context.Context, req providers.CreateRequest) ([]p
 	}
 	made, generation := existing(live, req)
 	names := p.missing(live, req, generation, req.Count-len(made))
-	left := p.plan(s, req.Kind)
+	var left []providers.Offering
+	if w := p.wanted(s); len(w.Places) > 0 {
+		left = p.offers.For(req, w, req.Kind != providers.Head, time.Now())
+	}
 	for len(names) > 0 && len(left) > 0 {
 		o := left[0]
 		var more []string
 		more, err = p.launch(ctx, s, o, req, names)
 		made = append(made, more...)
 		names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(more, n) })
+		p.offers.Tell(req, o, err, time.Now())
 		if err == nil {
 			continue
 		}
 		if c := providers.CauseOf(err); c != providers.Capacity && c != providers.Quota {
 			break
 		}
-		p.offers.Lacks(o, time.Now())
 		left = promote(left[1:], err.Error())
 	}
 	if len(names) > 0 && err == nil {
@@ -131,17 +134,27 @@ func (p *Provider) pick(ctx context.Context, names []string) ([]providers.Instan
 	return out, nil
 }
 
-// plan lists the ways to get a machine. Names are of a zone: two launchers of a
-// head must meet in one, so heads do not take turns.
-func (p *Provider) plan(s launchSpec, kind string) []providers.Offering {
+// wanted lists the ways to get a machine. Names are of a zone: two launchers of
+// a head must meet in one, so heads do not take turns.
+func (p *Provider) wanted(s launchSpec) providers.Wanted {
 	w := providers.Wanted{Types: s.machines, Places: p.zones(), Spot: isSpot(s.instance), Fallback: s.spotFallback}
 	if s.zone != "" {
 		w.Places = []string{s.zone}
 	}
-	if len(w.Places) == 0 {
+	return w
+}
+
+// Offerings implements providers.Offerer.
+func (p *Provider) Offerings(nodeType string) []providers.Offering {
+	s, errs := parse(p.o.Config.NodeTypes[nodeType].NodeConfig, "")
+	if len(errs) > 0 {
 		return nil
 	}
-	return p.offers.Plan(w, kind != providers.Head, time.Now())
+	w := p.wanted(s)
+	if len(w.Places) == 0 {
+		return nil // there is no machine without a zone
+	}
+	return w.All()
 }
 
 var reZone = regexp.MustCompile(`\b[a-z]+-[a-z]+\d+-[a-z]\b`)

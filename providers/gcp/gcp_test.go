@@ -1,6 +1,7 @@
 package gcp
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"reflect"
@@ -199,6 +200,34 @@ func TestNextZoneWithoutCapacity(t *testing.T) {
 	}
 	if asked["us-test1-a"] != before {
 		t.Error("the zone that had nothing was asked again at once")
+	}
+}
+
+// Who has a memory of its own says what to try, and is told what became of it.
+func TestWaysAreTriedInTheGivenOrder(t *testing.T) {
+	_, text := cloud(t, gce.Options{Refuse: func(zone string, i gce.Resource) *gce.Refusal {
+		if zone == "us-test1-b" {
+			return &gce.Refusal{Code: "ZONE_RESOURCE_POOL_EXHAUSTED", Message: "nothing here"}
+		}
+		return nil
+	}})
+	p := prepared(t, text, t.TempDir())
+	ways := p.Offerings("cpu")
+	if len(ways) < 2 {
+		t.Fatalf("offerings %v", ways)
+	}
+	slices.SortFunc(ways, func(a, b providers.Offering) int { return strings.Compare(b.Place, a.Place) })
+	ways = slices.DeleteFunc(ways, func(o providers.Offering) bool { return o.Place > "us-test1-b" })
+	var told []string
+	req := request(providers.Worker, "one", 1)
+	req.Ways, req.Tried = ways, func(o providers.Offering, err error) {
+		told = append(told, fmt.Sprintf("%s %q", o.Place, providers.CauseOf(err)))
+	}
+	if _, err := p.Create(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(told, ", "); got != `us-test1-b "capacity", us-test1-a ""` {
+		t.Errorf("tried %s", got)
 	}
 }
 
