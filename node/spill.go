@@ -1,80 +1,33 @@
 package node
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
+	"strings"
 
 	"ray/internal/objectstore"
+	"ray/internal/objectstore/s3"
 )
 
-// spillPrefix begins the names of the directories that nodes spill to.
+// spillPrefix begins the names of the directories, and of the files in
+// buckets, that nodes spill to.
 const spillPrefix = "ray_spilled_objects_"
 
-// system is the value of one of upstream's configuration keys: from
-// _system_config, else from the environment; nil if it is not set.
-func (c *Config) system(key string) json.RawMessage {
-	if v, ok := c.System[key]; ok {
-		return v
-	}
-	v, ok := os.LookupEnv("RAY_" + key)
-	if !ok {
-		return nil
-	}
-	if json.Valid([]byte(v)) {
-		return json.RawMessage(v)
-	}
-	text, _ := json.Marshal(v) // a string always encodes
-	return text
+// spillPlaces is where a node may spill.
+type spillPlaces struct {
+	dirs []string // parents of the store's own directories
+	uris []string // s3://bucket/prefix
+	// piece is how many bytes go to a disk in one write; 0: an object at a time.
+	piece int
 }
 
-// gpuNames are the names of devices that the pool knows by number.
-func (c *Config) gpuNames(numbers []string) []string {
-	out := slices.Clone(numbers)
-	for i, text := range out {
-		if n, err := strconv.Atoi(text); err == nil && n < len(c.GPUIDs) {
-			out[i] = c.GPUIDs[n]
-		}
-	}
-	return out
-}
-
-// SystemNumber and systemBool read keys of upstream's _system_config, or of the
-// environment as RAY_<key>; values may be written as strings.
-func (c *Config) SystemNumber(key string, otherwise float64) (float64, error) {
-	text := c.system(key)
-	if text == nil {
-		return otherwise, nil
-	}
-	var s string
-	if json.Unmarshal(text, &s) == nil {
-		text = json.RawMessage(s)
-	}
-	v, err := strconv.ParseFloat(string(text), 64)
-	if err != nil {
-		return 0, fmt.Errorf("_system_config: %s must be a number, not %s", key, text)
-	}
-	return v, nil
-}
-
-func (c *Config) systemBool(key string, otherwise bool) (bool, error) {
-	text := c.system(key)
-	if text == nil {
-		return otherwise, nil
-	}
-	var s string
-	if json.Unmarshal(text, &s) == nil {
-		text = json.RawMessage(s)
-	}
-	v, err := strconv.ParseBool(string(text))
-	if err != nil {
-		return false, fmt.Errorf("_system_config: %s must be true or false, not %s", key, text)
-	}
-	return v, nil
-}
+// fileTypes are the types of object_spilling_config that mean directories. The
+// later ones are those of upstream's own tests.
+var fileTypes = []string{"filesystem", "mock_distributed_fs", "unstable_fs", "slow_file"}
 
 // pathList is one path or a list of them.
 type pathList []string
@@ -89,8 +42,8 @@ func (p *pathList) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(p))
 }
 
-// spillParents are the directories under which this node may spill.
-func (c *Config) spillParents() ([]string, error) {
+// spillPlaces reads upstream's object_spilling_config.
+func (c *Config) spillPlaces() (*spillPlaces, error) {
 	text := c.system("object_spilling_config")
 	var inner string
 	if json.Unmarshal(text, &inner) == nil {
@@ -98,66 +51,117 @@ func (c *Config) spillParents() ([]string, error) {
 	}
 	if len(text) == 0 || string(text) == "null" {
 		if c.SpillDir != "" {
-			return []string{c.SpillDir}, nil
+			return &spillPlaces{dirs: []string{c.SpillDir}}, nil
 		}
-		return []string{c.SessionDir}, nil
+		return &spillPlaces{dirs: []string{c.SessionDir}}, nil
 	}
 	var in struct {
-		Type   string `json:"type"`
-		Params struct {
-			DirectoryPath pathList `json:"directory_path"`
-		} `json:"params"`
+		Type   string          `json:"type"`
+		Params json.RawMessage `json:"params"`
 	}
 	if err := json.Unmarshal(text, &in); err != nil {
 		return nil, fmt.Errorf("object_spilling_config is not valid: %w", err)
 	}
 	switch {
-	case in.Type != "filesystem":
-		return nil, fmt.Errorf("not supported yet: object_spilling_config of type %q; use {\"type\": \"filesystem\", \"params\": {\"directory_path\": …}}", in.Type)
-	case len(in.Params.DirectoryPath) == 0:
-		return nil, fmt.Errorf("object_spilling_config has no params.directory_path")
+	case slices.Contains(fileTypes, in.Type):
+		return spillDirectories(in.Params)
+	case in.Type == "smart_open":
+		return spillURIs(in.Params)
 	}
-	return in.Params.DirectoryPath, nil
+	return nil, fmt.Errorf("not supported yet: object_spilling_config of type %q; use {\"type\": \"filesystem\", \"params\": {\"directory_path\": …}} or {\"type\": \"smart_open\", \"params\": {\"uri\": \"s3://…\"}}", in.Type)
 }
 
-// remakes tells whether lost objects are made again: this node's own setting,
-// else the cluster's.
-func (d *daemon) remakes() (bool, error) {
-	all := Config{System: map[string]json.RawMessage{}}
-	if len(d.cluster.Config) > 0 {
-		if err := json.Unmarshal(d.cluster.Config, &all.System); err != nil {
-			return true, fmt.Errorf("the cluster's configuration cannot be read: %w", err)
+// spillParams reads params strictly: a misspelt one would be a surprise later.
+func spillParams(text json.RawMessage, into any) error {
+	if len(text) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("object_spilling_config: params: %w", err)
+	}
+	return nil
+}
+
+func spillDirectories(text json.RawMessage) (*spillPlaces, error) {
+	var in struct {
+		Path   pathList `json:"directory_path"`
+		Buffer *int     `json:"buffer_size"`
+	}
+	if err := spillParams(text, &in); err != nil {
+		return nil, err
+	}
+	out := &spillPlaces{dirs: in.Path}
+	if len(in.Path) == 0 {
+		return nil, fmt.Errorf("object_spilling_config has no params.directory_path")
+	}
+	if in.Buffer != nil {
+		if *in.Buffer <= 0 {
+			return nil, fmt.Errorf("object_spilling_config: buffer_size must be a positive number of bytes, not %d", *in.Buffer)
+		}
+		out.piece = *in.Buffer
+	}
+	return out, nil
+}
+
+func spillURIs(text json.RawMessage) (*spillPlaces, error) {
+	var in struct {
+		URI    pathList `json:"uri"`
+		Buffer *int     `json:"buffer_size"` // nothing is buffered: objects go out of memory as they are
+	}
+	if err := spillParams(text, &in); err != nil {
+		return nil, err
+	}
+	for _, uri := range in.URI {
+		if scheme, _, _ := strings.Cut(uri, "://"); scheme != "s3" {
+			return nil, fmt.Errorf("not supported yet: object_spilling_config with the uri %q; use s3://BUCKET/PREFIX, or the type filesystem", uri)
 		}
 	}
-	on := true
-	for _, c := range []*Config{&all, &d.cfg} {
-		for _, key := range []string{"enable_object_reconstruction", "lineage_pinning_enabled"} {
-			var err error
-			if on, err = c.systemBool(key, on); err != nil {
-				return true, err
-			}
-		}
+	if len(in.URI) == 0 {
+		return nil, fmt.Errorf("object_spilling_config has no params.uri")
 	}
-	return on, nil
+	return &spillPlaces{uris: in.URI}, nil
 }
 
 // storeConfig is the object store's part of the configuration.
 func (d *daemon) storeConfig() (objectstore.Config, error) {
 	out := objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), OnEvict: d.onEvict, Log: d.log}
-	parents, err := d.cfg.spillParents()
+	places, err := d.cfg.spillPlaces()
 	if err != nil {
 		return out, err
 	}
-	for _, p := range parents {
+	own := spillPrefix + d.self.String()
+	for _, p := range places.dirs {
 		objectstore.RemoveStale(p, spillPrefix)
-		out.SpillDirs = append(out.SpillDirs, filepath.Join(p, spillPrefix+d.self.String()))
+		out.SpillDirs = append(out.SpillDirs, filepath.Join(p, own))
 	}
-	if out.DiskThreshold, err = d.cfg.SystemNumber("local_fs_capacity_threshold", 0.95); err != nil {
-		return out, err
+	out.Piece = places.piece
+	for _, uri := range places.uris {
+		b, err := s3.OpenBucket(d.ctx, uri, own+"-")
+		if err != nil {
+			return out, fmt.Errorf("object_spilling_config: %w", err)
+		}
+		out.Remotes, out.OverflowDir = append(out.Remotes, b), filepath.Join(d.cfg.SessionDir, own)
 	}
+	return out, d.cfg.spillNumbers(&out)
+}
+
+// spillNumbers reads the other keys of upstream's that are about spilling.
+func (c *Config) spillNumbers(out *objectstore.Config) error {
+	threshold, err := c.SystemNumber("local_fs_capacity_threshold", 0.95)
+	least, err2 := c.SystemNumber("min_spilling_size", 100<<20)
+	most, err3 := c.SystemNumber("max_fused_object_count", 2000)
+	spills, err4 := c.systemBool("automatic_object_spilling_enabled", true)
 	// At most nothing, not the store's own default.
-	out.DiskThreshold = max(out.DiskThreshold, 1e-9)
-	spills, err := d.cfg.systemBool("automatic_object_spilling_enabled", true)
-	out.NoSpill = !spills
-	return out, err
+	out.DiskThreshold = max(threshold, 1e-9)
+	out.MinSpill, out.MaxFused, out.NoSpill = uint64(max(least, 1)), int(max(most, 1)), !spills
+	return errors.Join(err, err2, err3, err4)
+}
+
+// CheckSystem finds mistakes in what users configure of the object store,
+// before anything is started for it.
+func (c *Config) CheckSystem() error {
+	_, err := c.spillPlaces()
+	return errors.Join(err, c.spillNumbers(&objectstore.Config{}))
 }

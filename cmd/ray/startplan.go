@@ -39,7 +39,10 @@ func planStart(o *startOptions) (*startPlan, error) {
 	}
 	p := &startPlan{}
 	c := &p.node
-	c.Head = o.head
+	c.Head, c.System = o.head, o.system
+	if err := c.CheckSystem(); err != nil {
+		return nil, usagef("%w", err)
+	}
 	auth, err := wire.LoadToken()
 	missing := noToken(err)
 	// Only a head may make a token: a joining node with one of its own could
@@ -62,7 +65,7 @@ func planStart(o *startOptions) (*startPlan, error) {
 	if len(c.Pythons) == 0 {
 		return nil, errors.New("no Python 3 found to run workers with: install python3, or name one by --python or RAY_PYTHON")
 	}
-	c.OwnerPID, c.System, c.MetricsPort = o.ownerPID, o.system, o.metricsPort
+	c.OwnerPID, c.MetricsPort = o.ownerPID, o.metricsPort
 	c.Instance, c.NodeType = os.Getenv("RAY_CLOUD_INSTANCE_ID"), os.Getenv("RAY_NODE_TYPE_NAME")
 	c.ClusterName = os.Getenv("RAY_CLUSTER_NAME")
 	if err := p.session(o); err != nil {

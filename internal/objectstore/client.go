@@ -50,7 +50,7 @@ func (s *Store) Delete(ids ...spec.ObjectID) {
 	s.mu.Lock()
 	for _, id := range ids {
 		if e := s.table.objects[id]; e != nil {
-			s.removeFile(s.table.remove(e))
+			s.leave(s.table.remove(e))
 		}
 	}
 	s.stuck = false

@@ -18,7 +18,7 @@ const overflowSpan = 1 << 42
 // arena file, and map the pieces that they need. The store's lock guards it.
 type overflow struct {
 	file  *os.File
-	disk  disk
+	room  func(n uint64) error
 	base  uint64 // where it begins for clients: the size of the arena file
 	page  uint64
 	alloc *allocator
@@ -32,13 +32,13 @@ type region struct {
 }
 
 // openOverflow makes the file, without a name, in dir.
-func openOverflow(dir string, d disk, base uint64) (*overflow, error) {
+func openOverflow(dir string, room func(n uint64) error, base uint64) (*overflow, error) {
 	file, err := os.CreateTemp(dir, "overflow-*")
 	if err != nil {
 		return nil, fmt.Errorf("object store: no file-backed memory: %w", err)
 	}
 	_ = os.Remove(file.Name())
-	return &overflow{file: file, disk: d, base: base, page: uint64(os.Getpagesize()),
+	return &overflow{file: file, room: room, base: base, page: uint64(os.Getpagesize()),
 		alloc: newAllocator(overflowSpan), at: map[uint64]*region{}}, nil
 }
 
@@ -48,7 +48,7 @@ func (o *overflow) create(size uint64) (*region, error) {
 	if o == nil {
 		return nil, ErrFull
 	}
-	if err := o.disk.check(size); err != nil {
+	if err := o.room(size); err != nil {
 		return nil, err
 	}
 	n := roundUp(max(size, 1), o.page)

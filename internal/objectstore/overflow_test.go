@@ -6,8 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"ray/internal/spec"
 )
 
 // spillFiles lists the objects in a spill directory.
@@ -18,11 +21,27 @@ func spillFiles(t *testing.T, dir string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.Name() != lockName {
-			names = append(names, e.Name())
-		}
+		names = append(names, e.Name())
 	}
 	return names
+}
+
+// spillFile is the file that an object was the first to be spilled to.
+func spillFile(t *testing.T, dir string, first spec.ObjectID) string {
+	t.Helper()
+	for _, name := range spillFiles(t, dir) {
+		if strings.HasPrefix(name, first.String()) {
+			return filepath.Join(dir, name)
+		}
+	}
+	t.Fatalf("no file begins with %s", first)
+	return ""
+}
+
+// noSpillFiles waits until a directory is empty: files go a little later.
+func noSpillFiles(t *testing.T, dir string) {
+	t.Helper()
+	wait(t, "spill files to go", func() bool { return len(spillFiles(t, dir)) == 0 })
 }
 
 func TestObjectLargerThanTheStore(t *testing.T) {
@@ -76,7 +95,8 @@ func TestPinnedStoreGoesToDisk(t *testing.T) {
 	for n := byte(1); n < 6; n++ {
 		s.Delete(id(n))
 	}
-	if st := s.Stats(); st.Used != 0 || st.Overflow != 0 || st.Spilled != 0 {
+	wait(t, "all memory to be free", func() bool { return s.Stats().Used == 0 })
+	if st := s.Stats(); st.Overflow != 0 || st.Spilled != 0 {
 		t.Errorf("left: %+v", st)
 	}
 }
@@ -102,7 +122,7 @@ func TestDisksTakeTurnsAndOneMayFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := filepath.Join(base, "a"), filepath.Join(base, "b")
-	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{a, filepath.Join(file, "none"), b}})
+	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{a, filepath.Join(file, "none"), b}, MinSpill: 1})
 	for n := byte(1); n < 12; n++ {
 		put(t, s, 1, id(n), bytes.Repeat([]byte{n}, 40<<10), true)
 	}
@@ -141,7 +161,7 @@ func TestPartsOfADamagedFileAreErrors(t *testing.T) {
 		t.Fatalf("part of a spilled object: %d bytes, %v", len(part), err)
 	}
 	release()
-	path := filepath.Join(dir, id(1).String())
+	path := spillFile(t, dir, id(1))
 	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -162,19 +182,31 @@ func TestPartsOfADamagedFileAreErrors(t *testing.T) {
 func TestStaleDirectoriesGo(t *testing.T) {
 	parent := t.TempDir()
 	stale, alive, foreign := filepath.Join(parent, "spill_1"), filepath.Join(parent, "spill_2"), filepath.Join(parent, "mine")
-	for _, dir := range []string{stale, foreign} {
+	unlocked := filepath.Join(parent, "spill_3") // not made by a store
+	for _, dir := range []string{stale, foreign, unlocked} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, lockName), nil, 0o600); err != nil {
+		if dir == unlocked {
+			continue
+		}
+		if err := os.WriteFile(lockOf(dir), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	open(t, Config{Capacity: 64 << 10, SpillDirs: []string{alive}})
+	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{alive}})
 	RemoveStale(parent, "spill_")
-	for dir, want := range map[string]bool{stale: false, alive: true, foreign: true} {
+	for dir, want := range map[string]bool{stale: false, alive: true, foreign: true, unlocked: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, dir := range []string{stale, alive} {
+		if _, err := os.Stat(lockOf(dir)); !os.IsNotExist(err) {
+			t.Errorf("the lock of %s is left: %v", dir, err)
 		}
 	}
 }

@@ -79,10 +79,13 @@ func (s *Store) View(id spec.ObjectID) (data []byte, release func(), err error) 
 		s.mu.Unlock()
 		return data, func() { s.Unpin(Daemon, id, 1) }, nil
 	}
-	file, size := e.file, e.size
+	p := e.place
+	p.users++
 	s.mu.Unlock()
-	data = make([]byte, size)
-	return data, func() {}, readSpill(file, id, data)
+	data = make([]byte, p.size)
+	err = p.read(id, 0, data)
+	s.left(p)
+	return data, func() {}, err
 }
 
 // Range reads n bytes at off of an object, in place if it is in memory, else
@@ -104,9 +107,11 @@ func (s *Store) Range(id spec.ObjectID, off, n uint64) (data []byte, size uint64
 		s.mu.Unlock()
 		return data, size, func() { s.Unpin(Daemon, id, 1) }, nil
 	}
-	file := e.file
+	p := e.place
+	p.users++
 	s.mu.Unlock()
-	data, err = readSpillRange(file, id, size, off, n)
+	data, err = p.readRange(id, off, n)
+	s.left(p)
 	if err != nil {
 		return nil, 0, nil, err
 	}

@@ -17,13 +17,30 @@ func (s *Store) startRestore(e *entry) {
 	s.waiting = slices.Insert(s.waiting, i, r)
 }
 
-// restore fills the room that e got. e is busy: nobody moves or frees it.
-func (s *Store) restore(e *entry) {
+// goRestore fills the room that e got; it is busy: nobody moves or frees it.
+func (s *Store) goRestore(e *entry) {
 	s.mu.Lock()
-	path := e.file
+	if s.closed {
+		s.table.giveBack(e)
+		s.endRestore(e, ErrClosed)
+		return
+	}
+	p := e.place
+	if p != nil {
+		p.users++
+	}
+	s.background(func() { s.restore(e, p) })
 	s.mu.Unlock()
-	err := readSpill(path, e.id, s.data(e))
+}
+
+// restore reads e from p; nil: it was deleted meanwhile.
+func (s *Store) restore(e *entry, p *place) {
+	err := ErrUnknown
+	if p != nil {
+		err = p.read(e.id, 0, s.data(e))
+	}
 	s.mu.Lock()
+	s.leave(p)
 	if err == nil && !e.gone {
 		e.inArena = true
 		s.stats.RestoredTotal += e.size
@@ -32,6 +49,7 @@ func (s *Store) restore(e *entry) {
 		s.table.giveBack(e)
 	}
 	s.endRestore(e, err)
+	s.poke()
 }
 
 // endRestore answers everybody who waited for e. Lock held; it lets go of it.

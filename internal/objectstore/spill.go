@@ -2,11 +2,9 @@ package objectstore
 
 import (
 	"errors"
-	"os"
+	"fmt"
 	"slices"
 	"time"
-
-	"ray/internal/spec"
 )
 
 // fullTick is how often a full store looks again while requests wait.
@@ -15,8 +13,11 @@ const fullTick = 20 * time.Millisecond
 // spillPause is how long a disk that took nothing is left alone.
 const spillPause = 500 * time.Millisecond
 
-// spillBatch bounds how much is written to disk beyond what a request needs.
-const spillBatch = 64 << 20
+// What is written and read at the same time.
+const (
+	maxSpills = 2 // files being written
+	maxIO     = 4 // of everything that needs a disk
+)
 
 // run serves requests that wait for room, and makes pages exist ahead.
 func (s *Store) run() {
@@ -62,7 +63,7 @@ func (s *Store) serve() (more bool) {
 		s.mu.Unlock()
 		s.evicted(evicted)
 		if ok && r.restore != nil {
-			s.restore(e)
+			s.goRestore(e)
 			continue
 		}
 		if ok {
@@ -80,11 +81,8 @@ func (s *Store) serve() (more bool) {
 func (s *Store) wait(r *request) (wait bool) {
 	var err error
 	if roundUp(r.size, align) <= s.table.alloc.size {
-		var freed bool
-		if freed, err = s.spillFor(r.size); freed {
-			return false
-		}
-		if s.patient(r, time.Now()) {
+		var going bool
+		if going, err = s.spillFor(r.size); going || s.patient(r, time.Now()) {
 			return true
 		}
 	}
@@ -97,7 +95,7 @@ func (s *Store) wait(r *request) (wait bool) {
 		s.giveUp(r, err)
 	case e == nil:
 	case r.restore != nil:
-		s.restore(e)
+		s.goRestore(e)
 	default:
 		r.done(e, false, nil)
 	}
@@ -136,88 +134,143 @@ func (s *Store) giveUp(r *request, cause error) {
 	r.done(nil, false, err)
 }
 
-// spillFor writes primary copies to disk until about need bytes are free. It
-// fails only if nothing could be written.
-func (s *Store) spillFor(need uint64) (freed bool, err error) {
-	if len(s.disks) == 0 || s.cfg.NoSpill || time.Now().Before(s.spillAgain) {
-		return false, s.spillErr
-	}
-	// A little more at once: choosing looks at every object.
-	need = max(need, min(s.table.alloc.size/16, spillBatch))
+// spillFor sees to it that primary copies of about need bytes are on their way
+// to disk. Not going: there is nothing to spill, or err says why nothing can be.
+func (s *Store) spillFor(need uint64) (going bool, err error) {
 	s.mu.Lock()
-	victims := s.table.victims(true, need)
+	defer s.mu.Unlock()
+	switch {
+	case len(s.volumes) == 0 || s.cfg.NoSpill:
+		return false, nil
+	case time.Now().Before(s.spillAgain):
+		return s.spills > 0, s.spillErr
+	case s.spills >= maxSpills || s.spilling >= need:
+		return true, nil
+	}
+	// A file of many small objects costs less than many small files, but no
+	// more of them should leave memory than that is worth.
+	fused := min(s.cfg.MinSpill, s.table.alloc.size/2)
+	victims := s.table.victims(true, max(need, fused))
+	victims = victims[:min(len(victims), s.cfg.MaxFused)]
+	if len(victims) == 0 {
+		return s.spills > 0, nil
+	}
+	var sum uint64
 	for _, e := range victims {
 		e.busy = true
+		sum += e.size
+	}
+	s.spills++
+	s.spilling += sum
+	s.background(func() { s.spill(victims, sum) })
+	return true, nil
+}
+
+// spill writes objects to disk and frees their memory. They are busy: nobody
+// moves them.
+func (s *Store) spill(victims []*entry, sum uint64) {
+	s.mu.Lock()
+	var write []*entry
+	for _, e := range victims {
+		switch {
+		case e.gone:
+			s.spilled(e, nil)
+		case e.place != nil: // it has been there before
+			s.spilled(e, e.place)
+		default:
+			write = append(write, e)
+		}
 	}
 	s.mu.Unlock()
-	for _, e := range victims {
-		ok, spillErr := s.spillOne(e)
-		freed = freed || ok
-		err = errors.Join(err, spillErr)
+	s.poke()
+	var err error
+	for range s.volumes {
+		if len(write) == 0 {
+			break
+		}
+		var volumeErr error
+		if write, volumeErr = s.writeFile(s.nextVolume(), write); volumeErr == nil {
+			err = nil
+			break
+		}
+		err = errors.Join(err, volumeErr)
 	}
-	if freed {
-		err = nil
+	s.mu.Lock()
+	for _, e := range write { // no volume takes them
+		s.spilled(e, nil)
 	}
+	s.spills--
+	s.spilling -= sum
 	if s.spillErr = err; err != nil {
 		s.spillAgain = time.Now().Add(spillPause)
 		s.cfg.Log.Warn("object store: objects could not be spilled", "error", err)
 	}
-	return freed, err
+	s.mu.Unlock()
+	s.poke()
 }
 
-// write puts an object on the next of the disks that takes it.
-func (s *Store) write(id spec.ObjectID, data []byte) (path string, err error) {
-	for range s.disks {
-		d := s.disks[s.nextDisk%len(s.disks)]
-		s.nextDisk++
-		path, writeErr := writeSpill(d, id, data)
-		if writeErr == nil {
-			return path, nil
-		}
-		err = errors.Join(err, writeErr)
-	}
-	return "", err
-}
-
-// spillOne writes one object and frees its memory. e is busy: nobody moves it.
-func (s *Store) spillOne(e *entry) (bool, error) {
-	path := e.file
-	var err error
-	if path == "" {
-		path, err = s.write(e.id, s.arena.bytes(e.off, e.size))
-	}
+func (s *Store) nextVolume() volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.busy = false
-	if err != nil {
-		if e.gone && !e.pinned() {
-			s.table.drop(e)
-		}
-		return false, err
+	s.turn++
+	return s.volumes[s.turn%len(s.volumes)]
+}
+
+// writeFile puts objects into one file and gives those that it has no room for.
+func (s *Store) writeFile(v volume, list []*entry) (left []*entry, err error) {
+	var total uint64
+	parts, sums := make([][]byte, len(list)), make([][]byte, len(list))
+	for i, e := range list {
+		parts[i] = s.data(e)
+		sums[i] = sumsOf(parts[i])
+		total += e.size
 	}
+	if err := v.room(total); err != nil {
+		return list, fmt.Errorf("spill %s: %w", list[0].id, err)
+	}
+	s.mu.Lock()
+	s.fileNumber++
+	f := &file{volume: v, name: fmt.Sprintf("%s-multi-%d-%d", list[0].id, len(list), s.fileNumber), live: 1}
+	s.files[f] = true
+	s.mu.Unlock()
+	done := 0
+	err = v.write(f.name, parts, func(i int, off uint64) {
+		s.mu.Lock()
+		f.live++
+		s.spilled(list[i], &place{file: f, off: off, size: list[i].size, sums: sums[i], users: 1})
+		done = i + 1
+		s.mu.Unlock()
+		s.poke()
+	})
+	s.mu.Lock()
+	s.leaveFile(f)
+	s.mu.Unlock()
+	if err != nil {
+		return list[done:], fmt.Errorf("spill %s: %w", list[min(done, len(list)-1)].id, err)
+	}
+	return nil, nil
+}
+
+// spilled ends the spilling of e, which is at p now; nil: nowhere. Lock held.
+func (s *Store) spilled(e *entry, p *place) {
+	e.busy = false
 	switch {
 	case e.gone: // deleted meanwhile
-		s.removeFile(path)
+		s.leave(p)
 		if !e.pinned() {
 			s.table.drop(e)
 		}
-		return true, nil
-	case e.file == "":
-		e.file = path
+		return
+	case p == nil:
+		return
+	case e.place == nil:
+		e.place = p
 		s.table.spilled += e.size
 		s.stats.SpilledTotal += e.size
 		s.stats.SpilledObjects++
 	}
-	if e.pinned() { // somebody took it meanwhile: keep both
-		return false, nil
-	}
-	s.table.drop(e)
-	return true, nil
-}
-
-func (s *Store) removeFile(path string) {
-	if path != "" {
-		_ = os.Remove(path)
+	if !e.pinned() { // else somebody took it meanwhile: keep both
+		s.table.drop(e)
 	}
 }
 

@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,17 @@ type Config struct {
 	// them and Close removes them. The first one also holds the file for what
 	// does not fit into memory.
 	SpillDirs []string
+	// Piece is how many bytes go to a disk in one write; 0: an object at a time.
+	Piece int
+	// Remotes take objects in turn, beside SpillDirs. OverflowDir is then what
+	// the first of SpillDirs is else: the place for what does not fit into memory.
+	Remotes     []Remote
+	OverflowDir string
+	// MinSpill is the size in bytes from which a spill file is worth its cost:
+	// so much is spilled at once, but of at most MaxFused objects. 0 means 100 MB
+	// and 2000, upstream's numbers.
+	MinSpill uint64
+	MaxFused int
 	// NoSpill keeps objects in memory; only the overflow goes to disk.
 	NoSpill bool
 	// DiskThreshold is the used fraction of a disk above which nothing more is
@@ -66,14 +78,22 @@ type Store struct {
 	ahead   uint64 // fresh bytes to make exist
 	stats   Stats
 
-	disks []disk
-	locks []*os.File
-	over  *overflow // nil without a disk
-	stuck bool      // a request has waited in vain, and nobody has let go of anything since
-	// Only the store's goroutine uses these.
-	nextDisk   int
-	spillErr   error     // of the last try
-	spillAgain time.Time // when to try again
+	volumes []volume
+	own     []*directory // those of volumes, and the overflow's
+	remotes []*remoteVolume
+	over    *overflow // nil without a disk
+	stuck   bool      // a request has waited in vain, and nobody has let go of anything since
+
+	io         sync.WaitGroup // goroutines that read and write files
+	ioSlots    chan struct{}
+	stop       context.CancelFunc // of what Remotes do
+	files      map[*file]bool
+	fileNumber int
+	turn       int
+	spills     int    // files being written
+	spilling   uint64 // bytes of their objects
+	spillErr   error  // of the last try
+	spillAgain time.Time
 }
 
 // request is a Create or restore that waits for room.
@@ -94,40 +114,61 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	if cfg.MinSpill == 0 {
+		cfg.MinSpill = 100 << 20
+	}
+	if cfg.MaxFused == 0 {
+		cfg.MaxFused = 2000
+	}
 	capacity := roundUp(max(cfg.Capacity, pageSize), pageSize)
 	arena, err := openArena(capacity, os.TempDir())
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, arena: arena, table: newTable(capacity),
-		wake: make(chan struct{}, 1), done: make(chan struct{})}
-	s.openDisks()
+		wake: make(chan struct{}, 1), done: make(chan struct{}), ioSlots: make(chan struct{}, maxIO), files: map[*file]bool{}}
+	s.openVolumes()
 	s.table.freeOver = func(r *region) { s.over.free(r) }
 	go s.run()
 	return s, nil
 }
 
-// openDisks makes the spill directories. One that cannot be made is left out:
-// a node whose disk fails can still work.
-func (s *Store) openDisks() {
+// openVolumes makes the spill directories. One that cannot be made is left
+// out: a node whose disk fails can still work.
+func (s *Store) openVolumes() {
+	for _, dir := range s.cfg.SpillDirs {
+		if d := s.openDirectory(dir); d != nil {
+			s.volumes = append(s.volumes, d)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	for _, r := range s.cfg.Remotes {
+		v := &remoteVolume{ctx, r}
+		s.remotes, s.volumes = append(s.remotes, v), append(s.volumes, v)
+	}
+	if len(s.own) == 0 && s.cfg.OverflowDir != "" {
+		s.openDirectory(s.cfg.OverflowDir)
+	}
+}
+
+func (s *Store) openDirectory(dir string) *directory {
 	threshold := s.cfg.DiskThreshold
 	if threshold == 0 {
 		threshold = 0.95
 	}
-	for _, dir := range s.cfg.SpillDirs {
-		d := disk{dir: dir, threshold: threshold}
-		lock, err := d.own()
-		if err != nil {
-			s.cfg.Log.Warn("object store: a spill directory cannot be used", "error", err)
-			continue
-		}
-		s.disks, s.locks = append(s.disks, d), append(s.locks, lock)
-		if s.over == nil {
-			if s.over, err = openOverflow(dir, d, s.FileSize()); err != nil {
-				s.cfg.Log.Warn("object store: objects larger than it will fail", "error", err)
-			}
+	d, err := openDirectory(dir, threshold, s.cfg.Piece)
+	if err != nil {
+		s.cfg.Log.Warn("object store: a spill directory cannot be used", "error", err)
+		return nil
+	}
+	s.own = append(s.own, d)
+	if s.over == nil {
+		if s.over, err = openOverflow(dir, d.room, s.FileSize()); err != nil {
+			s.cfg.Log.Warn("object store: objects larger than it will fail", "error", err)
 		}
 	}
+	return d
 }
 
 // File is the arena, to be handed to clients; the Store keeps it.
@@ -211,7 +252,7 @@ func (s *Store) tryCreate(r *request) (e *entry, warm bool, evicted []spec.Objec
 		}
 		for _, v := range victims {
 			evicted = append(evicted, v.id)
-			s.removeFile(s.table.remove(v))
+			s.leave(s.table.remove(v))
 			s.stats.Evicted++
 		}
 	}
@@ -298,15 +339,28 @@ func (s *Store) Close() error {
 			r.done(nil, false, ErrClosed)
 		}
 	}
+	s.stop()
+	s.io.Wait()
 	err := s.arena.close()
 	if s.over != nil {
 		err = errors.Join(err, s.over.close())
 	}
-	for _, d := range s.disks {
-		err = errors.Join(err, os.RemoveAll(d.dir))
+	return errors.Join(err, s.closeVolumes())
+}
+
+// closeVolumes removes all that was spilled.
+func (s *Store) closeVolumes() (err error) {
+	for _, r := range s.remotes {
+		var names []string
+		for f := range s.files {
+			if f.volume == volume(r) {
+				names = append(names, f.name)
+			}
+		}
+		err = errors.Join(err, r.close(names))
 	}
-	for _, lock := range s.locks {
-		err = errors.Join(err, lock.Close())
+	for _, d := range s.own {
+		err = errors.Join(err, d.close())
 	}
 	return err
 }

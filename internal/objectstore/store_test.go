@@ -149,9 +149,8 @@ func TestSpillAndRestore(t *testing.T) {
 	for n := byte(1); n <= 10; n++ {
 		s.Delete(id(n))
 	}
-	if left := spillFiles(t, dir); len(left) != 0 {
-		t.Errorf("spill files are left: %v", left)
-	}
+	noSpillFiles(t, dir)
+	wait(t, "all memory to be free", func() bool { return s.Stats().Used == 0 })
 	if st := s.Stats(); st.Used != 0 || st.Spilled != 0 {
 		t.Errorf("left: %+v", st)
 	}
@@ -162,7 +161,7 @@ func TestDamagedSpillFileIsAnErrorNotAWrongAnswer(t *testing.T) {
 	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{dir}})
 	put(t, s, 1, id(1), bytes.Repeat([]byte{1}, 40<<10), true)
 	put(t, s, 1, id(2), bytes.Repeat([]byte{2}, 40<<10), true)
-	path := filepath.Join(dir, id(1).String())
+	path := spillFile(t, dir, id(1))
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ type entry struct {
 	sealed  bool
 	primary bool     // must not be dropped, only spilled
 	gone    bool     // deleted; bytes stay until the last pin goes
-	file    string   // spill file; "" if never spilled
+	place   *place   // on a volume; nil if never spilled
 	inArena bool     // it has memory: in the arena, or at over
 	busy    bool     // being spilled or restored
 	waiters []waiter // while it is restored
@@ -152,17 +152,17 @@ func (t *table) drop(e *entry) {
 }
 
 // remove deletes the object id; its bytes go now or with their last pin. It
-// returns the spill file that is not needed any more, if any.
-func (t *table) remove(e *entry) (file string) {
+// returns the place on a volume that is not needed any more, if any.
+func (t *table) remove(e *entry) (p *place) {
 	if e.gone {
-		return ""
+		return nil
 	}
 	e.gone = true
 	if t.objects[e.id] == e {
 		delete(t.objects, e.id)
 	}
-	if e.file != "" {
-		file, e.file = e.file, ""
+	if e.place != nil {
+		p, e.place = e.place, nil
 		t.spilled -= e.size
 	}
 	if e.pinned() || e.busy {
@@ -170,7 +170,7 @@ func (t *table) remove(e *entry) (file string) {
 	} else {
 		t.drop(e)
 	}
-	return file
+	return p
 }
 
 // releaseClient gives back all pins and unsealed objects of a client. The ids
@@ -194,7 +194,7 @@ func (t *table) releaseClient(client uint32) (aborted []spec.ObjectID) {
 
 // victims lists objects that can make room for need bytes, least recently used
 // first: secondary copies if primary is false (they are dropped), else primary
-// copies (they are spilled, or dropped if a spill file exists already).
+// copies (they are spilled, or dropped if they have been spilled before).
 func (t *table) victims(primary bool, need uint64) []*entry {
 	var all []*entry
 	for _, e := range t.objects {

@@ -1,6 +1,7 @@
-// Package s3 reads objects of S3 and of stores that speak its protocol. It
-// exists so that the rest of the program can fetch s3:// packages without
-// knowing the SDK. The runtime environments of a node may import it.
+// Package s3 reads and writes objects of S3 and of stores that speak its
+// protocol. It exists so that the rest of the program can fetch s3:// packages
+// and spill to a bucket without knowing the SDK. A node and its runtime
+// environments may import it.
 package s3
 
 import (
@@ -74,7 +75,7 @@ func explain(err error, bucket string) error {
 		case "NoSuchBucket":
 			return fmt.Errorf("there is no bucket %s", bucket)
 		case "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch":
-			return fmt.Errorf("the node may not read the bucket %s (%s): give the node's role s3:GetObject, or its environment AWS credentials", bucket, api.ErrorCode())
+			return fmt.Errorf("the node may not use the bucket %s (%s): give the node's role s3:GetObject (to spill there, s3:PutObject and s3:DeleteObject too), or its environment AWS credentials", bucket, api.ErrorCode())
 		}
 		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
 	case strings.Contains(err.Error(), "get credentials"):

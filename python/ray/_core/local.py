@@ -13,6 +13,7 @@ from ray._core.session import session
 
 #: Seconds that a new local cluster may take to start.
 START_TIMEOUT_S = 60.0
+EXIT_USAGE = 2  # of the binary: what was asked for is wrong
 
 
 def local_request(
@@ -73,7 +74,8 @@ def start_local(request: Dict[str, Any]) -> Dict[str, Any]:
     except BaseException as error:
         text = stop_process()
         if isinstance(error, (OSError, ValueError)):
-            raise RuntimeError(f"The local cluster did not start: {text or error}") from None
+            kind = ValueError if process.returncode == EXIT_USAGE else RuntimeError
+            raise kind(f"The local cluster did not start: {text or error}") from None
         raise
 
 

@@ -1,0 +1,116 @@
+"""Spilling to a bucket, of a real server that speaks S3's protocol."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import ray
+from ray.exceptions import ObjectLostError
+
+MIB = 1 << 20
+
+
+def blob(n):
+    return np.full(10 * MIB, n, dtype=np.uint8)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch, until):
+    """moto's server; ``server("ls", …)`` and so on speak to it."""
+    path = shutil.which("moto_server") or os.path.join(os.path.dirname(sys.executable), "moto_server")
+    if not os.path.exists(path):
+        pytest.skip("no moto_server: install moto[server] of scripts/requirements-test.txt")
+    log = tmp_path / "moto.log"
+    with open(log, "wb") as out:
+        process = subprocess.Popen([path, "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out)
+    try:
+        listens = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
+        until(lambda: listens.search(log.read_text()), seconds=60)
+        url = listens.search(log.read_text()).group(1)
+        for name, value in {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_MAX_ATTEMPTS": "2",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def bucket(server):
+    """A bucket: ``bucket()`` lists its keys, ``bucket(key)`` removes one."""
+    boto3 = pytest.importorskip("boto3")
+    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    client.create_bucket(Bucket="spill")
+
+    def look(remove=None):
+        if remove is not None:
+            client.delete_object(Bucket="spill", Key=remove)
+        return [item["Key"] for item in client.list_objects_v2(Bucket="spill").get("Contents", [])]
+
+    return look
+
+
+def spilling_to(uri):
+    return {
+        "object_spilling_config": json.dumps({"type": "smart_open", "params": {"uri": uri}, "buffer_size": MIB}),
+        "max_fused_object_count": 3,
+    }
+
+
+def test_objects_go_to_the_bucket_and_come_back(start, bucket, until):
+    start(object_store_memory=80 * MIB, _system_config=spilling_to("s3://spill/some/where"))
+    refs = [ray.put(blob(n)) for n in range(16)]
+    assert bucket()
+    assert all(re.fullmatch(r"some/where/ray_spilled_objects_\w+-\w+-multi-\d-\d+", key) for key in bucket())
+    for n, ref in enumerate(refs):
+        assert ray.get(ref)[-1] == n
+
+    @ray.remote
+    def last(array):
+        return int(array[-1])
+
+    assert ray.get([last.remote(ref) for ref in refs]) == list(range(16))
+    del refs, ref
+    until(lambda: not bucket())
+    rest = [ray.put(blob(n)) for n in range(10)]
+    assert bucket()
+    ray.shutdown()
+    assert bucket() == []
+    del rest
+
+
+def test_what_is_gone_from_the_bucket_is_lost(start, bucket):
+    start(object_store_memory=80 * MIB, _system_config=spilling_to("s3://spill"))
+
+    @ray.remote
+    def make():
+        return blob(7)
+
+    made, put = make.remote(), ray.put(blob(8))
+    ray.wait([made], fetch_local=False)
+    rest = [ray.put(blob(n)) for n in range(14)]
+    for key in bucket():
+        bucket(remove=key)
+    assert ray.get(made, timeout=60)[-1] == 7
+    with pytest.raises(ObjectLostError, match="no such object"):
+        ray.get(put, timeout=60)
+    del rest
+
+
+def test_a_bucket_that_does_not_exist_is_told_at_once(start, server):
+    with pytest.raises(Exception, match="there is no bucket nobucket"):
+        start(_system_config=spilling_to("s3://nobucket/x"))
