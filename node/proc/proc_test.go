@@ -181,6 +181,26 @@ func TestDeadForkServerIsReplaced(t *testing.T) {
 	}
 }
 
+// More requests than the socket takes at once, whose reports fill the way back
+// too: neither side may wait for the other with its own ear closed.
+func TestAFloodOfStartsGoesThrough(t *testing.T) {
+	m, w, _ := manager(t)
+	long := strings.Repeat("x", 8<<10)
+	ids := make([]spec.WorkerID, 400)
+	for i := range ids {
+		ids[i] = spec.NewWorkerID()
+		env := map[string]string{"DO": "exit 3", "LONG": long}
+		if err := m.Start(WorkerSpec{ID: ids[i], JobID: spec.JobIDFromInt(1), Python: python(t), Env: env}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range ids {
+		if e := ended(t, w, id); e.Code != 3 {
+			t.Fatalf("%+v", e)
+		}
+	}
+}
+
 func TestIdleForkServersAreRetired(t *testing.T) {
 	m, w, _ := manager(t)
 	busy := start(t, m, "exec sleep 60")

@@ -201,24 +201,34 @@ func (s *server) receive(buf []byte) (message, error) {
 // fork asks for one worker. The descriptors stay the caller's.
 func (s *server) fork(ws WorkerSpec, stdout, stderr *os.File) error {
 	<-s.ready
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.err != nil {
 		return s.err
-	}
-	if s.dead {
-		return errors.New("its fork server has died: " + strings.Join(s.stderr.lines(), "\n"))
 	}
 	text, err := json.Marshal(forkMessage(ws))
 	if err != nil {
 		return err
 	}
+	if err := s.expect(ws.ID); err != nil {
+		return err
+	}
+	// Not under the lock: the write waits while the server has many requests,
+	// and the server waits until its reports, which take the lock, are read.
 	rights := syscall.UnixRights(int(stdout.Fd()), int(stderr.Fd()))
-	s.workers[ws.ID] = true
 	if _, _, err := s.conn.WriteMsgUnix(text, rights, nil); err != nil {
-		delete(s.workers, ws.ID)
+		s.gone(ws.ID)
 		return fmt.Errorf("fork server %s: %w (environment of %d bytes)", s.python, err, len(text))
 	}
+	return nil
+}
+
+// expect notes that a worker is asked for, so that the server is not retired.
+func (s *server) expect(id spec.WorkerID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead {
+		return errors.New("its fork server has died: " + strings.Join(s.stderr.lines(), "\n"))
+	}
+	s.workers[id] = true
 	return nil
 }
 
