@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -68,6 +69,9 @@ func (h *Head) serve() error {
 		return portError(h.cfg.Port, err)
 	}
 	h.setReady(l.Addr().(*net.TCPAddr).Port, host)
+	if err := h.showCertificate(l.Certificate()); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	dash, err := h.startDashboard(a)
 	if err != nil {
 		return errors.Join(err, l.Close())
@@ -101,6 +105,20 @@ func (h *Head) serve() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.failed
+}
+
+// CertificateFile, in the session's directory, is what a gRPC client of this
+// head has to trust. Every head process has another one.
+const CertificateFile = "head.crt"
+
+func (h *Head) showCertificate(text []byte) error {
+	if text == nil || h.cfg.SessionDir == "" {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(h.cfg.SessionDir, CertificateFile), text, 0o644); err != nil {
+		return fmt.Errorf("show the head's certificate: %w", err)
+	}
+	return nil
 }
 
 // announce tells whoever waits for the head that it serves.

@@ -40,3 +40,39 @@ func (s scalable) SetLimits(text []byte) error {
 func (s scalable) Drain(ctx context.Context, id spec.NodeID, d spec.Drain) (wire.DrainReply, error) {
 	return s.h.drain(ctx, id, d)
 }
+
+// KVGet implements scalerpc.KV. What it gives is durable.
+func (s scalable) KVGet(namespace, key string) (value []byte, found bool, err error) {
+	err = s.h.change(func(t *gcs.Tables) (gcs.Change, error) {
+		value, found = t.KVGet(namespace, key)
+		return gcs.Change{}, nil
+	})
+	return value, found, err
+}
+
+// KVKeys implements scalerpc.KV.
+func (s scalable) KVKeys(namespace, prefix string) (keys []string, err error) {
+	err = s.h.change(func(t *gcs.Tables) (gcs.Change, error) {
+		keys = t.KVList(namespace, prefix)
+		return gcs.Change{}, nil
+	})
+	return keys, err
+}
+
+// KVPut implements scalerpc.KV.
+func (s scalable) KVPut(namespace, key string, value []byte, overwrite bool) (added bool, err error) {
+	err = s.h.change(func(t *gcs.Tables) (c gcs.Change, _ error) {
+		added, c = t.KVPut(namespace, key, value, overwrite)
+		return c, nil
+	})
+	return added, err
+}
+
+// KVDelete implements scalerpc.KV.
+func (s scalable) KVDelete(namespace, key string, prefix bool) (count int, err error) {
+	err = s.h.change(func(t *gcs.Tables) (c gcs.Change, _ error) {
+		count, c = t.KVDelete(namespace, key, prefix)
+		return c, nil
+	})
+	return count, err
+}

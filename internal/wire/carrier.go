@@ -52,6 +52,9 @@ func watch(conn net.Conn) {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}
+	if r, ok := conn.(*reread); ok {
+		conn = r.Conn
+	}
 	tc, ok := conn.(*net.TCPConn)
 	if !ok {
 		return

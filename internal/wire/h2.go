@@ -14,12 +14,21 @@ func speaksH2(conn net.Conn) (net.Conn, bool, error) {
 		err := c.Handshake() // under the connection's deadline
 		return c, c.ConnectionState().NegotiatedProtocol == alpnH2, err
 	}
-	// Its preface begins with "PRI " (RFC 9113, section 3.4), ours with magic.
+	// Its preface begins with "PRI " (RFC 9113, section 3.4), ours with magic,
+	// and TLS with a record.
 	first := make([]byte, len(magic))
 	if _, err := io.ReadFull(conn, first); err != nil {
 		return conn, false, err
 	}
 	return &reread{Conn: conn, first: first}, string(first) == "PRI ", nil
+}
+
+// sameMachine tells whether the other end of conn is on this machine: what is
+// said over it never leaves the machine.
+func sameMachine(conn net.Conn) bool {
+	from, ok := conn.RemoteAddr().(*net.TCPAddr)
+	to, also := conn.LocalAddr().(*net.TCPAddr)
+	return ok && also && (from.IP.IsLoopback() || from.IP.Equal(to.IP))
 }
 
 // reread gives first once more before it reads on.

@@ -3,6 +3,7 @@ package wire
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -25,8 +26,9 @@ type Handlers struct {
 	Bulk func(net.Conn)
 	// Witness is the same for questions about the head.
 	Witness func(net.Conn)
-	// H2 gets the connections of HTTP/2 clients, like Relay, once TLS stands.
-	// They have proved nothing yet: H2 must ask every request for the token.
+	// H2 gets the connections of HTTP/2 clients, like Relay, once TLS stands;
+	// those from this machine may come without. They have proved nothing yet:
+	// H2 must ask every request for the token.
 	H2 func(net.Conn)
 	// Sessions takes the connections of sessions.
 	Sessions *Sessions
@@ -36,7 +38,8 @@ type Handlers struct {
 
 // Listener is a process's one port for other machines: TLS, the token
 // exchange, and dispatch by kind. HTTP/2 is told apart by ALPN or, without
-// TLS, by how it begins.
+// TLS, by how it begins. TLS is asked of everybody, except of HTTP/2 clients
+// on the same machine: upstream's have no TLS unless it is set up for them.
 type Listener struct {
 	auth Auth
 	l    net.Listener
@@ -88,6 +91,14 @@ func onlyLoopback(address string) error {
 		return nil
 	}
 	return fmt.Errorf("listen on %s: with RAY_AUTH_MODE=disabled only a loopback address is allowed, because anybody who reaches the port could run code; use 127.0.0.1 or a token", address)
+}
+
+// Certificate is what a client has to trust, in PEM; nil without TLS.
+func (ln *Listener) Certificate() []byte {
+	if ln.conf == nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ln.conf.Certificates[0].Certificate[0]})
 }
 
 // Addr is the address that is bound, with its real port.
@@ -142,11 +153,7 @@ func (ln *Listener) handle(raw net.Conn) {
 		}
 	}()
 	_ = raw.SetDeadline(time.Now().Add(helloTimeout))
-	conn := raw
-	if ln.conf != nil {
-		conn = tls.Server(raw, ln.conf)
-	}
-	said, kind, err := ln.meet(conn)
+	conn, kind, err := ln.meet(raw)
 	if err != nil {
 		ln.refused(raw, err)
 		return
@@ -172,10 +179,10 @@ func (ln *Listener) handle(raw net.Conn) {
 		ln.refused(raw, err)
 		return
 	}
-	if kind == kindH2 {
-		conn = said
-	} else if _, err := conn.Write([]byte{0}); err != nil {
-		return
+	if kind != kindH2 {
+		if _, err := conn.Write([]byte{0}); err != nil {
+			return
+		}
 	}
 	_ = raw.SetDeadline(time.Time{})
 	serve(conn)
@@ -185,21 +192,33 @@ func (ln *Listener) handle(raw net.Conn) {
 	}
 }
 
-// meet finds out what comes over conn, and who sends it unless it is HTTP/2. It
-// returns what to read the rest of HTTP/2 from.
-func (ln *Listener) meet(conn net.Conn) (net.Conn, byte, error) {
+// meet finds out what comes over raw, and who sends it unless it is HTTP/2. It
+// returns the connection to go on with.
+func (ln *Listener) meet(raw net.Conn) (net.Conn, byte, error) {
+	conn := raw
+	if ln.conf != nil {
+		if ln.h.H2 != nil && sameMachine(raw) {
+			said, h2, err := speaksH2(raw)
+			if err != nil || h2 {
+				return said, kindH2, err
+			}
+			conn = said
+		}
+		conn = tls.Server(conn, ln.conf)
+	}
+	said := conn
 	if ln.h.H2 != nil {
-		said, h2, err := speaksH2(conn)
-		if err != nil || h2 {
+		var h2 bool
+		var err error
+		if said, h2, err = speaksH2(conn); err != nil || h2 {
 			return said, kindH2, err
 		}
-		conn = said
 	}
-	kind, err := ln.auth.admit(conn, ln.hash)
+	kind, err := ln.auth.admit(said, ln.hash)
 	if err == nil && kind == kindH2 {
 		err = fmt.Errorf("%w: kind %d", ErrMalformed, kind)
 	}
-	return conn, kind, err
+	return conn, kind, err // admit has read what said had kept
 }
 
 func (ln *Listener) refused(raw net.Conn, err error) {

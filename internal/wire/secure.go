@@ -39,8 +39,9 @@ const (
 	helloTimeout = 10 * time.Second // a side that is silent for longer during the exchange is dropped
 )
 
-// newCertificate makes a self-signed leaf. Nobody checks its names or dates:
-// the token exchange proves whose it is.
+// newCertificate makes a self-signed leaf. Our own processes check neither its
+// names nor its dates: the token exchange proves whose it is. Others, which are
+// given it as the certificate to trust, find the addresses of this machine in it.
 func newCertificate() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -49,7 +50,8 @@ func newCertificate() (tls.Certificate, error) {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "ray"},
-		DNSNames:     []string{"ray"},
+		DNSNames:     []string{"ray", "localhost"},
+		IPAddresses:  ownAddresses(),
 		NotBefore:    time.Unix(0, 0),
 		NotAfter:     time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
@@ -60,6 +62,18 @@ func newCertificate() (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("make a TLS certificate: %w", err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// ownAddresses are the addresses of this machine's interfaces.
+func ownAddresses() []net.IP {
+	list, _ := net.InterfaceAddrs() // what cannot be found out is not named
+	var out []net.IP
+	for _, a := range list {
+		if n, ok := a.(*net.IPNet); ok {
+			out = append(out, n.IP)
+		}
+	}
+	return out
 }
 
 // Dialer connects to a listener of this protocol.

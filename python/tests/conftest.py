@@ -1,6 +1,10 @@
 """What the tests of several directories share."""
 
 import gc
+import os
+import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -43,3 +47,30 @@ def until():
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory):
+    """The Python of an environment of its own that has upstream's package, for all tests that need it.
+
+    It is made once in a run, which takes half a minute; the first test that
+    asks for it needs a limit of its own. RAY_TEST_UPSTREAM names one that is
+    there already.
+    """
+    if os.environ.get("RAY_TEST_UPSTREAM"):
+        yield os.environ["RAY_TEST_UPSTREAM"]
+        return
+    folder = tmp_path_factory.mktemp("upstream")
+    python = folder / "bin" / "python"
+    env = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "PYTHON"))}
+    pip = [str(python), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check"]
+    for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, "ray[default]==2.60.0"]):
+        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            said = f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}"
+            shutil.rmtree(folder, ignore_errors=True)
+            if os.environ.get("CI"):
+                pytest.fail(said)
+            pytest.skip(f"upstream's package cannot be installed: {said[-500:]}")
+    yield str(python)
+    shutil.rmtree(folder, ignore_errors=True)

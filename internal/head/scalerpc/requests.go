@@ -67,13 +67,10 @@ func selectorOf(s *autoscalerpb.LabelSelector) (map[string]string, error) {
 }
 
 // constraintDemands checks a constraint and turns it into demands. Requests
-// for nothing are left out.
+// for nothing are left out; nil is none, as upstream's client takes one back.
 func constraintDemands(c *autoscalerpb.ClusterResourceConstraint) ([]spec.Demand, error) {
-	if c == nil {
-		return nil, invalid("the request has no cluster_resource_constraint")
-	}
 	var out []spec.Demand
-	for i, r := range c.ResourceRequests {
+	for i, r := range c.GetResourceRequests() {
 		if r.Count < 0 || r.Count > math.MaxInt32 {
 			return nil, invalid("resource request %d: its count is %d; it can be 0 to %d", i, r.Count, math.MaxInt32)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
@@ -18,8 +19,16 @@ import (
 	"ray/internal/wire"
 )
 
-// connectionTimeout is how long a client may take to begin to speak HTTP/2.
-const connectionTimeout = 10 * time.Second
+const (
+	// connectionTimeout is how long a client may take to begin to speak HTTP/2.
+	connectionTimeout = 10 * time.Second
+	// minPing is how often a client may ask whether the head is still there.
+	minPing = 5 * time.Second
+	// maxMessage bounds what one call brings: a value for the key-value store.
+	maxMessage = 128 << 20
+	// rayVersion is the release of upstream that clients compare theirs with.
+	rayVersion = "2.60.0"
+)
 
 // Server answers calls on the connections that it is given.
 type Server struct {
@@ -31,7 +40,10 @@ type Server struct {
 // New makes a server for c. Every call must bring auth's token, unless that is
 // disabled.
 func New(c Cluster, auth wire.Auth) *Server {
-	options := []grpc.ServerOption{grpc.ConnectionTimeout(connectionTimeout), grpc.WaitForHandlers(true)}
+	options := []grpc.ServerOption{
+		grpc.ConnectionTimeout(connectionTimeout), grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(maxMessage),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+	}
 	if !auth.Disabled {
 		// Before the message is read: a stranger's is not worth the memory.
 		options = append(options, grpc.InTapHandle(func(ctx context.Context, info *tap.Info) (context.Context, error) {
@@ -40,6 +52,8 @@ func New(c Cluster, auth wire.Auth) *Server {
 	}
 	s := &Server{grpc: grpc.NewServer(options...), port: &port{conns: make(chan net.Conn), closed: make(chan struct{})}}
 	autoscalerpb.RegisterAutoscalerStateServiceServer(s.grpc, &service{cluster: c})
+	autoscalerpb.RegisterNodeInfoGcsServiceServer(s.grpc, &nodeService{cluster: c, version: rayVersion})
+	autoscalerpb.RegisterInternalKVGcsServiceServer(s.grpc, &kvService{kv: c, version: rayVersion})
 	s.done.Go(func() { _ = s.grpc.Serve(s.port) }) // it ends with Close, and only then
 	return s
 }

@@ -17,6 +17,7 @@ import (
 
 // Cluster is what the service needs of the head.
 type Cluster interface {
+	KV
 	// State is what the head knows now, and the session's name.
 	State() (s spec.Status, session string)
 	// SetConstraints replaces what request_resources asked for.
