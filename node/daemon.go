@@ -89,6 +89,7 @@ type daemon struct {
 	block                          wire.ProcessBlock
 	envs                           map[string]json.RawMessage // runtime environments by key
 	startTries                     map[pool.Key]int
+	rounds                         rounds
 	slots                          []int // free slots of the arena's header
 	cluster                        wire.RegisterReply
 	drivers                        map[string]*proc.Child
@@ -220,9 +221,9 @@ func newDaemon(ctx context.Context, cfg Config) *daemon {
 		legacies:   map[spec.NodeID]*legacy{},
 		pulls:      map[spec.ObjectID]*pulling{},
 		envs:       map[string]json.RawMessage{},
-		startTries: map[pool.Key]int{},
-		lastBusy:   time.Now(),
-		drivers:    map[string]*proc.Child{}, driverStarts: map[string]context.CancelFunc{},
+		startTries: map[pool.Key]int{}, rounds: rounds{},
+		lastBusy: time.Now(),
+		drivers:  map[string]*proc.Child{}, driverStarts: map[string]context.CancelFunc{},
 		conns:      map[net.Conn]struct{}{},
 		pyVersions: map[string]string{},
 		wake:       make(chan struct{}, 1),

@@ -218,8 +218,8 @@ type environment struct {
 
 // prepareEnv makes the runtime environment of a worker, which uses it until it
 // has ended.
-func (d *daemon) prepareEnv(id spec.WorkerID, info jobInfo, env []byte, python string) (environment, error) {
-	e, err := d.envMaker.Ensure(d.ctx, runtimeenv.Request{Env: env, Holder: id.String(), Job: info.ID.String(), Python: python, Version: info.Python})
+func (d *daemon) prepareEnv(ctx context.Context, id spec.WorkerID, info jobInfo, env []byte, python string) (environment, error) {
+	e, err := d.envMaker.Ensure(ctx, runtimeenv.Request{Env: env, Holder: id.String(), Job: info.ID.String(), Python: python, Version: info.Python})
 	if err != nil {
 		return environment{}, err
 	}

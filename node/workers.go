@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -33,9 +34,12 @@ func (d *daemon) startWorker(k pool.Key) {
 	if slow {
 		d.pool.Waiting(1, d.now())
 	}
+	round := d.rounds.join(d.ctx, k)
 	d.tasks.Go(func() {
-		ws, err := d.workerSpec(info, env)
+		ws, err := d.workerSpec(round.ctx, info, env)
 		d.locked(func() {
+			current := d.rounds.current(round)
+			d.rounds.leave(round)
 			if slow {
 				d.pool.Waiting(-1, d.now())
 			}
@@ -47,8 +51,12 @@ func (d *daemon) startWorker(k pool.Key) {
 					d.envMaker.Release(w.id.String())
 				}
 			}
-			if err != nil {
+			switch {
+			case err == nil:
+			case current:
 				d.startFailed(k, err)
+			default: // its tasks have heard of an earlier failure
+				d.pool.StartFailed(k, d.now())
 			}
 		})
 	})
@@ -69,6 +77,9 @@ func (d *daemon) startFailed(k pool.Key, err error) {
 		return // this node ends: others run what waits here
 	}
 	d.log.Warn("worker could not be started", "job", k.Job, "err", err)
+	if r := d.rounds[k]; r != nil {
+		d.rounds.end(r)
+	}
 	info := wire.InfoOf(err)
 	if info.Type == "RaySystemError" {
 		info = &spec.ErrorInfo{Type: "RuntimeEnvSetupError", Message: "no worker could be started: " + err.Error()}
@@ -285,7 +296,7 @@ func (d *daemon) crash(w *worker, e *proc.Exit) *spec.ErrorInfo {
 }
 
 // workerSpec prepares the environment of a worker. Not under the lock.
-func (d *daemon) workerSpec(info jobInfo, env []byte) (proc.WorkerSpec, error) {
+func (d *daemon) workerSpec(ctx context.Context, info jobInfo, env []byte) (proc.WorkerSpec, error) {
 	ws := proc.WorkerSpec{ID: spec.NewWorkerID(), JobID: info.ID, Socket: d.cfg.Socket, Env: d.baseEnv()}
 	h := info.Hello
 	if h == nil {
@@ -300,7 +311,7 @@ func (d *daemon) workerSpec(info jobInfo, env []byte) (proc.WorkerSpec, error) {
 	if err != nil {
 		return ws, err
 	}
-	prepared, err := d.prepareEnv(ws.ID, info, env, ws.Python)
+	prepared, err := d.prepareEnv(ctx, ws.ID, info, env, ws.Python)
 	if err != nil {
 		return ws, err
 	}
