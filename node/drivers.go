@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"ray/internal/logfile"
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/machine"
@@ -150,8 +151,8 @@ func (d *daemon) driverForget(_ context.Context, r *wire.Request) (any, []byte, 
 	if runs {
 		return nil, nil, fmt.Errorf("the entrypoint of %s still runs", in.SubmissionID)
 	}
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	if err := logfile.Remove(path); err != nil {
 		return nil, nil, err
 	}
-	return nil, nil, nil
+	return nil, nil, d.envMaker.Forget(in.SubmissionID)
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"ray/internal/logfile"
 	"ray/internal/session"
 )
 
@@ -83,8 +84,9 @@ func (d *daemon) runHead(argv []string) (*headProcess, error) {
 	}
 	defer log.Close()
 	h := &headProcess{}
-	if info, err := log.Stat(); err == nil {
-		h.since = info.Size()
+	if view, err := logfile.Open(d.headLog()); err == nil {
+		h.since = view.End
+		view.Close()
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -157,15 +159,13 @@ func (d *daemon) keepHead(argv []string, h *headProcess) {
 
 // lastWords is the end of what was written to a log after an offset.
 func lastWords(path string, since int64) string {
-	f, err := os.Open(path)
+	log, err := logfile.Open(path)
 	if err != nil {
 		return err.Error()
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil {
-		since = max(since, info.Size()-headLogTail)
-	}
-	text, _ := io.ReadAll(io.NewSectionReader(f, since, headLogTail)) // what can be read is shown
+	defer log.Close()
+	since = max(since, log.End-headLogTail)
+	text, _ := io.ReadAll(io.NewSectionReader(log, since, headLogTail)) // what can be read is shown
 	return strings.TrimSpace(string(text))
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"ray/internal/logfile"
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/proc"
@@ -80,50 +81,46 @@ func (d *daemon) logRead(_ context.Context, r *wire.Request) (any, []byte, error
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := os.Open(p)
+	log, err := logfile.Open(p)
 	if err != nil {
 		return nil, nil, &spec.ErrorInfo{Type: wire.ErrNoLogFile, Message: "no log file " + in.File + " on this node"}
 	}
-	defer f.Close()
+	defer log.Close()
 	if in.Max <= 0 || in.Max > 16<<20 {
 		in.Max = logMax
 	}
 	if in.Lines > 0 {
-		if in.Offset, err = lastLines(f, in.Lines); err != nil {
+		if in.Offset, err = lastLines(log, in.Lines); err != nil {
 			return nil, nil, err
 		}
 	}
-	buf := make([]byte, in.Max)
-	n, err := f.ReadAt(buf, in.Offset)
+	in.Offset = max(in.Offset, log.Start)
+	buf := make([]byte, min(int64(in.Max), max(0, log.End-in.Offset)))
+	n, err := log.ReadAt(buf, in.Offset)
 	if err != nil && err != io.EOF {
 		return nil, nil, err
 	}
-	return wire.LogChunk{Next: in.Offset + int64(n), EOF: n < len(buf)}, buf[:n], nil
+	return wire.LogChunk{Start: in.Offset, Next: in.Offset + int64(n), EOF: in.Offset+int64(n) >= log.End}, buf[:n], nil
 }
 
-// lastLines finds where the last n lines of a file begin.
-func lastLines(f *os.File, n int) (int64, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	end := st.Size()
+// lastLines finds where the last n lines of a log begin.
+func lastLines(log *logfile.View, n int) (int64, error) {
 	buf := make([]byte, 64<<10)
-	for at := end; at > 0; {
-		k := min(int64(len(buf)), at)
+	for at := log.End; at > log.Start; {
+		k := min(int64(len(buf)), at-log.Start)
 		at -= k
-		if _, err := f.ReadAt(buf[:k], at); err != nil && err != io.EOF {
+		if _, err := log.ReadAt(buf[:k], at); err != nil && err != io.EOF {
 			return 0, err
 		}
 		for i := k - 1; i >= 0; i-- {
-			if buf[i] == '\n' && at+i+1 < end {
+			if buf[i] == '\n' && at+i+1 < log.End {
 				if n--; n == 0 {
 					return at + i + 1, nil
 				}
 			}
 		}
 	}
-	return 0, nil
+	return log.Start, nil
 }
 
 func (d *daemon) logList(_ context.Context, r *wire.Request) (any, []byte, error) {
@@ -140,7 +137,7 @@ func (d *daemon) logList(_ context.Context, r *wire.Request) (any, []byte, error
 	}
 	out := []wire.LogFile{}
 	for _, n := range names {
-		if st, err := os.Stat(n); err == nil && !st.IsDir() {
+		if st, err := os.Stat(n); err == nil && !st.IsDir() && !logfile.Internal(n) {
 			rel, _ := filepath.Rel(filepath.Join(d.cfg.SessionDir, "logs"), n) // both are absolute
 			out = append(out, wire.LogFile{Name: rel, Size: st.Size()})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ray/internal/head"
+	"ray/internal/logfile"
 	"ray/internal/session"
 	"ray/internal/spec"
 	"ray/internal/wire"
@@ -65,7 +67,7 @@ func headCmd() *cobra.Command {
 				return err
 			}
 			signal.Ignore(syscall.SIGHUP, syscall.SIGINT)
-			c.Log = daemonLog(os.Stderr, "")
+			c.Log = daemonLog(dir, "gcs_server.err", "")
 			if dir == "" {
 				return head.Run(cmd.Context(), c)
 			}
@@ -150,7 +152,7 @@ func runNode(ctx context.Context, c node.Config, ready *os.File) error {
 	}
 	p := &publisher{started: time.Now(), ready: ready}
 	c.Announce, c.Retract = p.announce, p.retract
-	c.Log = daemonLog(os.Stderr, c.LogLevel)
+	c.Log = daemonLog(c.SessionDir, "raylet.err", c.LogLevel)
 	return node.Run(ctx, c)
 }
 
@@ -239,7 +241,13 @@ func cancelAtEOF(f *os.File, cancel context.CancelFunc) {
 	}
 }
 
-func daemonLog(out *os.File, level string) *slog.Logger {
+// daemonLog makes the log of this process, which goes to stderr. When that is
+// a file of the session's logs, it is kept within bounds.
+func daemonLog(sessionDir, name, level string) *slog.Logger {
+	var out io.Writer = os.Stderr
+	if w := logfile.Own(filepath.Join(sessionDir, "logs", name), os.Stderr, logfile.FromEnv()); w != nil {
+		out = w
+	}
 	var l slog.Level
 	if level == "" {
 		level = os.Getenv("RAY_BACKEND_LOG_LEVEL")

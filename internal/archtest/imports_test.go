@@ -12,7 +12,7 @@ const module = "ray"
 // and those below its own directory. So packages of one layer, such as
 // autoscaler, gcs and node, never import each other.
 var layers = map[string]int{
-	"internal/spec": 0,
+	"internal/spec": 0, "internal/logfile": 0,
 
 	"internal/session": 1, "internal/cluster": 1, "internal/scheduler": 1, "internal/wire": 1,
 	"internal/objectstore": 1, "internal/sshx": 1, "internal/statustext": 1, "python": 1,

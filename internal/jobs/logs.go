@@ -43,12 +43,21 @@ func (s *Service) Logs(ctx context.Context, j spec.Job) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("the output of job %s could not be read from its node: %w", j.SubmissionID, err)
 		}
+		all.Write(missing(offset, chunk))
 		all.Write(data)
 		if chunk.EOF || len(data) == 0 {
 			return all.String(), nil
 		}
 		offset = chunk.Next
 	}
+}
+
+// missing tells in the output what is not there any more.
+func missing(offset int64, chunk wire.LogChunk) []byte {
+	if chunk.Start <= offset {
+		return nil
+	}
+	return fmt.Appendf(nil, "[%d bytes of output are missing here: the log had grown beyond its bound (RAY_ROTATION_MAX_BYTES, RAY_ROTATION_BACKUP_COUNT)]\n", chunk.Start-offset)
 }
 
 // forget removes the output of a job that has ended, if its node is still
@@ -99,8 +108,9 @@ func (s *Service) Follow(ctx context.Context, id string, send func([]byte) error
 			}
 		}
 		if len(data) > 0 {
+			gap := missing(offset, chunk)
 			offset = chunk.Next
-			if err := send(data); err != nil {
+			if err := send(append(gap, data...)); err != nil {
 				return err
 			}
 			continue

@@ -310,16 +310,17 @@ type PackageGet struct {
 
 // LogRead reads a log file from Offset, or its last Lines lines if Lines > 0.
 type LogRead struct {
-	File   string `json:"file"` // relative to logs/
-	Offset int64  `json:"offset"`
+	File   string `json:"file"`   // relative to logs/
+	Offset int64  `json:"offset"` // of all that was ever written, also to parts that are gone
 	Lines  int    `json:"lines,omitempty"`
 	Max    int    `json:"max,omitempty"` // bytes; 0 = 1 MiB
 }
 
 // LogChunk describes the tail that comes with it.
 type LogChunk struct {
-	Next int64 `json:"next"` // offset after it
-	EOF  bool  `json:"eof"`
+	Start int64 `json:"start"` // its offset: more than was asked for if older parts of the log are gone
+	Next  int64 `json:"next"`  // offset after it
+	EOF   bool  `json:"eof"`
 }
 
 // LogList lists log files that match a glob.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
-	"time"
 )
 
 // execWorkerCode is a worker that was not forked.
@@ -52,84 +51,4 @@ func exitOf(err error) Exit {
 		return Exit{Signal: int(status.Signal())}
 	}
 	return Exit{Code: failed.ExitCode()}
-}
-
-// Command is an entrypoint of a submitted job.
-type Command struct {
-	ID      string // its name in the Manager; unique among the running ones
-	Line    string // given to /bin/sh -c
-	Env     []string
-	Dir     string
-	LogPath string // stdout and stderr together, appended
-}
-
-// Child is a running Command.
-type Child struct {
-	PID  int
-	done chan struct{}
-	exit Exit
-}
-
-// Done is closed when the command has ended.
-func (c *Child) Done() <-chan struct{} { return c.done }
-
-// Exit tells how it ended; valid after Done.
-func (c *Child) Exit() Exit { return c.exit }
-
-// Run starts a command in its own process group.
-func (m *Manager) Run(c Command) (*Child, error) {
-	log, err := os.OpenFile(c.LogPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", c.ID, err)
-	}
-	defer log.Close()
-	cmd := exec.Command("/bin/sh", "-c", c.Line)
-	cmd.Env, cmd.Dir = c.Env, c.Dir
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, fmt.Errorf("start %s: the node is shutting down", c.ID)
-	}
-	if m.children[c.ID] != nil {
-		return nil, fmt.Errorf("start %s: it runs already", c.ID)
-	}
-	if err := m.spawn.start(cmd); err != nil {
-		return nil, fmt.Errorf("start %s: %w", c.ID, err)
-	}
-	child := &Child{PID: cmd.Process.Pid, done: make(chan struct{})}
-	m.children[c.ID] = child
-	m.wg.Add(1)
-	go func() {
-		defer m.wg.Done()
-		child.exit = exitOf(cmd.Wait())
-		child.exit.PID = child.PID
-		killGroup(child.PID)
-		m.mu.Lock()
-		delete(m.children, c.ID)
-		m.mu.Unlock()
-		close(child.done)
-	}()
-	return child, nil
-}
-
-// Stop sends SIGTERM to a command's group, and SIGKILL after grace. It returns
-// when the command is gone; an unknown one is no error.
-func (m *Manager) Stop(id string, grace time.Duration) {
-	m.mu.Lock()
-	c := m.children[id]
-	m.mu.Unlock()
-	if c == nil {
-		return
-	}
-	_ = syscall.Kill(-c.PID, syscall.SIGTERM)
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-c.done:
-	case <-timer.C:
-		killGroup(c.PID)
-		<-c.done
-	}
 }

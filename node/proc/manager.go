@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"ray/internal/logfile"
 	"ray/internal/spec"
 )
 
@@ -142,7 +143,7 @@ func (m *Manager) forked(id spec.WorkerID, pid int) {
 	m.pipes[files[0]], m.pipes[files[1]] = true, true
 	m.mu.Unlock()
 	for i, stream := range []string{Stdout, Stderr} {
-		out := &output{m: m, w: w, stream: stream, file: newRotating(base + ext[stream])}
+		out := &output{m: m, w: w, stream: stream, file: logfile.New(base+ext[stream], logfile.FromEnv())}
 		go func() {
 			defer m.wg.Done()
 			defer w.outputs.Done()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"ray/internal/logfile"
 	"ray/internal/spec"
 )
 
@@ -42,7 +43,7 @@ type output struct {
 	m      *Manager
 	w      *worker
 	stream string
-	file   *rotating
+	file   *logfile.Writer
 	name   string
 	rest   []byte // a line that has not ended yet
 }

@@ -302,23 +302,3 @@ func TestCommandStopsWithinItsGrace(t *testing.T) {
 		t.Error("a log that cannot be opened is an error")
 	}
 }
-
-func TestRotatingLogIsBounded(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "log")
-	r := newRotating(name)
-	r.max, r.keep = 100, 2
-	for i := range 100 {
-		if _, err := fmt.Fprintf(r, "line %d\n", i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.Close()
-	files, _ := filepath.Glob(name + "*")
-	if len(files) != 3 {
-		t.Errorf("files %v", files)
-	}
-	text, _ := os.ReadFile(name)
-	if !strings.HasSuffix(string(text), "line 99\n") || len(text) > 100 {
-		t.Errorf("newest: %q", text)
-	}
-}

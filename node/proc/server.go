@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"ray/internal/logfile"
 	"ray/internal/spec"
 )
 
@@ -144,7 +145,7 @@ func (s *server) start() error {
 	s.cmd = exec.Command(s.python, "-c", forkServerCode, s.m.cfg.PackageDir)
 	s.cmd.Env = s.env
 	s.cmd.ExtraFiles = []*os.File{theirs}
-	s.cmd.Stderr = &stderrWriter{tail: &s.stderr, file: newRotating(s.m.cfg.LogDir + "/forkserver.err")}
+	s.cmd.Stderr = &stderrWriter{tail: &s.stderr, file: logfile.New(s.m.cfg.LogDir+"/forkserver.err", logfile.FromEnv())}
 	// No parent-death signal: it would kill the server before it can kill its
 	// workers. The end of the socket tells it that the daemon is gone.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -177,7 +178,7 @@ func errText(err error) string {
 // stderrWriter keeps the end of the server's own stderr.
 type stderrWriter struct {
 	tail *tail
-	file *rotating
+	file *logfile.Writer
 }
 
 func (w *stderrWriter) Write(b []byte) (int, error) {

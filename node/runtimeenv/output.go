@@ -3,12 +3,13 @@ package runtimeenv
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"ray/internal/logfile"
 )
 
 const (
@@ -145,15 +146,23 @@ func (l *setupLog) write(text string) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if info, err := os.Stat(l.path); err == nil && info.Size() > maxSetupLog {
-		_ = os.Rename(l.path, l.path+".1")
+	log := logfile.New(l.path, logfile.Limits{Bytes: maxSetupLog, Keep: 1})
+	_, _ = fmt.Fprintf(log, "%s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), text) // a log that cannot be written must not stop the build
+	log.Close()
+}
+
+// Forget removes the log of a job's environments.
+func (m *Manager) Forget(job string) error {
+	l := m.logFor(job)
+	if l == nil {
+		return nil
 	}
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return // a log that cannot be written must not stop the build
-	}
-	_, _ = fmt.Fprintf(f, "%s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), text)
-	_ = f.Close()
+	m.mu.Lock()
+	delete(m.logs, job)
+	m.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return logfile.Remove(l.path)
 }
 
 // logFor gives the log of a job; nil if there is no place for logs.

@@ -158,8 +158,9 @@ def place():
 class Cluster(Place):
     """A place in which a head with 2 CPUs and a store of 100 MB runs."""
 
-    def __init__(self, binary, *options):
+    def __init__(self, binary, *options, env=None):
         super().__init__(binary)
+        self.env.update(env or {})
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         done = self.ray("start", "--head", "--node-ip-address", "127.0.0.1", "--port", str(self.port), *options)
