@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,22 +14,28 @@ import (
 // HostInit is the first process of a host: it makes the host's root its own,
 // starts sshd and reaps until that ends. It waits for a line on its standard
 // input, which says that the network cable is in.
-func HostInit(dir, name, addr string) (int, error) {
+func HostInit(dir string) (int, error) {
 	if os.Getpid() != 1 {
 		return 1, errors.New("testbed host is what testbed run starts: run that")
+	}
+	data, err := os.ReadFile(filepath.Join(dir, bootFile))
+	if err != nil {
+		return 1, err
+	}
+	var b boot
+	if err := json.Unmarshal(data, &b); err != nil {
+		return 1, err
 	}
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return 1, fmt.Errorf("no network: %w", err)
 	}
-	if err := syscall.Sethostname([]byte(name)); err != nil {
+	if err := syscall.Sethostname([]byte(b.Name)); err != nil {
 		return 1, err
 	}
-	// Every address is on the link: only hosts of this world answer.
-	if err := ip("link set lo up", "addr add "+addr+"/32 dev eth0", "link set eth0 up",
-		"route add default dev eth0 src "+addr); err != nil {
+	if err := b.network(); err != nil {
 		return 1, err
 	}
-	if err := ownRoot(dir); err != nil {
+	if err := ownRoot(dir, b.Binds); err != nil {
 		return 1, err
 	}
 	runtime.LockOSThread() // the set of privileges is a thread's, and sshd inherits this one's
@@ -48,8 +55,17 @@ func HostInit(dir, name, addr string) (int, error) {
 	return reap(pid)
 }
 
+// network: every address is on the link, and only hosts of this world answer.
+func (b boot) network() error {
+	lines := []string{"link set lo up", "addr add " + metadataAddr + "/32 dev lo", "addr add " + b.Addr + "/32 dev eth0"}
+	if b.Public != "" {
+		lines = append(lines, "addr add "+b.Public+"/32 dev eth0")
+	}
+	return ip(append(lines, "link set eth0 up", "route add default dev eth0 src "+b.Addr)...)
+}
+
 // ownRoot makes the overlay, with the file systems of a running machine, the root.
-func ownRoot(dir string) error {
+func ownRoot(dir string, binds []string) error {
 	root := filepath.Join(dir, "root")
 	safe := uintptr(syscall.MS_NOSUID | syscall.MS_NODEV)
 	if err := mountAll([]mount{
@@ -86,6 +102,9 @@ func ownRoot(dir string) error {
 			return err
 		}
 	}
+	if err := bindAll(root, append(binds, dir+"/keys")); err != nil {
+		return err
+	}
 	if err := syscall.PivotRoot(root, root+"/.old"); err != nil {
 		return fmt.Errorf("pivot_root: %w", err)
 	}
@@ -96,6 +115,27 @@ func ownRoot(dir string) error {
 		return fmt.Errorf("leaving the machine's root: %w", err)
 	}
 	return os.Remove("/.old")
+}
+
+// bindAll shows directories of the machine at the same place, and the last,
+// the host's keys, where its sshd looks; all read-only.
+func bindAll(root string, dirs []string) error {
+	for at, d := range dirs {
+		target := filepath.Join(root, d)
+		if at == len(dirs)-1 {
+			target = filepath.Join(root, keysDir)
+		}
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		if err := mountAll([]mount{
+			{d, target, "", syscall.MS_BIND, ""},
+			{"none", target, "", syscall.MS_REMOUNT | syscall.MS_BIND | syscall.MS_RDONLY, ""},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func device(file string, major, minor int) error {

@@ -3,27 +3,9 @@ package testbed_test
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"ray/internal/testbed"
 )
-
-func build(t *testing.T) string {
-	t.Helper()
-	if err := testbed.Probe(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	binary := filepath.Join(t.TempDir(), "testbed")
-	if out, err := exec.Command("go", "build", "-o", binary, "./cmd/testbed").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return binary
-}
 
 // A host is a machine of its own, reached over SSH; the world has no way out.
 func TestStaticHosts(t *testing.T) {
@@ -35,7 +17,7 @@ go $1 'test -e /tmp/mark && ! test -e /mnt/hosts && echo x >/dev/null && tty' | 
 ip route show default | wc -l
 exit 7`
 	before, _ := os.ReadFile("/root/.ssh/known_hosts") // may not be there
-	out, err := exec.Command(build(t), "run", "--hosts", "2", "--", "bash", "-c", script).CombinedOutput()
+	out, err := command(t, "run", "--hosts", "2", "--", "bash", "-c", script).CombinedOutput()
 	want := "ubuntu ip-172-31-0-1 0\nubuntu ip-172-31-0-2 0\n/dev/pts/\n0\n"
 	if got := string(out); !strings.HasSuffix(got, want) {
 		t.Errorf("got %s, want %s", got, want)
@@ -53,7 +35,7 @@ exit 7`
 func TestClusterOfStaticHosts(t *testing.T) {
 	ray := os.Getenv("RAY_BINARY")
 	if ray == "" {
-		t.Skip("RAY_BINARY is not set: run scripts/test testbed")
+		missing(t, "RAY_BINARY is not set: run scripts/test testbed")
 	}
 	script := `set -e
 ray=$1; set -- $TESTBED_HOSTS; head=$1; shift
@@ -72,7 +54,7 @@ for h in $TESTBED_HOSTS; do
   ssh -i $TESTBED_KEY -o StrictHostKeyChecking=no -o LogLevel=ERROR root@$h \
     'ls -l /proc/[0-9]*/exe 2>/dev/null | grep -E "/[.]ray/|python" || echo clean'
 done`
-	out, err := exec.Command(build(t), "run", "--hosts", "3", "--", "bash", "-c", script, "bash", ray).CombinedOutput()
+	out, err := command(t, "run", "--hosts", "3", "--", "bash", "-c", script, "bash", ray).CombinedOutput()
 	got := string(out)
 	if err != nil || strings.Count(got, "Nothing to do") != 1 || !strings.Contains(got, "3\nip-172-31-0-1\n") || !strings.HasSuffix(got, "clean\nclean\nclean\n") {
 		t.Errorf("%v:\n%s", err, got)

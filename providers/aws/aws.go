@@ -38,7 +38,8 @@ type Provider struct {
 	o Options
 
 	mu     sync.Mutex
-	loaded *aws.Config // once the first call needed it
+	loaded *aws.Config        // once the first call needed it
+	young  map[string]newborn // made by this value and not listed yet
 
 	offers providers.Offers
 }
@@ -121,7 +122,15 @@ const tagName = "Name"
 
 // List implements providers.Provider.
 func (p *Provider) List(ctx context.Context) ([]providers.Instance, error) {
-	return p.list(ctx, filter("tag:"+providers.TagCluster, p.o.Config.Name))
+	list, err := p.list(ctx, filter("tag:"+providers.TagCluster, p.o.Config.Name))
+	if err != nil {
+		return nil, err
+	}
+	list = p.withYoung(list, time.Now())
+	slices.SortFunc(list, func(a, b providers.Instance) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return list, nil
 }
 
 func filter(name string, values ...string) types.Filter {
@@ -146,9 +155,6 @@ func (p *Provider) list(ctx context.Context, filters ...types.Filter) ([]provide
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b providers.Instance) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
-	})
 	return out, nil
 }
 
@@ -204,7 +210,7 @@ func (p *Provider) Terminate(ctx context.Context, ids []string) error {
 		return err
 	}
 	for part := range slices.Chunk(ids, chunk) {
-		_, err := client.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: part})
+		err := p.terminate(ctx, client, part)
 		if is(err, "InvalidInstanceID*") && len(part) > 1 {
 			// One unknown id fails them all: ask one by one.
 			for _, id := range part {
@@ -217,8 +223,22 @@ func (p *Provider) Terminate(ctx context.Context, ids []string) error {
 		if err != nil && !is(err, "InvalidInstanceID*") {
 			return failed(fmt.Sprintf("end %d instances", len(part)), err)
 		}
+		p.forget(part)
 	}
 	return nil
+}
+
+// terminate asks again while EC2 does not know yet what it has just made.
+func (p *Provider) terminate(ctx context.Context, client *ec2.Client, ids []string) error {
+	for {
+		_, err := client.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})
+		if !is(err, "InvalidInstanceID.NotFound") || len(ids) > 1 || !p.isYoung(ids[0], time.Now()) {
+			return err
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 // addressWait is how long an instance may take to get its address.

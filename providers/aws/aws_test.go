@@ -13,18 +13,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/smithy-go"
 
+	"ray/internal/testbed/fault"
 	"ray/providers"
 	"ray/providers/providertest"
 )
 
 func TestSuite(t *testing.T) {
-	moto(t)
+	account(t)
 	dir := t.TempDir()
 	providertest.Run(t, providertest.Case{
 		HeadType: "head", WorkerType: "cpu",
 		New: func(t *testing.T, reopen bool) providers.Provider {
 			if !reopen {
-				moto(t)
+				account(t)
 			}
 			return prepared(t, clusterFile, dir)
 		},
@@ -32,7 +33,7 @@ func TestSuite(t *testing.T) {
 }
 
 func TestPrepareFillsIn(t *testing.T) {
-	moto(t)
+	account(t)
 	dir := t.TempDir()
 	p := prepared(t, clusterFile, dir)
 	head, cpu := p.o.Config.NodeTypes["head"], p.o.Config.NodeTypes["cpu"]
@@ -61,7 +62,7 @@ func TestPrepareFillsIn(t *testing.T) {
 }
 
 func TestNewestImage(t *testing.T) {
-	moto(t)
+	account(t)
 	p := prepared(t, clusterFile, t.TempDir())
 	client, err := p.ec2(t.Context())
 	if err != nil {
@@ -79,7 +80,7 @@ func TestNewestImage(t *testing.T) {
 }
 
 func TestCleanupRemovesWhatWasMade(t *testing.T) {
-	moto(t)
+	account(t)
 	p := prepared(t, clusterFile, t.TempDir())
 	gone, err := p.Cleanup(t.Context())
 	if err != nil || len(gone) != 4 {
@@ -99,7 +100,7 @@ func TestCleanupRemovesWhatWasMade(t *testing.T) {
 }
 
 func TestSSHIsOpenToTheCallerOnly(t *testing.T) {
-	moto(t)
+	account(t)
 	p := prepared(t, clusterFile, t.TempDir())
 	client, err := p.ec2(t.Context())
 	if err != nil {
@@ -119,7 +120,7 @@ func TestSSHIsOpenToTheCallerOnly(t *testing.T) {
 }
 
 func TestStoppedInstancesLive(t *testing.T) {
-	moto(t)
+	account(t)
 	p := prepared(t, clusterFile, t.TempDir())
 	made, err := p.Create(t.Context(), providers.CreateRequest{Token: "a", Type: "cpu", Kind: providers.Worker, Count: 1,
 		Tags: map[string]string{providers.TagName: "ray-demo-worker"}})
@@ -143,7 +144,7 @@ func TestStoppedInstancesLive(t *testing.T) {
 }
 
 func TestTwoLaunchersMakeOneHead(t *testing.T) {
-	moto(t)
+	account(t)
 	dir := t.TempDir()
 	a, b := prepared(t, clusterFile, dir), prepared(t, clusterFile, dir)
 	var ids []string
@@ -188,7 +189,7 @@ func TestUnknownFieldsAreErrors(t *testing.T) {
 }
 
 func TestUnknownInstanceType(t *testing.T) {
-	moto(t)
+	account(t)
 	p, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, strings.ReplaceAll(clusterFile, "m5.xlarge", "m5.gigantic"))})
 	if err != nil {
 		t.Fatal(err)
@@ -243,5 +244,41 @@ func TestNoCredentials(t *testing.T) {
 	defer cancel()
 	if _, err := p.List(ctx); providers.CauseOf(err) != providers.Auth || !strings.Contains(err.Error(), "AWS_PROFILE") {
 		t.Errorf("%v", err)
+	}
+}
+
+// EC2's lists may lag behind what was made: it is there all the same.
+func TestListsThatLag(t *testing.T) {
+	account(t)
+	p := prepared(t, clusterFile, t.TempDir())
+	front.Lag(time.Hour)
+	defer front.Lag(0)
+	made, err := p.Create(t.Context(), providers.CreateRequest{Token: "a", Type: "cpu", Kind: providers.Worker, Count: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := p.List(t.Context())
+	if err != nil || len(list) != 2 || list[0].Type != "cpu" {
+		t.Errorf("listed %+v, %v; want the two that were made", list, err)
+	}
+	if err := p.Terminate(t.Context(), []string{made[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err = p.List(t.Context()); err != nil || len(list) != 1 || list[0].ID != made[1].ID {
+		t.Errorf("listed %+v, %v; want the one that was not ended", list, err)
+	}
+}
+
+// A lost answer makes nothing twice.
+func TestLostAnswer(t *testing.T) {
+	account(t)
+	p := prepared(t, clusterFile, t.TempDir())
+	front.Faults.Add(fault.Fault{Action: "RunInstances", Lost: true, Count: 1})
+	defer front.Faults.Clear()
+	if _, err := p.Create(t.Context(), providers.CreateRequest{Token: "a", Type: "cpu", Kind: providers.Worker, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := front.Instances(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("made %+v, %v", all, err)
 	}
 }

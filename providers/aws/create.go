@@ -41,6 +41,7 @@ func (p *Provider) Create(ctx context.Context, req providers.CreateRequest) ([]p
 	for _, o := range p.offers.For(req, s.wanted(), true, time.Now()) {
 		var more []providers.Instance
 		more, err = p.launch(ctx, s, o, req, req.Count-len(made), generation)
+		p.remember(more, time.Now())
 		made = append(made, more...)
 		p.offers.Tell(req, o, err, time.Now())
 		if err == nil && len(made) >= req.Count {

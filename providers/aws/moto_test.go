@@ -1,40 +1,39 @@
 package aws
 
 import (
-	"bufio"
-	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"ray/internal/cluster"
+	"ray/internal/testbed/moto"
 	"ray/providers"
 )
 
-// motoServer finds the program of PyPI's moto[server]: in the project's own
-// environment, else in PATH.
-func motoServer() string {
-	if own, err := filepath.Abs("../../.venv/bin/moto_server"); err == nil {
-		if _, err := os.Stat(own); err == nil {
-			return own
+// endpoint of the one moto of this package's tests, "" where it is missing;
+// front stands before it and can be told to fail.
+var (
+	endpoint string
+	front    *moto.Front
+)
+
+func TestMain(m *testing.M) { os.Exit(withMoto(m)) }
+
+func withMoto(m *testing.M) int {
+	if program := moto.Program("../.."); program != "" {
+		address, stop, err := moto.Start(program)
+		if err != nil {
+			panic(err)
 		}
-	}
-	path, _ := exec.LookPath("moto_server")
-	return path
-}
-
-// endpoint of the one moto of this package's tests, "" where it is missing.
-var endpoint string
-
-func TestMain(m *testing.M) {
-	stop := func() {}
-	if path := motoServer(); path != "" {
-		endpoint, stop = startMoto(path)
+		defer stop()
+		if front, err = moto.NewFront(address); err != nil {
+			panic(err)
+		}
+		web := httptest.NewServer(front)
+		defer web.Close()
+		endpoint = web.URL
 	}
 	for k, v := range map[string]string{
 		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
@@ -42,42 +41,14 @@ func TestMain(m *testing.M) {
 	} {
 		_ = os.Setenv(k, v)
 	}
-	code := m.Run()
-	stop()
-	os.Exit(code)
+	return m.Run()
 }
 
-var reRunning = regexp.MustCompile(`Running on (http://127\.0\.0\.1:\d+)`)
-
-// startMoto starts the server at a free port and gives its address.
-func startMoto(path string) (string, func()) {
-	cmd := exec.Command(path, "-H", "127.0.0.1", "-p", "0")
-	out, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		panic(err)
-	}
-	stop := func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
-	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if m := reRunning.FindStringSubmatch(lines.Text()); m != nil {
-			go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the server
-			return m[1], stop
-		}
-	}
-	stop()
-	panic("moto_server ended without saying where it listens")
-}
-
-// moto gives an empty account.
-func moto(t *testing.T) {
+// account gives an empty account.
+func account(t *testing.T) {
 	t.Helper()
 	if endpoint == "" {
-		t.Skip("no moto_server: install moto[server] of scripts/requirements-test.txt into .venv, or put it into PATH")
+		t.Skip(moto.Missing)
 	}
 	resp, err := http.Post(endpoint+"/moto-api/reset", "", strings.NewReader(""))
 	if err != nil {

@@ -2,12 +2,14 @@ package gcp
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"golang.org/x/oauth2"
 	crm "google.golang.org/api/cloudresourcemanager/v1"
 	"google.golang.org/api/iam/v1"
 	"google.golang.org/api/option"
+	htransport "google.golang.org/api/transport/http"
 
 	"ray/internal/cluster"
 	"ray/providers"
@@ -19,8 +21,20 @@ const (
 	byToken   = "credentials_token" // an OAuth access token
 )
 
-// clientOptions say where the services are and who asks.
-func clientOptions(section cluster.Provider) ([]option.ClientOption, error) {
+// clientOptions say where the services are and who asks, and how.
+func clientOptions(ctx context.Context, section cluster.Provider) ([]option.ClientOption, error) {
+	options, err := credentials(section)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := htransport.NewTransport(ctx, throttled{http.DefaultTransport}, append(options, option.WithScopes(cloudScope))...)
+	if err != nil {
+		return nil, failed("log in to Google Cloud", err)
+	}
+	return append(options, option.WithHTTPClient(&http.Client{Transport: transport})), nil
+}
+
+func credentials(section cluster.Provider) ([]option.ClientOption, error) {
 	var out []option.ClientOption
 	if at := section.Text("api_endpoint"); at != "" {
 		out = append(out, option.WithEndpoint(at))

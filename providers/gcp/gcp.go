@@ -81,12 +81,12 @@ func (p *Provider) connectAPI(ctx context.Context) (*clients, error) {
 	if p.clients != nil {
 		return p.clients, nil
 	}
-	options, err := clientOptions(p.o.Config.Provider)
+	// The clients outlive the call that makes them.
+	ctx = context.WithoutCancel(ctx)
+	options, err := clientOptions(ctx, p.o.Config.Provider)
 	if err != nil {
 		return nil, err
 	}
-	// The clients outlive the call that makes them.
-	ctx = context.WithoutCancel(ctx)
 	c := &clients{options: options}
 	if c.instances, err = compute.NewInstancesRESTClient(ctx, options...); err != nil {
 		return nil, failed("log in to Google Cloud", err)
