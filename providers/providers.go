@@ -136,6 +136,9 @@ type Traits struct {
 	// SharedMachine: nodes are on the caller's machine, so the program need not
 	// be copied there and files of the caller can be named as they are.
 	SharedMachine bool
+	// Divided: several nodes are on one machine, so what it has is no node's
+	// own, and each offers what the file declares.
+	Divided bool
 	// Manual: the hosts exist anyway; nobody launches more on demand.
 	Manual bool
 }

@@ -194,7 +194,7 @@ func TestWrongPlatform(t *testing.T) {
 // they ask for another.
 func TestSharedMachineResources(t *testing.T) {
 	n := node(t, machine(t), providers.Head, "head")
-	n.Traits.SharedMachine = true
+	n.Traits.Divided = true
 	if got := Resources(&n); got != `{"CPU":2,"GPU":0,"memory":0,"object_store_memory":268435456}` {
 		t.Errorf("resources %s", got)
 	}

@@ -246,7 +246,7 @@ func Resources(n *Node) string {
 	if len(res) == 0 {
 		return ""
 	}
-	if n.Traits.SharedMachine {
+	if n.Traits.Divided {
 		// What the machine has is not this node's: it offers what is declared.
 		for name, amount := range map[string]spec.Fixed{
 			spec.CPU: 0, spec.GPU: 0, spec.Memory: 0, spec.ObjectStoreMemory: spec.ToFixed(defaultArena),

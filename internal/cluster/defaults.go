@@ -15,6 +15,9 @@ var (
 	}
 	processHeadStart   = []any{"ray stop", "ray start --head --node-ip-address=127.0.0.1 --port=0 --dashboard-port=0 --autoscaling-config=" + BootstrapPath}
 	processWorkerStart = []any{"ray stop", "ray start --node-ip-address=127.0.0.1 --address=$RAY_HEAD_ADDRESS"}
+	// Any ports, since the containers may be on the machine's network.
+	dockerHeadStart   = []any{"ray stop", "ray start --head --port=0 --dashboard-port=0 --autoscaling-config=" + BootstrapPath}
+	dockerWorkerStart = []any{"ray stop", "ray start --address=$RAY_HEAD_ADDRESS"}
 )
 
 // Start commands of on-prem hosts.

@@ -21,6 +21,10 @@ func providerDefaults(provider string) map[string]any {
 		maps.Copy(out, map[string]any{
 			"auth": map[string]any{}, "head_start_ray_commands": processHeadStart, "worker_start_ray_commands": processWorkerStart,
 		})
+	case "docker":
+		maps.Copy(out, map[string]any{
+			"auth": map[string]any{}, "head_start_ray_commands": dockerHeadStart, "worker_start_ray_commands": dockerWorkerStart,
+		})
 	case "local":
 		out["auth"] = map[string]any{}
 		delete(out, "max_workers") // the number of hosts

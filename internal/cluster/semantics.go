@@ -84,7 +84,7 @@ func (c *checker) semantics(doc, full map[string]any) {
 	types := sub(full, "available_node_types")
 	c.headType(full, types)
 	c.limits(full, types)
-	if provider == "process" || provider == "fake" {
+	if provider == "process" || provider == "docker" || provider == "fake" {
 		for _, name := range slices.Sorted(maps.Keys(types)) {
 			m, ok := types[name].(map[string]any)
 			if ok && len(sub(m, "resources")) == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"ray/internal/bootstrap"
@@ -129,18 +130,30 @@ func announced(ctx context.Context, host sshx.Host) (session.Announcement, bool,
 	if err := json.Unmarshal([]byte(out), &a); err != nil {
 		return a, false, fmt.Errorf("%s: session.json: %w", host, err)
 	}
-	// The pid alone may have been given to another process since.
-	out, err = sshx.Output(ctx, host, "cat /proc/sys/kernel/random/boot_id 2>/dev/null; cut -d')' -f2- /proc/"+strconv.Itoa(a.PID)+"/stat 2>/dev/null | awk '{print $1, $20}'")
+	// The pid alone may have been given to another process since. Nothing but
+	// cat: an image may have little else.
+	out, err = sshx.Output(ctx, host, "cat /proc/sys/kernel/random/boot_id /proc/"+strconv.Itoa(a.PID)+"/stat 2>/dev/null")
 	if err != nil {
 		return a, false, nil
 	}
-	var boot, state string
-	var ticks uint64
-	if n, _ := fmt.Sscan(out, &boot, &state, &ticks); n < 3 || state == "Z" {
+	boot, stat, _ := strings.Cut(out, "\n")
+	state, ticks, ok := lifeOf(stat)
+	if !ok || state == "Z" {
 		return a, false, nil
 	}
 	alive := (a.BootID == "" || a.BootID == boot) && (a.StartTicks == 0 || a.StartTicks == ticks)
 	return a, alive, nil
+}
+
+// lifeOf reads a process's state and start from its /proc/PID/stat, whose
+// second field, the name, may hold anything.
+func lifeOf(stat string) (state string, ticks uint64, ok bool) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return "", 0, false
+	}
+	ticks, err := strconv.ParseUint(fields[19], 10, 64)
+	return fields[0], ticks, err == nil
 }
 
 // findAddress waits until the head says where it listens.

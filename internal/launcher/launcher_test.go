@@ -89,7 +89,7 @@ func (b *bench) run(_ context.Context, id string, c sshx.Command) error {
 			_, _ = fmt.Fprint(c.Stdout, `{"pid": 4, "start_ticks": 5, "boot_id": "b", "address": "10.9.9.9:6379", "dashboard": "127.0.0.1:8265"}`)
 		}
 	case strings.Contains(c.Line, "boot_id"):
-		_, _ = fmt.Fprint(c.Stdout, "b\nS 5\n")
+		_, _ = fmt.Fprintln(c.Stdout, "b\n4 (a) name) S"+strings.Repeat(" 0", 18)+" 5 0")
 	case c.Line == "set it up" || strings.Contains(c.Line, "ray st"):
 		b.ran = append(b.ran, c.Line)
 		if strings.Contains(c.Line, "ray start") {

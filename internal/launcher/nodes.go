@@ -153,7 +153,7 @@ func (c *Cluster) ForwardDashboard(ctx context.Context, port, remote int) (done 
 
 // SSHConfig gives entries for an OpenSSH configuration file, one for each node.
 func (c *Cluster) SSHConfig(ctx context.Context) (string, error) {
-	if c.Provider.Traits().SharedMachine {
+	if c.Provider.Traits().Divided {
 		return "", fmt.Errorf("the nodes of %s are on this machine: no SSH is needed", c.Config.Name)
 	}
 	head, workers, err := c.live(ctx)

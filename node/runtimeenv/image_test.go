@@ -40,10 +40,6 @@ func podman(t *testing.T, py string) (image string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = exec.Command(tool, "system", "reset", "--force").Run()
-		_ = os.RemoveAll(dir)
-	})
 	runtime := ""
 	if path, err := exec.LookPath("runc"); err == nil {
 		runtime = "runtime = \"" + path + "\"\n"
@@ -58,6 +54,12 @@ func podman(t *testing.T, py string) (image string) {
 		}
 		t.Setenv(name, path)
 	}
+	// After Setenv, so that it runs while the variables still lead to this
+	// store and not to the user's.
+	t.Cleanup(func() {
+		_ = exec.Command(tool, "system", "reset", "--force").Run()
+		_ = os.RemoveAll(dir)
+	})
 	for _, args := range [][]string{
 		{"/bin/sh", "-c", packScript, "pack", py, dir + "/root"},
 		{"/bin/sh", "-c", `tar -c -C "$1" . | "$2" import - localhost/rt-image:1`, "import", dir + "/root", tool},

@@ -11,6 +11,7 @@ import (
 	"ray/internal/cluster"
 	"ray/providers"
 	"ray/providers/aws"
+	"ray/providers/docker"
 	"ray/providers/fake"
 	"ray/providers/gcp"
 	"ray/providers/local"
@@ -46,13 +47,15 @@ func New(cfg *cluster.Config, o Options) (providers.Provider, error) {
 		}), nil
 	case "fake":
 		return fake.New(cfg.Name), nil
+	case "docker":
+		return docker.New(docker.Options{Dir: o.StateDir, Config: cfg, Ray: o.Ray})
 	case "aws":
 		return aws.New(aws.Options{Dir: o.StateDir, Config: cfg})
 	case "gcp":
 		return gcp.New(gcp.Options{Dir: o.StateDir, Config: cfg})
 	}
 	return nil, &providers.Error{Cause: providers.BadConfig, Op: "not supported yet: provider " + cfg.Provider.Type,
-		Hint: "process (nodes on this machine), local (machines reached by SSH), aws and gcp are there"}
+		Hint: "process (nodes on this machine), docker (containers on this machine), local (machines reached by SSH), aws and gcp are there"}
 }
 
 // Check finds what only the provider can tell is wrong with a cluster file.
@@ -62,6 +65,8 @@ func Check(cfg *cluster.Config) error {
 		return aws.Check(cfg)
 	case "gcp":
 		return gcp.Check(cfg)
+	case "docker":
+		return docker.Check(cfg)
 	}
 	return nil
 }

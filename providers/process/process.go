@@ -57,7 +57,9 @@ func New(o Options) (*Provider, error) {
 }
 
 // Traits implements providers.Provider.
-func (p *Provider) Traits() providers.Traits { return providers.Traits{SharedMachine: true} }
+func (p *Provider) Traits() providers.Traits {
+	return providers.Traits{SharedMachine: true, Divided: true}
+}
 
 // lock keeps two processes from changing the instances at once. The lock goes
 // with its holder, however that ends.

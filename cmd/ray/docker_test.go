@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"ray/internal/sshx/podmantest"
+)
+
+// A cluster of containers, with the real program: up, a task on a worker that
+// the head's autoscaler launches as a container of its own, down.
+func TestClusterOfContainers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts daemons: left out by -short")
+	}
+	ray := os.Getenv("RAY_BINARY")
+	if ray == "" {
+		ray = "../../bin/ray"
+	}
+	ray, err := filepath.Abs(ray)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(ray); err != nil {
+		t.Skipf("no program at %s: scripts/build makes it", ray)
+	}
+	e := podmantest.Start(t)
+	dir := t.TempDir()
+	file, script := filepath.Join(dir, "containers.yaml"), filepath.Join(dir, "job.py")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file, fmt.Sprintf(`
+cluster_name: containers
+provider: {type: docker, use_podman: true, network: host, image: %q, run_options: ["%s"]}
+max_workers: 1
+available_node_types:
+  head: {resources: {CPU: 0}, node_config: {}}
+  cpu: {resources: {CPU: 1}, max_workers: 1, node_config: {}}
+head_node_type: head
+head_start_ray_commands: [ray stop, "ray start --head --node-ip-address=127.0.0.1 --port=0 --dashboard-port=0 --autoscaling-config=~/ray_bootstrap_config.yaml"]
+worker_start_ray_commands: [ray stop, "ray start --node-ip-address=127.0.0.1 --address=$RAY_HEAD_ADDRESS"]
+`, e.Image, strings.Join(e.Options, `", "`)))
+	write(script, "import os, ray\nray.init()\n@ray.remote\ndef where():\n    return os.environ['RAY_CLOUD_INSTANCE_ID'], os.getcwd()\n"+
+		"print('mine', os.environ['RAY_CLOUD_INSTANCE_ID'])\nprint('worker', ray.get(where.remote())[0])\n")
+	root, err := os.MkdirTemp("/tmp", "raypod-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	run := func(args ...string) string {
+		cmd := exec.Command(ray, args...)
+		cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "RAY_TMPDIR="+root, "RAY_ADDRESS=", "RAY_CLUSTER=")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("ray %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	t.Cleanup(func() { run("down", "-y", file) })
+	run("up", "-y", file)
+	if out := run("up", "-y", file); !strings.Contains(out, "Nothing to do") {
+		t.Errorf("the second up: %s", out)
+	}
+	said := run("submit", file, script)
+	worker := regexp.MustCompile(`worker (i-[0-9a-f]+)`).FindStringSubmatch(said)
+	if worker == nil || !strings.Contains(said, "mine i-") || strings.Contains(said, "mine "+worker[1]) {
+		t.Errorf("the script said %s", said)
+	}
+	if out := run("list", "nodes"); !strings.Contains(out, "Total: 2") { // over the dashboard's port
+		t.Error(out)
+	}
+	if out := run("down", "-y", file); !strings.Contains(out, "none remains") {
+		t.Error(out)
+	}
+	if left, err := exec.Command(e.Tool, "ps", "-a", "-q").Output(); err != nil || len(left) > 0 {
+		t.Errorf("containers left: %s %v", left, err)
+	}
+}
