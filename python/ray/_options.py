@@ -319,8 +319,8 @@ def _num_returns(options: Dict[str, Any]) -> None:
         return
     if not isinstance(value, int) or value < 0:
         raise ValueError(
-            "The keyword 'num_returns' only accepts None, a non-negative integer, \"streaming\" (for generators), or "
-            f'"dynamic", got {value!r}'
+            "The keyword 'num_returns' only accepts None, a non-negative integer, 'streaming' (for generators), or "
+            f"'dynamic', got {value!r}"
         )
 
 

@@ -11,6 +11,9 @@ from ray._core.signature import Signature
 
 DEFAULT_MAX_RETRIES = 3
 
+#: Attribute of a function or method: a decorator for what submits its calls, ``submit(args, kwargs)``.
+INVOCATION_DECORATOR = "__ray_invocation_decorator__"
+
 
 class RemoteFunction:
     """A function that ``.remote()`` runs as a task in the cluster.
@@ -60,7 +63,7 @@ class RemoteFunction:
         plan = self._plan
         client = state._client
         if plan is None or plan.client is not client or client is None or client.dead is not None or plan.volatile:
-            plan = self._plan = _Plan(self, self._default_options)
+            plan = self._plan = _plan_of(self, self._default_options)
             client = plan.client
         return plan.submit(client, args, kwargs)
 
@@ -109,7 +112,7 @@ class RemoteFunctionOptions:
         plan = self._plan
         client = state._client
         if plan is None or plan.client is not client or client is None or client.dead is not None or plan.volatile:
-            plan = self._plan = _Plan(self._remote_function, self._options)
+            plan = self._plan = _plan_of(self._remote_function, self._options)
             client = plan.client
         return plan.submit(client, args, kwargs)
 
@@ -205,6 +208,29 @@ class _Plan:
                 if len(payload) <= client.inline_limit:
                     return client.submit_plain(self.template, payload)
         return submit_general(client, frames.KIND_TASK, self, args, kwargs, None)
+
+
+class _DecoratedPlan(_Plan):
+    """The plan of a function that has a decorator for its invocations."""
+
+    __slots__ = ("decorator",)
+
+    def __init__(self, function: RemoteFunction, options: Dict[str, Any], decorator: Any) -> None:
+        super().__init__(function, options)
+        self.decorator = decorator
+
+    def submit(self, client: Any, args: tuple, kwargs: Dict[str, Any]) -> Any:
+        """What the decorated submission gives for these arguments."""
+
+        def invocation(args: Any, kwargs: Any) -> Any:
+            return super(_DecoratedPlan, self).submit(client, tuple(args), dict(kwargs))
+
+        return self.decorator(invocation)(args, kwargs)
+
+
+def _plan_of(function: RemoteFunction, options: Dict[str, Any]) -> _Plan:
+    decorator = getattr(function._function, INVOCATION_DECORATOR, None)
+    return _Plan(function, options) if decorator is None else _DecoratedPlan(function, options, decorator)
 
 
 def submit_general(

@@ -28,7 +28,7 @@ Values = List[Tuple[int, bytes]]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # Files whose frames say nothing to users.
 _MACHINERY = tuple(
-    _PACKAGE + name for name in ("_core" + os.sep, "_private" + os.sep, "actor.py", "remote_function.py")
+    _PACKAGE + name for name in ("_core" + os.sep, "_private" + os.sep, "actor" + os.sep, "remote_function.py")
 )
 
 #: Return index that stands for every return.
