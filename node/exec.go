@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -313,6 +314,13 @@ func (d *daemon) stopRun(r *run, force bool) {
 		return
 	}
 	w.client.control(wire.AppendCancel(nil, r.spec.ID, false))
+}
+
+// readerGone ends a client's part in objects, tasks and streams.
+func (d *daemon) readerGone(c owner.Client, parent spec.TaskID) {
+	for _, id := range d.own.ClientGone(c, parent) {
+		d.consumed(id, math.MaxUint32)
+	}
 }
 
 // consumed passes on what a stream's consumer has taken in.

@@ -129,12 +129,13 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 		}
 		add(row)
 	}
+	queued := d.queuedCalls()
 	for id, r := range d.runs {
 		state := "PENDING_NODE_ASSIGNMENT"
 		switch {
 		case r.missing > 0:
 			state = "PENDING_ARGS_FETCH"
-		case r.started != 0:
+		case r.started != 0 && !queued[r]:
 			state = "RUNNING"
 		case r.spec.Kind == owner.KindCall:
 			state = "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"

@@ -177,7 +177,7 @@ func (d *daemon) workerGone(w *worker) {
 			}
 		}
 	}
-	d.own.ClientGone(c.num, parent)
+	d.readerGone(c.num, parent)
 	w.begun, w.lostConn = begun, true
 	if w.exit != nil {
 		d.workerEnded(w, w.exit)

@@ -183,3 +183,31 @@ func TestReachableStaysWhileNodesDrain(t *testing.T) {
 		t.Fatalf("only %d nodes left", left)
 	}
 }
+
+func TestACallOfAnActorWithoutAPlaceIsCancelled(t *testing.T) {
+	w := newWorld(t, 1)
+	a := spec.ActorID{9}
+	one, two := w.call(1, a, 1, 0), w.call(1, a, 2, 0)
+	w.s.Cancel(one, false)
+	if one.State != TaskDone || two.State == TaskDone {
+		t.Fatalf("states %d and %d: only the first call was cancelled", one.State, two.State)
+	}
+	w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorAlive, NodeID: w.self, Incarnation: 1})
+	if got := calls(w.s.Effects()); string(got) != "\x02" {
+		t.Fatalf("sent %v, want the second call only", got)
+	}
+}
+
+func TestStreamsOfAClientThatIsGoneHaveNoReader(t *testing.T) {
+	w := newWorld(t, 1)
+	tmpl := &Template{Template: spec.Template{Name: "stream", Streaming: true}}
+	stream := &Task{Spec: Spec{ID: w.taskID(3), NReturns: 1, Tmpl: tmpl}}
+	w.s.Submit(stream, 1)
+	plain := &Task{Spec: Spec{ID: w.taskID(4), NReturns: 1, Tmpl: &Template{Template: spec.Template{Name: "plain"}}}}
+	w.s.Submit(plain, 1)
+	other := &Task{Spec: Spec{ID: w.taskID(5), NReturns: 1, Tmpl: tmpl}}
+	w.s.Submit(other, 2)
+	if got := w.s.ClientGone(1, spec.TaskID{}); len(got) != 1 || got[0] != stream.ID {
+		t.Fatalf("without a reader: %v, want the stream of client 1", got)
+	}
+}

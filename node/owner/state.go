@@ -78,8 +78,9 @@ func (s *State) Tasks(f func(*Task) bool) {
 
 // ClientGone releases all that a client held and forgets its requests. Its
 // tasks that were children of the unfinished task parent (zero: none) and
-// whose results nobody else refers to are cancelled.
-func (s *State) ClientGone(c Client, parent spec.TaskID) {
+// whose results nobody else refers to are cancelled. It returns the unfinished
+// streams that only c could read: what makes them must not wait for a reader.
+func (s *State) ClientGone(c Client, parent spec.TaskID) (unread []spec.TaskID) {
 	for k, r := range s.reqs {
 		if k.client == c {
 			r.dead = true
@@ -108,11 +109,14 @@ func (s *State) ClientGone(c Client, parent spec.TaskID) {
 		t.Client = 0
 		if t.Kind != KindCreate && !parent.IsZero() && t.Parent == parent && !s.wanted(t) {
 			stop = append(stop, t)
+		} else if t.Tmpl.Streaming {
+			unread = append(unread, t.ID)
 		}
 	}
 	for _, t := range stop {
 		s.Cancel(t, false)
 	}
+	return unread
 }
 
 // wanted tells whether anyone refers to a result of t.

@@ -234,7 +234,7 @@ func (s *State) Cancel(t *Task, force bool) {
 	}
 	t.Cancelled = true
 	switch {
-	case t.State == TaskWaiting:
+	case t.State == TaskWaiting, t.Kind == KindCall && t.State == TaskReady: // not sent
 		if t.actor != nil {
 			t.actor.remove(t)
 		}

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ray._core.assignment import Exec, Template
     from ray._core.runner import Worker
 
+#: Groups that every actor has, one call at a time: for those who keep a loop or a device transfer in an actor
+#: beside its own calls.
+SYSTEM_GROUPS = ("_ray_system", "_ray_system_error")
+
 # How long the other calls of an actor that exits by exit_actor() may go on (seconds): they may never end.
 _EXIT_PATIENCE_S = 1.0
 
@@ -32,6 +36,17 @@ def executor_for(worker: Any, options: Dict[str, Any]) -> Any:
     if limit > 1 or groups:
         return ThreadExecutor(worker, limit, groups)
     return None
+
+
+def system_executor_of(worker: Any) -> "ThreadExecutor":
+    """What runs the calls of the system's groups of an actor whose other calls run in the main thread."""
+    if worker.system_executor is None:
+        worker.system_executor = ThreadExecutor(worker, 1, {})
+    return worker.system_executor
+
+
+def _named(groups: Any) -> List[str]:
+    return sorted(name for name in groups if name and name not in SYSTEM_GROUPS)
 
 
 def _begin(worker: "Worker", item: "Exec", template: "Template") -> TaskInfo:
@@ -48,10 +63,10 @@ class ThreadExecutor:
         self._queues: Dict[str, Any] = {}
         self._load: Dict[str, int] = {}  # calls accepted and not ended
         self._threads: Dict[str, List[threading.Thread]] = {}
-        self._limits = dict(groups)
-        self._limits[""] = limit
+        self._limits = {**dict.fromkeys(SYSTEM_GROUPS, 1), **groups, "": limit}
         self._lock = threading.Lock()
         self._running: Dict[bytes, TaskInfo] = {}
+        self._waiting: Dict[bytes, Any] = {}  # calls not begun; who takes one out answers it
         for name in self._limits:
             self._queues[name] = queue.SimpleQueue()
             self._threads[name] = []
@@ -67,9 +82,11 @@ class ThreadExecutor:
         """Queues a call in its group."""
         name = template.group
         if name not in self._queues:
-            self._refuse(item, template, name)
+            known = _named(self._limits)
+            self._fail(item, template, ValueError(f"the actor has no concurrency group {name!r}; it has {known}"))
             return
         with self._lock:
+            self._waiting[item.task_id] = item, template
             self._queues[name].put((item, template))
             threads = self._threads[name]
             self._load[name] += 1
@@ -79,13 +96,11 @@ class ThreadExecutor:
                 threads.append(thread)
                 thread.start()
 
-    def _refuse(self, item: "Exec", template: "Template", name: str) -> None:
+    def _fail(self, item: "Exec", template: "Template", error: BaseException) -> None:
         from ray._core import outcome
 
-        error = ValueError(
-            f"the actor has no concurrency group {name!r}; it has {sorted(n for n in self._limits if n)}"
-        )
         status, values, items = outcome.failure(self._worker, item, template, error)
+        item.guard = None
         self._worker.report(item, template, status, values, items, 0)
 
     def _loop(self, name: str) -> None:
@@ -94,7 +109,8 @@ class ThreadExecutor:
             entry = calls.get()
             if entry is None:
                 return
-            contextvars.copy_context().run(self._run, *entry)
+            if self._waiting.pop(entry[0].task_id, None) is not None:
+                contextvars.copy_context().run(self._run, *entry)
             with self._lock:
                 self._load[name] -= 1
 
@@ -110,12 +126,21 @@ class ThreadExecutor:
         sys.stdout.flush()
         sys.stderr.flush()
         worker.report(item, template, status, values, items, int((time.perf_counter() - started) * 1e6))
-        worker.client.flush()
+        # With more to do, the results of several calls go together: the client sends them within a millisecond.
+        if self._queues[template.group].empty():
+            worker.client.flush()
         if status == frames.ACTOR_EXIT:
             worker._exit_order(True, "the actor exits")
 
     def cancel(self, task_id: bytes) -> bool:
-        """Sets the flag of a running call."""
+        """Sets the flag of a running call; one that waits is answered at once."""
+        from ray._core import outcome
+
+        waiting = self._waiting.pop(task_id, None)
+        if waiting is not None:
+            item, template = waiting
+            self._fail(item, template, outcome.Cancelled())
+            return True
         info = self._running.get(task_id)
         if info is None:
             return False
@@ -165,6 +190,7 @@ class AsyncExecutor:
     def __init__(self, worker: "Worker", limit: int, groups: Dict[str, int]) -> None:
         self._worker = worker
         self._loops = {name: GroupLoop(name, most) for name, most in {**groups, "": limit}.items()}
+        self._lock = threading.Lock()
         self._patience_s = 30.0
         self._tasks: Dict[bytes, Any] = {}
 
@@ -179,8 +205,16 @@ class AsyncExecutor:
 
     def submit(self, item: "Exec", template: "Template") -> None:
         """Starts a call in the loop of its group; one of no group there is fails in the default one."""
-        group = self._loops.get(template.group) or self._loops[""]
+        group = self._loops.get(template.group)
+        if group is None:
+            group = self._system_loop(template.group) if template.group in SYSTEM_GROUPS else self._loops[""]
         group.bridge.call(self._start, group, item, template)
+
+    def _system_loop(self, name: str) -> GroupLoop:
+        with self._lock:
+            if name not in self._loops:
+                self._loops[name] = GroupLoop(name, 1)
+            return self._loops[name]
 
     def _start(self, group: GroupLoop, item: "Exec", template: "Template") -> None:
         self._tasks[item.task_id] = group.loop.create_task(self._run(group, item, template))
@@ -195,8 +229,7 @@ class AsyncExecutor:
         items = 0
         try:
             if template.group not in self._loops:
-                known = sorted(name for name in self._loops if name)
-                raise ValueError(f"the actor has no concurrency group {template.group!r}; it has {known}")
+                raise ValueError(f"the actor has no concurrency group {template.group!r}; it has {_named(self._loops)}")
             async with group.semaphore:
                 if worker.cancelled.pop(item.task_id, None) is not None:
                     raise outcome.Cancelled()

@@ -55,6 +55,7 @@ class Process:
         self.consumed: Dict[bytes, int] = {}
         self.consumed_changed = threading.Condition()
         self.executor: Any = None  # of a threaded or asynchronous actor
+        self.system_executor: Any = None  # of another one, for the groups that every actor has
         self.exiting: Optional[Tuple[bool, str]] = None
         self.marker = ""
         self.title = ""
@@ -140,4 +141,3 @@ class Process:
             client.flush()
         finally:
             os._exit(0)
-

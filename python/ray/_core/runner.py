@@ -105,6 +105,8 @@ class Worker(Performer, Orders):
         if self.executor is not None:
             self.executor.submit(item, template)
             return
+        if template.group and item.kind == frames.KIND_ACTOR_CALL and self._submit_aside(item, template):
+            return
         if client._out and not (
             self.last_short and self.last_template == item.template and _perf() - self.held_since < _HOLD_S
         ):
@@ -131,6 +133,18 @@ class Worker(Performer, Orders):
             self._words[self._at] = 0
         if status in (frames.OK_EXIT, frames.ACTOR_EXIT) or (self.exiting is not None and not self.queue):
             self.finish()
+
+    def _submit_aside(self, item: Exec, template: Template) -> bool:
+        """Runs a call of one of the groups that every actor has beside the calls of the main thread."""
+        from ray._core import concurrency
+
+        if template.group not in concurrency.SYSTEM_GROUPS:
+            return False
+        with self.lock:
+            self.seq = 0
+            self._words[self._at] = 0
+        concurrency.system_executor_of(self).submit(item, template)
+        return True
 
     def _may_begin(self, item: Exec) -> bool:
         """Whether the task is still this process's; if so, it has begun.

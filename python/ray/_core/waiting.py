@@ -80,8 +80,11 @@ class Waits(Gets):
                 item[0](item[1])
             except Exception:
                 import logging
+                import traceback
 
-                logging.getLogger("ray").exception("A callback of an object reference raised.")
+                # As text: a log record with the exception would keep the callback and all that it holds.
+                logging.getLogger("ray").error("A callback of an object reference raised.\n%s", traceback.format_exc())
+            item = None  # what the callback holds is free while the next one is awaited
 
     # ----------------------------------------------------------------- wait
 

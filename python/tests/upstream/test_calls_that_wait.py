@@ -1,0 +1,173 @@
+"""Calls that wait: for their actor, in its queue, for a reader; and what runs beside an actor's other calls."""
+
+import sys
+import time
+
+import pytest
+import ray
+from ray.exceptions import TaskCancelledError
+from ray.util.state import list_tasks
+
+
+def states(name):
+    return sorted(row.state for row in list_tasks(filters=[("name", "=", name)]))
+
+
+def test_a_call_of_an_actor_that_has_no_place_yet_is_cancelled(cluster):
+    @ray.remote(num_cpus=1000)
+    class Large:
+        def call(self):
+            return 1
+
+    actor = Large.remote()
+    first, second = actor.call.remote(), actor.call.remote()
+    ray.cancel(first)
+    with pytest.raises(TaskCancelledError):
+        ray.get(first, timeout=30)
+    assert ray.wait([second], timeout=0)[0] == []
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop"])
+def test_what_waits_behind_other_calls_is_not_shown_as_running(cluster, until, kind):
+    if kind == "loop":
+
+        @ray.remote
+        class Slow:
+            async def slow(self):
+                import asyncio
+
+                await asyncio.sleep(600)
+
+    else:
+
+        @ray.remote
+        class Slow:
+            def slow(self):
+                time.sleep(600)
+
+    actor = Slow.options(max_concurrency=2).remote()
+    calls = [actor.slow.options(name=kind).remote() for _ in range(5)]
+    queued = "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
+    until(lambda: states(kind) == [queued] * 3 + ["RUNNING"] * 2)
+    ray.cancel(calls[4])
+    with pytest.raises(TaskCancelledError):
+        ray.get(calls[4], timeout=30)
+    assert states(kind) == ["FAILED"] + [queued] * 2 + ["RUNNING"] * 2
+
+
+@pytest.mark.parametrize("end", ["returns", "raises", "exits"])
+def test_a_generator_whose_reader_is_gone_runs_to_its_end(cluster, until, end):
+    @ray.remote(num_cpus=0, _generator_backpressure_num_objects=1)
+    def numbers():
+        yield from range(5)
+
+    @ray.remote(num_cpus=0)
+    class Reader:
+        def read(self, end):
+            stream = numbers.options(name=f"numbers-{end}").remote()
+            assert ray.get(next(stream)) == 0
+            if end == "raises":
+                raise ValueError(end)
+            if end == "exits":
+                sys.exit(1)
+
+    reader = Reader.remote()
+    ray.wait([reader.read.remote(end)])
+    until(lambda: states(f"numbers-{end}") == ["FINISHED"])
+
+
+@pytest.mark.parametrize("kind", ["plain", "threads", "loop"])
+def test_the_systems_group_runs_beside_other_calls(cluster, kind):
+    @ray.remote(num_cpus=0)
+    class Plain:
+        def wait(self, refs):
+            return ray.get(refs[0])
+
+        def ping(self):
+            return "pong"
+
+    @ray.remote(num_cpus=0)
+    class Loop:
+        async def wait(self, refs):
+            return await refs[0]
+
+        async def ping(self):
+            return "pong"
+
+    @ray.remote(num_cpus=0)
+    class Gate:
+        def __init__(self):
+            self.open = False
+
+        async def passed(self):
+            import asyncio
+
+            while not self.open:
+                await asyncio.sleep(0.01)
+            return "passed"
+
+        async def unlock(self):
+            self.open = True
+
+    gate = Gate.remote()
+    actor = Loop.remote() if kind == "loop" else Plain.options(max_concurrency=2 if kind == "threads" else 1).remote()
+    waiting = actor.wait.options(concurrency_group="_ray_system").remote([gate.passed.remote()])
+    assert ray.get([actor.ping.remote() for _ in range(10)], timeout=30) == ["pong"] * 10
+    assert ray.wait([waiting], timeout=0)[0] == []
+    ray.get(gate.unlock.remote())
+    assert ray.get(waiting, timeout=30) == "passed"
+    if kind != "plain":
+        with pytest.raises(ValueError, match="no concurrency group 'other'"):
+            ray.get(actor.ping.options(concurrency_group="other").remote(), timeout=30)
+
+
+def test_a_callback_is_let_go_when_it_has_run(cluster, until):
+    def callback(_):
+        raise ValueError("for the log")
+
+    @ray.remote(num_cpus=0)
+    def one():
+        return 1
+
+    before = sys.getrefcount(callback)
+    ref = one.remote()
+    ref._on_completed(callback)
+    until(lambda: sys.getrefcount(callback) == before)
+
+
+def test_a_decorator_of_the_invocation_sees_arguments_and_result(cluster):
+    def around(submit):
+        def submitted(args, kwargs):
+            return submit([args[0], args[0]], {}), kwargs
+
+        return submitted
+
+    def summed(function):
+        def run(self, b, c):
+            return function(self, b + c)
+
+        run.__ray_invocation_decorator__ = around
+        return run
+
+    @ray.remote(num_cpus=0)
+    class Actor:
+        @summed
+        def plus_one(self, x):
+            return x + 1
+
+    def total(a, b):
+        return a + b
+
+    total.__ray_invocation_decorator__ = around
+
+    @ray.remote(num_cpus=0)
+    def through(actor):
+        ref, rest = actor.plus_one.remote(5, more=1)
+        return ray.get(ref), rest
+
+    actor = Actor.remote()
+    ref, rest = actor.plus_one.remote(3, more=4)
+    assert (ray.get(ref), rest) == (7, {"more": 4})
+    ref, rest = ray.remote(total).remote(4, left=1)
+    assert (ray.get(ref), rest) == (8, {"left": 1})
+    assert ray.get(through.remote(actor)) == (11, {"more": 1})
