@@ -131,6 +131,9 @@ func (d *daemon) copyLost(id spec.ObjectID, err error) bool {
 // endOf says for people when and why a node ended.
 func (d *daemon) endOf(id spec.NodeID) string {
 	n := d.nodes[id]
+	if n.DeathReason == notOfHere {
+		return notOfHere
+	}
 	end := time.Now()
 	if n.EndMS != 0 {
 		end = time.UnixMilli(n.EndMS)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"ray/internal/spec"
 	"ray/internal/wire"
@@ -48,7 +49,35 @@ func (d *daemon) peerOf(id spec.NodeID) *peer {
 	ctx, cancel := context.WithCancel(d.ctx)
 	p.cancel = cancel
 	d.tasks.Go(func() { d.dialPeer(ctx, p) })
+	if _, known := d.nodes[id]; !known {
+		d.meet(id, time.Now())
+	}
 	return p
+}
+
+// notOfHere is how a node ended that this cluster has never had.
+const notOfHere = "is no node of this cluster: the reference is of another cluster, or of an earlier one"
+
+// meet gives up a node that the head does not know: a reference may have been
+// kept over the end of the cluster in which it was made. The head announces a
+// node before any reference of it can travel, so an answer of the head to
+// something sent a while after the first mention comes too late for a node
+// that exists.
+func (d *daemon) meet(id spec.NodeID, since time.Time) {
+	const settled = 2 * time.Second // over the pauses in which the head gathers changes
+	d.after(settled/4, func() {
+		d.locked(func() {
+			if _, known := d.nodes[id]; known {
+				return
+			}
+			if d.lease.from.Sub(since) < settled {
+				d.meet(id, since)
+				return
+			}
+			d.nodes[id] = spec.Node{NodeInfo: spec.NodeInfo{ID: id}, State: spec.NodeDead, DeathReason: notOfHere}
+			d.nodeDead(id)
+		})
+	})
 }
 
 // dialPeer makes the session to a peer and keeps it until the peer is dead.

@@ -158,7 +158,12 @@ func (s *State) Wait(c Client, id uint32, refs []spec.Ref, fetch bool) {
 func (s *State) request(r *Request, kind waitKind, refs []spec.Ref) {
 	s.reqs[reqKey{r.Client, r.ID}] = r
 	for i, ref := range refs {
-		s.wait(s.ref(ref), waiter{kind: kind, req: r, index: uint32(i)})
+		known := s.objects[ref.ID] != nil
+		o := s.ref(ref)
+		s.wait(o, waiter{kind: kind, req: r, index: uint32(i)})
+		if !known && len(o.waiters) == 0 {
+			s.forget(o) // answered with an error at once, and nobody holds it
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand"
+	"strings"
 	"testing"
 
 	"ray/internal/spec"
@@ -369,5 +370,42 @@ func TestCreationIsUnreferencedOnce(t *testing.T) {
 	}
 	if n != 1 {
 		t.Fatalf("EffUnreferenced was emitted %d times, want once", n)
+	}
+}
+
+// A driver may ask for what was freed long ago, or was never there; the answer
+// is an error and leaves nothing behind.
+func TestAskingForTheUnknownLeavesNothing(t *testing.T) {
+	w := newWorld(t, 1)
+	ref := w.ref(spec.ObjectID{7})
+	w.s.Get(5, 1, []spec.Ref{ref}, false)
+	w.s.Wait(5, 2, []spec.Ref{ref}, true)
+	errors := 0
+	for _, e := range w.s.Effects() {
+		if e.Kind == EffReady || e.Kind == EffObj && len(e.Object.Blob) > 0 {
+			errors++
+		}
+	}
+	if errors != 2 || len(w.s.objects) != 0 {
+		t.Errorf("%d answers, %d objects left", errors, len(w.s.objects))
+	}
+}
+
+// A reference that came from elsewhere is asked for by a client that was never
+// given it; the error that ends it must reach the client whole.
+func TestTheEndOfAnOwnerReachesWhoAsks(t *testing.T) {
+	w := newWorld(t, 1)
+	far := spec.NodeID{9}
+	w.s.Get(5, 1, []spec.Ref{{ID: spec.ObjectID{7}, Owner: far}}, false)
+	w.s.Effects()
+	w.s.NodeDead(far, "is no node of this cluster")
+	said := ""
+	for _, e := range w.s.Effects() {
+		if e.Kind == EffObj {
+			said = string(e.Object.Blob)
+		}
+	}
+	if !strings.Contains(said, "OwnerDiedError") || !strings.Contains(said, "is no node of this cluster") || len(w.s.objects) != 0 {
+		t.Errorf("said %q, %d objects left", said, len(w.s.objects))
 	}
 }

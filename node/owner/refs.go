@@ -140,9 +140,12 @@ func (s *State) settle(o *Object) {
 	o.Nested = nil
 	s.freeCopies(o)
 	if o.lineage == 0 {
-		s.forget(o)
-	} else if o.Where != Pending {
-		o.Where = Lost
+		s.forget(o) // with its value: an answer with it may be on its way
+	} else {
+		o.Blob = nil
+		if o.Where != Pending {
+			o.Where = Lost
+		}
 	}
 	for _, r := range nested {
 		s.unpin(r)
@@ -169,7 +172,7 @@ func (s *State) freeCopies(o *Object) {
 			s.emit(Effect{Kind: EffFreeRemote, Node: n, ID: o.ID})
 		}
 	}
-	o.Locs, o.Blob = nil, nil
+	o.Locs = nil
 }
 
 func (s *State) forget(o *Object) {

@@ -180,3 +180,22 @@ def test_a_freed_object_is_gone_at_once(cluster):
     ray._private.internal_api.free([ref])
     with pytest.raises(ray.exceptions.ObjectFreedError):
         ray.get(ref, timeout=30)
+
+
+def test_a_reference_of_another_cluster_says_so(cluster):
+    """A reference that a file kept over the end of its cluster: an error, and nobody waits for ever."""
+    built = cluster({})
+    kept = ray.cloudpickle.dumps(ray.put(np.zeros(100_000)))
+    ray.shutdown()
+    built.shutdown()
+    cluster({})
+    with pytest.raises(OwnerDiedError, match="is no node of this cluster"):
+        ray.get(ray.cloudpickle.loads(kept), timeout=30)
+
+    @ray.remote
+    def use(array):
+        return array
+
+    with pytest.raises(ray.exceptions.RayTaskError, match="is no node of this cluster"):
+        ray.get(use.remote(ray.cloudpickle.loads(kept)), timeout=30)
+    assert ray.wait([ray.put(1)], timeout=30)[0]
