@@ -23,7 +23,7 @@ func (d *daemon) createActor(t *owner.Task) {
 	req := wire.ActorCreate{
 		Info: spec.ActorInfo{ID: id, JobID: t.ID.JobID(), Options: *o, State: spec.ActorPending, Owner: d.self,
 			Resources: t.Tmpl.Resources, PlacementGroup: c.lease.pg},
-		Placement: c.place, Strategy: t.Tmpl.Strategy, LabelSelector: t.Tmpl.LabelSelector, Fallback: t.Tmpl.Fallback,
+		Root: t.Tmpl.Root, Placement: c.place, Strategy: t.Tmpl.Strategy, LabelSelector: t.Tmpl.LabelSelector, Fallback: t.Tmpl.Fallback,
 	}
 	if j := d.jobs[t.ID.JobID()]; j != nil {
 		req.Python = d.pythonOf(j.id)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"ray/internal/spec"
@@ -90,8 +91,8 @@ func (d *daemon) withJob(c *client, method string, text json.RawMessage) json.Ra
 	switch method {
 	case "pg.create":
 		var pg spec.PlacementGroup
-		if json.Unmarshal(text, &pg) == nil && pg.JobID.IsZero() {
-			pg.JobID = c.job.id
+		if json.Unmarshal(text, &pg) == nil {
+			pg.JobID, pg.Root = cmp.Or(pg.JobID, c.job.id), c.root()
 			if b, err := json.Marshal(pg); err == nil {
 				return b
 			}

@@ -88,6 +88,36 @@ func (d *daemon) template(j *job, text []byte) (*owner.Template, error) {
 	return t, nil
 }
 
+// root is the detached actor that the process runs or whose work it does.
+func (c *client) root() spec.ActorID {
+	w := c.worker
+	switch {
+	case w == nil:
+		return spec.ActorID{}
+	case w.actor != nil && w.actor.tmpl.Actor != nil && w.actor.tmpl.Actor.Detached:
+		return w.actor.id
+	}
+	return w.key.Root
+}
+
+// rooted is a template as it is for work that descends from root: other
+// daemons and workers are sent its text.
+func (d *daemon) rooted(j *job, t *owner.Template, root spec.ActorID) (*owner.Template, error) {
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(t.JSON, &fields); err != nil {
+		return nil, fmt.Errorf("TEMPLATE: %w: %w", wire.ErrMalformed, err)
+	}
+	delete(fields, "root")
+	if !root.IsZero() {
+		fields["root"] = json.RawMessage(`"` + root.String() + `"`)
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
+	return d.template(j, text)
+}
+
 func (d *daemon) onExport(body []byte) error {
 	var m wire.Export
 	if err := m.Decode(body); err != nil {
@@ -107,6 +137,13 @@ func (d *daemon) onSubmit(c *client, body []byte) error {
 	tmpl := c.templates[m.Template]
 	if tmpl == nil {
 		return fmt.Errorf("SUBMIT of template %d: %w: it was not sent on this connection", m.Template, wire.ErrMalformed)
+	}
+	if root := c.root(); tmpl.Root != root {
+		rooted, err := d.rooted(c.job, tmpl, root)
+		if err != nil {
+			return err
+		}
+		tmpl, c.templates[m.Template] = rooted, rooted
 	}
 	if d.own.Task(m.Task) != nil {
 		return fmt.Errorf("SUBMIT of task %s: %w: it was submitted already", m.Task, wire.ErrMalformed)

@@ -101,8 +101,8 @@ func (d *daemon) driverGone(c *client) {
 	d.jobFinished(id)
 }
 
-// jobFinished ends what a job has here: tasks, actors that are not detached,
-// and workers.
+// jobFinished ends what a job has here: tasks, actors and workers, but for
+// detached actors and what descends from them.
 func (d *daemon) jobFinished(id spec.JobID) {
 	j := d.jobs[id]
 	if j != nil {
@@ -113,10 +113,7 @@ func (d *daemon) jobFinished(id spec.JobID) {
 	}
 	d.own.JobFinished(id, func(a spec.ActorID) bool { return d.detached[a] || d.isDetached(a) })
 	for _, w := range d.workers {
-		if w.key.Job != id {
-			continue
-		}
-		if w.actor != nil && (d.detached[w.actor.id] || w.actor.tmpl.Actor != nil && w.actor.tmpl.Actor.Detached) {
+		if w.key.Job != id || !w.key.Root.IsZero() {
 			continue
 		}
 		w.killed = "its job has ended"
@@ -127,7 +124,9 @@ func (d *daemon) jobFinished(id spec.JobID) {
 		d.procs.Kill(w.id)
 	}
 	for _, row := range d.away {
-		row.tasks = deleteFunc(row.tasks, func(r *run) bool { return r.over || r.spec.ID.JobID() == id && r.spec.Kind == owner.KindTask })
+		row.tasks = deleteFunc(row.tasks, func(r *run) bool {
+			return r.over || r.spec.ID.JobID() == id && r.spec.Kind == owner.KindTask && r.spec.Tmpl.Root.IsZero()
+		})
 	}
 	if !d.hasDetached(id) {
 		for k, t := range d.templates {

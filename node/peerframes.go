@@ -121,7 +121,7 @@ func (d *daemon) peerTask(from spec.NodeID, r *reader) error {
 		d.hostCall(x)
 	default:
 		c := tmpl.Class.(*class)
-		if j := d.jobs[s.ID.JobID()]; (j != nil && j.dead) || d.drain != nil || !d.pool.Feasible(c.pool) {
+		if j := d.jobs[s.ID.JobID()]; j != nil && j.dead && tmpl.Root.IsZero() || d.drain != nil || !d.pool.Feasible(c.pool) {
 			d.endRun(x, outcome{lost: unschedulable(tmpl.Name, "the chosen node cannot run it any more")})
 			return nil
 		}

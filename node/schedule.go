@@ -78,8 +78,16 @@ func (d *daemon) workerKey(j *job, t *owner.Template) pool.Key {
 	if len(t.RuntimeEnv) > 0 && string(t.RuntimeEnv) != "null" && string(t.RuntimeEnv) != "{}" {
 		k.Env = d.envKey(t.RuntimeEnv)
 	}
+	k.Root = t.Root
+	if t.Actor != nil && t.Actor.Detached && k.Root.IsZero() {
+		// Whatever its number will be: a worker of this key survives the job.
+		copy(k.Root[:], detachedKey)
+	}
 	return k
 }
+
+// detachedKey stands in keys of workers for a detached actor that a driver makes.
+const detachedKey = "detached"
 
 func (d *daemon) plainKey(j *job) pool.Key {
 	k := pool.Key{Job: j.id, Python: j.info.Python}
@@ -108,7 +116,7 @@ func (d *daemon) schedule(t *owner.Task) {
 	}
 	r.attempt = t.Attempt
 	c := t.Tmpl.Class.(*class)
-	if j := d.jobs[t.ID.JobID()]; j != nil && j.dead && !t.ID.IsActorTask() {
+	if j := d.jobs[t.ID.JobID()]; j != nil && j.dead && !t.ID.IsActorTask() && t.Tmpl.Root.IsZero() {
 		d.own.FailTask(t, &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + t.Tmpl.Name + " belongs to a job that has ended"})
 		return
 	}

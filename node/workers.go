@@ -22,7 +22,7 @@ import (
 // first, outside the lock.
 func (d *daemon) startWorker(k pool.Key) {
 	j := d.jobs[k.Job]
-	if j == nil || j.dead || d.down {
+	if j == nil || j.dead && k.Root.IsZero() || d.down {
 		// What came back from a worker after its job's end must not ask again.
 		d.dropQueued(k)
 		d.pool.StartFailed(k, d.now())
@@ -121,7 +121,7 @@ func (d *daemon) findWorker(c *client) error {
 		return &spec.ErrorInfo{Type: "ConnectionError", Message: "no worker " + id.String() + " was started here"}
 	}
 	c.job = d.jobs[w.key.Job]
-	if c.job == nil || c.job.dead {
+	if c.job == nil || c.job.dead && w.key.Root.IsZero() {
 		return &spec.ErrorInfo{Type: "ConnectionError", Message: "the worker's job has ended"}
 	}
 	c.worker = w

@@ -65,6 +65,9 @@ func (t *Tables) restartOrBury(c *Change, a *Actor, cause *spec.ErrorInfo, begun
 
 // bury ends an actor for good and frees its name.
 func (t *Tables) bury(c *Change, a *Actor, cause *spec.ErrorInfo, now int64) {
+	if row := t.actors[a.Info.ID]; row != nil && row.Info.State == spec.ActorDead {
+		return // with the group that another's end has ended
+	}
 	a.Info.State, a.Info.Death, a.Info.Reason = spec.ActorDead, cause, ""
 	a.EndMS = now
 	if len(a.Create.Stored) > 0 {
@@ -75,6 +78,9 @@ func (t *Tables) bury(c *Change, a *Actor, cause *spec.ErrorInfo, now int64) {
 		delete(t.names, a.name())
 	}
 	t.putActor(c, a)
+	if a.Info.Options.Detached {
+		t.endGroupsThat(c, func(g *Group) bool { return g.Info.Root == a.Info.ID }, now)
+	}
 	delete(t.watch, a.Info.ID)
 	if old, full := t.endedActors.add(a.Info.ID, keptActors); full {
 		delete(t.actors, old)
@@ -135,12 +141,16 @@ func (t *Tables) UnreferenceActor(id spec.ActorID, now int64) (c Change) {
 	return c
 }
 
-// endActorsOfJob ends what a job leaves behind; detached actors stay, but
-// their creation spec is the stored one from now on.
+// endActorsOfJob ends what a job leaves behind; detached actors and those that
+// they have made stay, but a detached actor's creation spec is the stored one
+// from now on.
 func (t *Tables) endActorsOfJob(job spec.JobID, now int64) (c Change) {
 	for _, a := range t.livingActors() {
 		if a.Info.JobID != job {
 			continue
+		}
+		if !a.Create.Root.IsZero() {
+			continue // its owner is the node of the actor that made it
 		}
 		if a.Info.Options.Detached && a.Info.State != spec.ActorDependenciesUnready {
 			if len(a.Create.Stored) > 0 && !a.OwnerGone {

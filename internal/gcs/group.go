@@ -153,6 +153,9 @@ func (t *Tables) CreateGroup(pg spec.PlacementGroup, now int64) (c Change, err e
 			return c, &spec.ErrorInfo{Type: "ValueError", Message: "A placement group named '" + pg.Name + "' exists already in namespace '" + pg.Namespace + "': use another name, or remove that one first."}
 		}
 	}
+	if a := t.actors[pg.Root]; !pg.Root.IsZero() && !pg.Detached && (a == nil || a.Info.State == spec.ActorDead) {
+		return c, &spec.ErrorInfo{Type: "ValueError", Message: "The placement group is not made: the actor " + pg.Root.String() + ", with which it would end, is dead."}
+	}
 	pg.State, pg.Nodes, pg.Attempts, pg.CreatedMS = spec.PGPending, nil, 0, now
 	g := &Group{Info: pg, Bundles: make([]Reservation, len(pg.Bundles))}
 	t.putGroup(&c, g)

@@ -52,13 +52,19 @@ func (t *Tables) endActorsOfGroup(c *Change, id spec.PlacementGroupID, now int64
 	}
 }
 
+// endGroupsOfJob removes what a job leaves behind; the groups that its detached
+// actors have made end with these.
 func (t *Tables) endGroupsOfJob(job spec.JobID, now int64) (c Change) {
+	t.endGroupsThat(&c, func(g *Group) bool { return g.Info.JobID == job && g.Info.Root.IsZero() }, now)
+	return c
+}
+
+func (t *Tables) endGroupsThat(c *Change, end func(*Group) bool, now int64) {
 	for _, g := range t.LivingGroups() {
-		if g.Info.JobID == job && !g.Info.Detached {
+		if !g.Info.Detached && end(&g) {
 			c.Merge(t.RemoveGroup(g.Info.ID, now))
 		}
 	}
-	return c
 }
 
 // bundlesOfDeadNode takes the bundles of a dead node out; a step that was under

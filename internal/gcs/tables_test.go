@@ -177,9 +177,9 @@ func TestJobEnd(t *testing.T) {
 	s.keep(mustJoin(s, node))
 	job, c := s.StartJob(spec.Job{NodeID: node}, 1)
 	s.keep(c)
-	spawn := func(n byte, detached bool) spec.ActorID {
+	spawn := func(n byte, detached bool, root spec.ActorID) spec.ActorID {
 		id := spec.ActorID{n}
-		req := wire.ActorCreate{Info: spec.ActorInfo{ID: id, JobID: job, Owner: node, Options: spec.ActorOptions{Detached: detached, MaxRestarts: 1}}}
+		req := wire.ActorCreate{Root: root, Info: spec.ActorInfo{ID: id, JobID: job, Owner: node, Options: spec.ActorOptions{Detached: detached, MaxRestarts: 1}}}
 		if detached {
 			req.Stored = []byte("spec")
 		}
@@ -189,8 +189,12 @@ func TestJobEnd(t *testing.T) {
 		s.keep(s.ActorStarted(wire.ActorStarted{ActorID: id, Incarnation: 1}, node, 3))
 		return id
 	}
-	plain, detached := spawn(1, false), spawn(2, true)
+	plain, detached := spawn(1, false, spec.ActorID{}), spawn(2, true, spec.ActorID{})
+	part := spawn(3, false, detached)
 	c, _ = s.CreateGroup(spec.PlacementGroup{ID: spec.PlacementGroupID{1}, JobID: job, Bundles: []spec.Resources{{}}}, 4)
+	s.keep(c)
+	inPart := spec.PlacementGroup{ID: spec.PlacementGroupID{2}, JobID: job, Root: detached, Bundles: []spec.Resources{{}}}
+	c, _ = s.CreateGroup(inPart, 4)
 	s.keep(c)
 	c = s.keep(s.FinishJob(job, "bye", false, 5))
 	if k := effects[KillActor](c); len(k) != 1 || k[0].Kill.ActorID != plain || len(effects[JobFinished](c)) != 1 {
@@ -199,6 +203,13 @@ func TestJobEnd(t *testing.T) {
 	if g, _ := s.Group(spec.PlacementGroupID{1}); g.Info.State != spec.PGRemoved {
 		t.Errorf("the job's group is %s", g.Info.State)
 	}
+	// What the detached actor has made is not the job's.
+	if a, _ := s.Actor(part); a.Info.State != spec.ActorAlive {
+		t.Errorf("the detached actor's own is %s", a.Info.State)
+	}
+	if g, _ := s.Group(inPart.ID); g.Info.State == spec.PGRemoved {
+		t.Error("the detached actor's group is removed")
+	}
 	// The detached actor lives on, and starts again from its stored spec.
 	s.keep(s.ActorEnded(wire.ActorEnded{ActorID: detached, Incarnation: 1}, node, 6))
 	s = s.reload(t)
@@ -206,6 +217,15 @@ func TestJobEnd(t *testing.T) {
 	start := effects[StartActor](c)
 	if len(start) != 1 || start[0].To != node || string(start[0].Place.Stored) != "spec" || start[0].Place.Incarnation != 2 {
 		t.Errorf("restart of a detached actor: %+v", start)
+	}
+	s.keep(s.ActorStarted(wire.ActorStarted{ActorID: detached, Incarnation: 2}, node, 7))
+	s.keep(s.ActorEnded(wire.ActorEnded{ActorID: detached, Incarnation: 2}, node, 8)) // no restart is left
+	if g, _ := s.Group(inPart.ID); g.Info.State != spec.PGRemoved {
+		t.Errorf("its actor is dead, the group is %s", g.Info.State)
+	}
+	inPart.ID = spec.PlacementGroupID{3}
+	if _, err := s.CreateGroup(inPart, 9); err == nil {
+		t.Error("a group was made for a dead actor")
 	}
 }
 

@@ -49,7 +49,8 @@ type Head struct {
 	jobs         *jobs.Service
 	events       []spec.Event
 	giveUp       map[spec.PlacementGroupID]hopeless
-	refused      map[any]*backoff // groups and actors that a node has refused
+	unborn       map[spec.ActorID]chan struct{} // asked for before they were created; closed then
+	refused      map[any]*backoff               // groups and actors that a node has refused
 	random       *mrand.Rand
 	recovering   time.Time // until then, nodes of before the restart may come back
 	lost         int       // nodes known at start that have not come back
@@ -87,7 +88,7 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 		lease: time.Duration(cfg.LeaseMS) * time.Millisecond,
 		wake:  make(chan struct{}, 1),
 		open:  map[*nodeLink]bool{}, links: map[spec.NodeID]*nodeLink{}, soft: map[spec.NodeID]*soft{},
-		warned: map[waiting]bool{}, giveUp: map[spec.PlacementGroupID]hopeless{}, cluster: scheduler.New(), askers: map[spec.NodeID]bool{},
+		warned: map[waiting]bool{}, giveUp: map[spec.PlacementGroupID]hopeless{}, unborn: map[spec.ActorID]chan struct{}{}, cluster: scheduler.New(), askers: map[spec.NodeID]bool{},
 		groupWaiters: map[spec.PlacementGroupID][]chan struct{}{},
 		refused:      map[any]*backoff{}, random: mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64())),
 	}

@@ -141,6 +141,31 @@ func await[T any](n *fakeNode, method string, i int) (v T) {
 
 func cpus(n float64) spec.Resources { return spec.FromFloats(map[string]float64{"CPU": n}) }
 
+// TestHandleBeforeItsActor: a handle may reach a node before the head hears of
+// the actor from its owner.
+func TestHandleBeforeItsActor(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	owner, other := join(t, h, "owner", cpus(1)), join(t, h, "other", cpus(1))
+	id := actorID(1, spec.JobIDFromInt(1))
+	asked := make(chan error, 1)
+	var info spec.ActorInfo
+	go func() { asked <- other.try(wire.MethodActorWatch, wire.ActorRef{ActorID: id}, &info) }()
+	eventually(t, "the question waits", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.unborn) == 1
+	})
+	owner.call(wire.MethodActorCreate, wire.ActorCreate{Info: spec.ActorInfo{ID: id, JobID: spec.JobIDFromInt(1), State: spec.ActorPending}, Placement: cpus(1)}, nil)
+	if err := <-asked; err != nil || info.ID != id {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.unborn) != 0 {
+		t.Error("the question is not forgotten")
+	}
+}
+
 func actorID(n byte, job spec.JobID) (id spec.ActorID) {
 	id[0] = n
 	copy(id[12:], job[:])

@@ -34,6 +34,10 @@ func (h *Head) actorCreate(r *request) (any, gcs.Change, error) {
 		req.Stored = r.keepTail()
 	}
 	change, err := h.tables.CreateActor(req, h.now())
+	if known := h.unborn[req.Info.ID]; known != nil {
+		close(known)
+		delete(h.unborn, req.Info.ID)
+	}
 	return nil, change, err
 }
 
@@ -80,12 +84,41 @@ func (h *Head) actorWatch(r *request) (any, gcs.Change, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, gcs.Change{}, err
 	}
-	info, ok := h.tables.WatchActor(req.ActorID, r.from)
-	if !ok {
-		return nil, gcs.Change{}, unknownActor(req.ActorID)
+	if info, ok := h.tables.WatchActor(req.ActorID, r.from); ok {
+		return info, gcs.Change{}, nil
 	}
-	return info, gcs.Change{}, nil
+	// A handle may travel from node to node faster than the news of the actor
+	// from its owner to here.
+	known := h.unborn[req.ActorID]
+	if known == nil {
+		known = make(chan struct{})
+		h.unborn[req.ActorID] = known
+	}
+	r.later = true
+	h.work.Go(func() {
+		t := time.NewTimer(unbornPatience)
+		defer t.Stop()
+		select {
+		case <-known:
+		case <-t.C:
+		case <-h.ctx.Done():
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock() // after the answer: no news of the actor may come before it
+		if h.unborn[req.ActorID] == known {
+			delete(h.unborn, req.ActorID)
+		}
+		if info, ok := h.tables.WatchActor(req.ActorID, r.from); ok {
+			r.reply(info, nil, nil)
+			return
+		}
+		r.reply(nil, nil, unknownActor(req.ActorID))
+	})
+	return nil, gcs.Change{}, nil
 }
+
+// unbornPatience is how long a handle may be ahead of its actor.
+const unbornPatience = 5 * time.Second
 
 func (h *Head) actorInfo(r *request) (any, gcs.Change, error) {
 	var req wire.ActorRef

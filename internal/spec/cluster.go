@@ -29,6 +29,7 @@ type PlacementGroup struct {
 	Bundles   []Resources         `json:"bundles"`
 	Labels    []map[string]string `json:"bundle_label_selector,omitempty"`
 	Detached  bool                `json:"is_detached,omitempty"`
+	Root      ActorID             `json:"root,omitzero"` // the detached actor that made it, with which it ends instead of with its job
 	SoftNode  NodeID              `json:"soft_target_node_id,omitzero"`
 	State     string              `json:"state"`
 	Reason    string              `json:"reason,omitempty"` // why it is pending

@@ -57,10 +57,18 @@ type Template struct {
 
 	// ConcurrencyGroup of an actor_call; "" is the default group.
 	ConcurrencyGroup string `json:"concurrency_group,omitempty"`
+	// Root is the detached actor from which the work descends: such work, like
+	// that actor, outlives its job. The daemon of the submitting worker fills it in.
+	Root ActorID `json:"root,omitzero"`
 	// Extra is for Python alone (worker reads what the driver wrote): daemons pass it on unread.
 	Extra json.RawMessage `json:"extra,omitempty"`
 
 	Actor *ActorOptions `json:"actor,omitempty"` // actor_create only
+}
+
+// Outlives tells that the end of the job is not the end of the work.
+func (t *Template) Outlives() bool {
+	return !t.Root.IsZero() || t.Actor != nil && t.Actor.Detached
 }
 
 // Kinds of Template.

@@ -188,7 +188,8 @@ type JobFinish struct {
 // ActorCreate asks for a place for an actor.
 type ActorCreate struct {
 	Info          spec.ActorInfo      `json:"info"`
-	Placement     spec.Resources      `json:"placement"` // needed to be placed
+	Root          spec.ActorID        `json:"root,omitzero"` // of spec.Template: it outlives its job
+	Placement     spec.Resources      `json:"placement"`     // needed to be placed
 	Strategy      spec.Strategy       `json:"strategy"`
 	LabelSelector map[string]string   `json:"label_selector,omitempty"`
 	Fallback      []map[string]string `json:"fallback,omitempty"`

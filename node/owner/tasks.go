@@ -257,12 +257,12 @@ func (s *State) Children(parent spec.TaskID) (out []*Task) {
 	return out
 }
 
-// JobFinished ends all tasks of a job that are owned here and returns those
-// that may still run somewhere.
+// JobFinished ends all tasks of a job that are owned here, but for those that
+// descend from its detached actors and the calls of these.
 func (s *State) JobFinished(job spec.JobID, detached func(spec.ActorID) bool) {
 	var mine []*Task
 	for _, t := range s.tasks {
-		if t.State != TaskDone && t.ID.JobID() == job && !(t.ID.IsActorTask() && detached(t.ID.ActorID())) {
+		if t.State != TaskDone && t.ID.JobID() == job && t.Tmpl.Root.IsZero() && !(t.ID.IsActorTask() && detached(t.ID.ActorID())) {
 			mine = append(mine, t)
 		}
 	}

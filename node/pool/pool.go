@@ -25,6 +25,9 @@ type Key struct {
 	Job    spec.JobID
 	Env    string // hash of the runtime environment; "" for the job's plain one
 	Python string
+	// Root is the detached actor from which the tasks descend; zero for those
+	// that end with their job.
+	Root spec.ActorID
 }
 
 // Class is a scheduling class: tasks that differ only in code and arguments.
@@ -241,6 +244,9 @@ func (p *Pool) Class(k Key, need spec.Resources, actor bool, variant string) *Cl
 	name := k.Job.String() + "|" + k.Env + "|" + k.Python + "|" + need.Key()
 	if actor {
 		name += "|actor"
+	}
+	if !k.Root.IsZero() {
+		name += "|" + k.Root.String()
 	}
 	if variant != "" {
 		name += "|" + variant

@@ -446,6 +446,32 @@ func TestActorsKeepTheirWorker(t *testing.T) {
 	}
 }
 
+func TestReapKeepsNoWorkersOfRareKeys(t *testing.T) {
+	p := New(cpus(2))
+	rare := Key{Root: spec.ActorID{1}}
+	for _, k := range []Key{{}, rare} {
+		p.Add(&Task{Class: p.Class(k, cpus(1), false, "")}, 0)
+	}
+	for _, w := range start(p, 0) {
+		p.Done(w, 1, 10, 1)
+	}
+	reap := func(now int64) (keys []Key) {
+		p.Reap(now, func(k Key) bool { return k == rare })
+		for _, e := range p.Effects() {
+			if e.Kind == EffExit {
+				keys = append(keys, e.Worker.Key)
+			}
+		}
+		return keys
+	}
+	if got := reap(2); len(got) != 0 {
+		t.Errorf("ended at once: %v", got)
+	}
+	if got := reap(idleKeep + 2); len(got) != 1 || got[0] != rare {
+		t.Errorf("ended %v, want the worker of the rare key", got)
+	}
+}
+
 func TestGPUsAreGivenOutByDevice(t *testing.T) {
 	l := newLedger(spec.FromFloats(map[string]float64{spec.GPU: 2}))
 	half := l.amounts(spec.FromFloats(map[string]float64{spec.GPU: 0.5}))

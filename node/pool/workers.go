@@ -210,17 +210,20 @@ func (p *Pool) Tick(now int64) {
 	}
 }
 
-// Reap ends idle workers above the number of CPUs, oldest first.
-func (p *Pool) Reap(now int64) {
+// Reap ends idle workers above the number of CPUs, oldest first, and those of
+// keys that are rare: for these none is kept in store.
+func (p *Pool) Reap(now int64, rare func(Key) bool) {
 	var idle []*Worker
 	for _, list := range p.idle {
 		idle = append(idle, list...)
 	}
 	slices.SortFunc(idle, func(a, b *Worker) int { return int(a.idleSince - b.idleSince) })
-	for i := 0; i < len(idle)-p.ncpu; i++ {
-		w := idle[i]
+	for i, w := range idle {
 		if now-w.idleSince < idleKeep {
 			break
+		}
+		if i >= len(idle)-p.ncpu && !rare(w.Key) {
+			continue
 		}
 		p.detach(w)
 		p.emit(Effect{Kind: EffExit, Worker: w})
