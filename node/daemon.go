@@ -38,6 +38,7 @@ type daemon struct {
 	head       *headLink
 	envMaker   *runtimeenv.Manager
 	fetcher    *transfer.Fetcher
+	giver      *transfer.Server
 	unix       *net.UnixListener
 	port       *wire.Listener
 	clientPort *wire.Listener

@@ -35,6 +35,7 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 		p.cancel()
 	}
 	d.fetcher.Cut(id)
+	d.giver.Forget(id)
 	delete(d.legacies, id)
 	for k := range p.transit {
 		d.arrived(id, k)

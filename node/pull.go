@@ -1,15 +1,12 @@
 package node
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/owner"
-	"ray/node/transfer"
 )
 
 // Pauses between tries to reach a node that has an object and does not
@@ -35,24 +32,15 @@ func (d *daemon) pull(o *owner.Object) {
 // pullFrom tries each of the nodes that are said to have the object.
 func (d *daemon) pullFrom(p *pulling, locs []spec.NodeID) {
 	// A node may have been told of a copy after it heard of its node's end.
-	without := slices.DeleteFunc(slices.Clone(locs), func(n spec.NodeID) bool { return d.nodes[n].State != spec.NodeDead })
+	gone := func(n spec.NodeID) bool { return d.nodes[n].State == spec.NodeDead }
+	without := slices.DeleteFunc(slices.Clone(locs), func(n spec.NodeID) bool { return !gone(n) })
+	living := slices.DeleteFunc(slices.Clone(locs), gone)
 	d.goes(func() {
-		var size uint64
-		err := fmt.Errorf("no node has it")
-		for _, n := range locs {
-			if slices.Contains(without, n) {
-				continue
-			}
-			if size, err = d.fetcher.Fetch(d.ctx, n, p.id); err == nil {
-				break
-			}
-			if errors.Is(err, transfer.ErrUnknown) {
-				without = append(without, n)
-			}
-			if d.ctx.Err() != nil {
-				return
-			}
+		size, unknown, err := d.fetcher.Fetch(d.ctx, p.id, living)
+		if err != nil && d.ctx.Err() != nil {
+			return
 		}
+		without = append(without, unknown...)
 		d.locked(func() { d.pullEnded(p, size, err, without, len(without) < len(locs)) })
 	})
 }

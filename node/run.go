@@ -116,7 +116,8 @@ func (d *daemon) serve() (err error) {
 	d.envMaker = runtimeenv.New(runtimeenv.Config{Dir: filepath.Join(d.cfg.SessionDir, envDir),
 		LogDir: filepath.Join(d.cfg.SessionDir, "logs"), Fetch: d.fetchPackage,
 		Mounts: []string{d.cfg.SessionDir, d.cfg.PackageDir, filepath.Dir(d.cfg.Socket)}})
-	d.fetcher = transfer.NewFetcher(d.dialBulk, d.store)
+	d.fetcher = transfer.NewFetcher(d.self, d.dialBulk, d.store)
+	d.giver = transfer.NewServer(d.store, d.fetcher)
 	err = d.listen()
 	if err == nil {
 		err = d.work()
@@ -156,7 +157,7 @@ func (d *daemon) work() error {
 	d.remotes = &wire.Sessions{Self: d.self.String(), Accept: d.acceptRemote, Grace: driverGrace(), Silence: driverSilence}
 	h := wire.Handlers{Client: d.remotes, Sessions: d.sessions,
 		Bulk: func(c net.Conn) {
-			if err := transfer.Serve(c, d.store); err != nil {
+			if err := d.giver.Serve(c); err != nil {
 				d.log.Debug("bulk connection has ended", "err", err)
 			}
 		},

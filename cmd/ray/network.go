@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -60,7 +61,22 @@ func nodeIP(given, peer string, loopback bool) string {
 	return "127.0.0.1"
 }
 
+// Ports below those that systems give to outgoing connections: between the
+// choice of a port and the head's listening nobody gets one of these by chance.
+const (
+	freeFrom  = 20_000
+	freeTo    = 32_000
+	freeTries = 100
+)
+
 func freePort(host string) (int, error) {
+	for range freeTries {
+		port := freeFrom + rand.IntN(freeTo-freeFrom)
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return 0, fmt.Errorf("find a free port on %s: %w", host, err)

@@ -13,7 +13,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // sumChunk is how many bytes of an object share a checksum: chunks are checked
 // one by one, so that a part can be read without the rest.
-const sumChunk = 8 << 20
+const sumChunk = 2 << 20
 
 func chunks(size uint64) int { return int((size + sumChunk - 1) / sumChunk) }
 

@@ -118,6 +118,20 @@ func (s *Store) Range(id spec.ObjectID, off, n uint64) (data []byte, size uint64
 	return data, size, func() {}, nil
 }
 
+// Part is Range of an object that the daemon itself has created and perhaps
+// not sealed: its bytes are what has been written so far.
+func (s *Store) Part(id spec.ObjectID, off, n uint64) (data []byte, size uint64, release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.table.objects[id]
+	if e == nil || !e.inArena || e.creator != Daemon {
+		return nil, 0, nil, fmt.Errorf("read %s: %w", id, ErrUnknown)
+	}
+	off = min(off, e.size)
+	s.table.pin(Daemon, e)
+	return s.data(e)[off : off+min(n, e.size-off)], e.size, func() { s.Unpin(Daemon, id, 1) }, nil
+}
+
 // Holding describes one object for people and for FullError.
 type Holding struct {
 	ID      spec.ObjectID

@@ -1,9 +1,7 @@
 // Package transfer moves object bytes between nodes: over connections of
 // their own, in ranges, straight from one arena into the other. It decides
-// nothing: the node daemon says what to fetch from whom and tries another copy
-// if a source fails. The node daemon alone imports it.
-//
-// The protocol on a bulk connection: the asker sends requests of 45 bytes
-// (operation, object id, offset, length), the other side answers each with 9
-// bytes (status, size of the whole object) and the bytes of the range.
+// little: the node daemon says what to fetch and who has it. If a source fails
+// in the middle another gives the rest, and if many nodes want a large object
+// at once its source sends each to one that is getting it already (line.go).
+// The node daemon alone imports it.
 package transfer

@@ -2,10 +2,8 @@ package transfer
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -14,12 +12,15 @@ import (
 	"ray/internal/spec"
 )
 
-// ErrUnknown says that the source does not have the object (any more).
-var ErrUnknown = errors.New("the source does not have the object")
+// Errors of a source.
+var (
+	ErrUnknown = errors.New("the source does not have the object")
+	errStalled = errors.New("the source has only a part of the object, and gets no more of it")
+)
 
 // Sizes of ranges and how many streams share a large object.
 const (
-	rangeBytes = 8 << 20
+	rangeBytes = 2 << 20
 	maxStreams = 4
 	// idleConns are kept for each peer.
 	idleConns = 4
@@ -38,6 +39,7 @@ type Dial func(ctx context.Context, node spec.NodeID) (net.Conn, error)
 
 // Fetcher brings objects from other nodes. Safe for concurrent use.
 type Fetcher struct {
+	self spec.NodeID
 	dial Dial
 	sink Sink
 
@@ -47,83 +49,119 @@ type Fetcher struct {
 	flying map[spec.ObjectID]*flight
 	rates  map[spec.NodeID]float64
 	closed bool
+
+	stall time.Duration // see stallAfter
 }
 
-// flight is a fetch that others of the same object wait for.
-type flight struct {
-	done chan struct{}
-	size uint64
-	err  error
+// NewFetcher makes the Fetcher of the node self; Close it at the end.
+func NewFetcher(self spec.NodeID, dial Dial, sink Sink) *Fetcher {
+	return &Fetcher{self: self, dial: dial, stall: stallAfter, sink: sink, idle: map[spec.NodeID][]net.Conn{}, busy: map[spec.NodeID]map[net.Conn]bool{}, flying: map[spec.ObjectID]*flight{}}
 }
 
-// NewFetcher makes a Fetcher; Close it at the end.
-func NewFetcher(dial Dial, sink Sink) *Fetcher {
-	return &Fetcher{dial: dial, sink: sink, idle: map[spec.NodeID][]net.Conn{}, busy: map[spec.NodeID]map[net.Conn]bool{}, flying: map[spec.ObjectID]*flight{}}
-}
-
-// Fetch copies an object from node into the sink as a sealed secondary copy
-// and gives its size. An object that is here already is no error. On an error
-// nothing of it is left in the sink. Fetches of one object at the same time
-// are one: the later ones get the result of the first, whatever its source.
-func (f *Fetcher) Fetch(ctx context.Context, node spec.NodeID, id spec.ObjectID) (uint64, error) {
+// Fetch copies an object from the first of nodes that has it into the sink, as
+// a sealed secondary copy, and gives its size. If a node fails in the middle
+// the next one gives the rest. An object that is here already is no error. On
+// an error nothing of it is left in the sink, and without names the nodes that
+// do not have it. Fetches of one object at the same time are one: the later
+// ones get the result of the first, whatever its sources.
+func (f *Fetcher) Fetch(ctx context.Context, id spec.ObjectID, nodes []spec.NodeID) (size uint64, without []spec.NodeID, err error) {
 	for {
 		f.mu.Lock()
 		first := f.flying[id]
 		if first == nil {
-			mine := &flight{done: make(chan struct{})}
+			mine := newFlight()
 			f.flying[id] = mine
 			f.mu.Unlock()
-			mine.size, mine.err = f.fetchTwice(ctx, node, id)
+			mine.without, mine.err = f.fetch(ctx, mine, id, nodes)
 			f.mu.Lock()
 			delete(f.flying, id)
 			f.mu.Unlock()
 			close(mine.done)
-			return mine.size, mine.err
+			return mine.size, mine.without, mine.err
 		}
 		f.mu.Unlock()
 		select {
 		case <-first.done:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, nil, ctx.Err()
 		}
 		// If the first one was only called off, its wish is not ours.
 		if !errors.Is(first.err, context.Canceled) && !errors.Is(first.err, context.DeadlineExceeded) {
-			return first.size, first.err
+			return first.size, first.without, first.err
 		}
 	}
 }
 
-func (f *Fetcher) fetchTwice(ctx context.Context, node spec.NodeID, id spec.ObjectID) (uint64, error) {
-	size, err := f.fetch(ctx, node, id)
-	if err == nil || errors.Is(err, ErrUnknown) || ctx.Err() != nil {
-		return size, err
+// fetch asks one node after the other until the object is whole.
+func (f *Fetcher) fetch(ctx context.Context, fl *flight, id spec.ObjectID, nodes []spec.NodeID) (without []spec.NodeID, err error) {
+	err = fmt.Errorf("fetch %s: no node is said to have it", id)
+	for i, node := range nodes {
+		err = f.from(ctx, fl, id, node, i > 0)
+		if err != nil && !errors.Is(err, ErrUnknown) && !fl.refused && ctx.Err() == nil {
+			// A kept connection may have been closed by the other side
+			// meanwhile: once more with fresh ones.
+			f.Forget(node)
+			err = f.from(ctx, fl, id, node, true)
+		}
+		if err == nil || fl.refused || ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, ErrUnknown) {
+			without = append(without, node)
+		}
 	}
-	// A kept connection may have been closed by the other side meanwhile: once
-	// more with fresh ones.
-	f.Forget(node)
-	return f.fetch(ctx, node, id)
+	switch {
+	case fl.dst == nil: // it was here, or there is no room
+	case err != nil:
+		f.sink.Abort(objectstore.Daemon, id)
+	default:
+		_, err = f.sink.Seal(objectstore.Daemon, id, false)
+	}
+	return without, err
 }
 
-func (f *Fetcher) fetch(ctx context.Context, node spec.NodeID, id spec.ObjectID) (uint64, error) {
-	size, err := f.size(ctx, node, id)
+// from brings what is missing of an object from node, or from the one that
+// node names instead because that has, or is getting, a copy too.
+func (f *Fetcher) from(ctx context.Context, fl *flight, id spec.ObjectID, node spec.NodeID, direct bool) error {
+	size, other, err := f.open(ctx, node, id, direct)
 	if err != nil {
-		return 0, err
+		return err
 	}
+	if here, err := f.room(ctx, fl, id, size); here || err != nil {
+		return err
+	}
+	if !other.IsZero() && other != f.self && f.fill(ctx, fl, id, other) == nil {
+		return nil
+	}
+	begun, before := time.Now(), fl.missing()
+	err = f.fill(ctx, fl, id, node)
+	if err == nil && len(before) == len(fl.have) {
+		f.measure(node, size, time.Since(begun))
+	}
+	return err
+}
+
+// room makes room for the object, or says that it is here already.
+func (f *Fetcher) room(ctx context.Context, fl *flight, id spec.ObjectID, size uint64) (here bool, err error) {
+	if fl.dst != nil {
+		if fl.size != size {
+			return false, fmt.Errorf("fetch %s: one source has %d bytes of it, another %d", id, fl.size, size)
+		}
+		return false, nil
+	}
+	fl.size = size
 	alloc, err := f.create(ctx, id, size)
-	if errors.Is(err, objectstore.ErrExists) {
-		return size, nil
-	}
 	if err != nil {
-		return 0, err
+		fl.refused = true
+		if errors.Is(err, objectstore.ErrExists) {
+			return true, nil
+		}
+		return false, err
 	}
-	begun := time.Now()
-	if err := f.ranges(ctx, node, id, f.sink.Bytes(alloc.Offset, size)); err != nil {
-		f.sink.Abort(objectstore.Daemon, id)
-		return 0, err
-	}
-	f.measure(node, size, time.Since(begun))
-	_, err = f.sink.Seal(objectstore.Daemon, id, false)
-	return size, err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl.begin(f.sink.Bytes(alloc.Offset, size))
+	return false, nil
 }
 
 func (f *Fetcher) create(ctx context.Context, id spec.ObjectID, size uint64) (objectstore.Alloc, error) {
@@ -148,32 +186,26 @@ func (f *Fetcher) create(ctx context.Context, id spec.ObjectID, size uint64) (ob
 	}
 }
 
-// ranges fills dst over several connections.
-func (f *Fetcher) ranges(ctx context.Context, node spec.NodeID, id spec.ObjectID, dst []byte) error {
+// fill brings the missing ranges from one node over several connections.
+func (f *Fetcher) fill(ctx context.Context, fl *flight, id spec.ObjectID, node spec.NodeID) error {
+	missing := fl.missing()
+	if len(missing) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	total := (len(dst) + rangeBytes - 1) / rangeBytes
-	streams := min(max(total/2, 1), maxStreams)
-	next := make(chan int, total)
-	for i := range total {
+	next := make(chan int, len(missing))
+	for _, i := range missing {
 		next <- i
 	}
 	close(next)
-	errs := make(chan error, streams)
+	errs := make(chan error, maxStreams)
+	streams := min(max(len(missing)/2, 1), maxStreams)
 	for range streams {
 		go func() {
-			err := f.with(ctx, node, func(conn net.Conn) error {
-				for i := range next {
-					off := i * rangeBytes
-					part := dst[off:min(off+rangeBytes, len(dst))]
-					if err := readRange(conn, id, uint64(off), part); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			err := f.with(ctx, node, func(conn net.Conn) error { return f.stream(conn, fl, id, next) })
 			if err != nil {
-				cancel() // the others stop too: the object is not whole
+				cancel() // the others stop too: another node gives the rest
 			}
 			errs <- err
 		}()
@@ -187,147 +219,30 @@ func (f *Fetcher) ranges(ctx context.Context, node spec.NodeID, id spec.ObjectID
 	return first
 }
 
-func (f *Fetcher) size(ctx context.Context, node spec.NodeID, id spec.ObjectID) (size uint64, err error) {
-	err = f.with(ctx, node, func(conn net.Conn) error {
-		size, err = ask(conn, opSize, id, 0, 0)
-		return err
-	})
-	return size, err
-}
-
-func readRange(conn net.Conn, id spec.ObjectID, off uint64, dst []byte) error {
-	if _, err := ask(conn, opRange, id, off, uint64(len(dst))); err != nil {
-		return err
+// stream reads ranges one after the other, and asks for each while the one
+// before is on its way.
+func (f *Fetcher) stream(conn net.Conn, fl *flight, id spec.ObjectID, next <-chan int) error {
+	i, more := <-next
+	if more {
+		if err := f.ask(conn, opRange, id, fl.at(i), fl.part(i)); err != nil {
+			return err
+		}
 	}
-	if _, err := io.ReadFull(conn, dst); err != nil {
-		return fmt.Errorf("fetch %s: %w", id, err)
+	for more {
+		after, another := <-next
+		if another {
+			if err := f.ask(conn, opRange, id, fl.at(after), fl.part(after)); err != nil {
+				return err
+			}
+		}
+		if err := readRange(conn, id, fl.part(i)); err != nil {
+			// Not as it is: answers may still come, the connection is used up.
+			return fmt.Errorf("in the middle of it: %v", err)
+		}
+		f.mu.Lock()
+		fl.arrived(i)
+		f.mu.Unlock()
+		i, more = after, another
 	}
 	return nil
-}
-
-func ask(conn net.Conn, op byte, id spec.ObjectID, off, n uint64) (size uint64, err error) {
-	var req [requestSize]byte
-	req[0] = op
-	copy(req[1:], id[:])
-	binary.LittleEndian.PutUint64(req[1+spec.ObjectIDSize:], off)
-	binary.LittleEndian.PutUint64(req[1+spec.ObjectIDSize+8:], n)
-	if _, err := conn.Write(req[:]); err != nil {
-		return 0, fmt.Errorf("fetch %s: %w", id, err)
-	}
-	var head [answerSize]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return 0, fmt.Errorf("fetch %s: %w", id, err)
-	}
-	switch head[0] {
-	case statusOK:
-		return binary.LittleEndian.Uint64(head[1:]), nil
-	case statusUnknown:
-		return 0, fmt.Errorf("fetch %s: %w", id, ErrUnknown)
-	default:
-		return 0, fmt.Errorf("fetch %s: the source has another size (status %d)", id, head[0])
-	}
-}
-
-// with runs use on a connection to node and keeps the connection if it is
-// still in step. Cancelling ctx closes it.
-func (f *Fetcher) with(ctx context.Context, node spec.NodeID, use func(net.Conn) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	conn, err := f.take(ctx, node)
-	if err != nil {
-		return err
-	}
-	f.working(node, conn, true)
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	err = use(conn)
-	f.working(node, conn, false)
-	cancelled := !stop()
-	if cancelled || err != nil && !errors.Is(err, ErrUnknown) {
-		_ = conn.Close()
-		if cancelled {
-			return errors.Join(ctx.Err(), err)
-		}
-		return err
-	}
-	f.give(node, conn)
-	return err
-}
-
-func (f *Fetcher) take(ctx context.Context, node spec.NodeID) (net.Conn, error) {
-	f.mu.Lock()
-	if conns := f.idle[node]; len(conns) > 0 {
-		conn := conns[len(conns)-1]
-		f.idle[node] = conns[:len(conns)-1]
-		f.mu.Unlock()
-		return conn, nil
-	}
-	closed := f.closed
-	f.mu.Unlock()
-	if closed {
-		return nil, net.ErrClosed
-	}
-	return f.dial(ctx, node)
-}
-
-func (f *Fetcher) give(node spec.NodeID, conn net.Conn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed || len(f.idle[node]) >= idleConns {
-		_ = conn.Close()
-		return
-	}
-	f.idle[node] = append(f.idle[node], conn)
-}
-
-// working notes the connections that are in use, so that Cut finds them.
-func (f *Fetcher) working(node spec.NodeID, conn net.Conn, on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !on {
-		delete(f.busy[node], conn)
-		if len(f.busy[node]) == 0 {
-			delete(f.busy, node)
-		}
-		return
-	}
-	if f.busy[node] == nil {
-		f.busy[node] = map[net.Conn]bool{}
-	}
-	f.busy[node][conn] = true
-}
-
-// Cut ends all fetches from a node that is dead: it may have gone without
-// closing its connections.
-func (f *Fetcher) Cut(node spec.NodeID) {
-	f.Forget(node)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for conn := range f.busy[node] {
-		_ = conn.Close()
-	}
-}
-
-// Forget closes the idle connections to a node that is gone.
-func (f *Fetcher) Forget(node spec.NodeID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, conn := range f.idle[node] {
-		_ = conn.Close()
-	}
-	delete(f.idle, node)
-}
-
-// Close closes the idle connections; running fetches end with their contexts.
-func (f *Fetcher) Close() {
-	f.mu.Lock()
-	f.closed = true
-	nodes := make([]spec.NodeID, 0, len(f.idle))
-	for node := range f.idle {
-		nodes = append(nodes, node)
-	}
-	f.mu.Unlock()
-	for _, node := range nodes {
-		f.Forget(node)
-	}
 }

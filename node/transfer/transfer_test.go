@@ -18,25 +18,58 @@ import (
 type pair struct {
 	src, dst *objectstore.Store
 	fetcher  *Fetcher
-	mu       sync.Mutex
-	conns    []net.Conn
+	*site
 }
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{}
-	for _, s := range []**objectstore.Store{&p.src, &p.dst} {
-		store, err := objectstore.New(objectstore.Config{Capacity: 64 << 20})
+	c := newCluster(t, 2, 64<<20)
+	return &pair{c[0].store, c[1].store, c[1].fetcher, c[0]}
+}
+
+// site is one node: a store, its fetcher, and its server behind a listener.
+type site struct {
+	id      spec.NodeID
+	store   *objectstore.Store
+	fetcher *Fetcher
+	sent    atomic.Int64 // bytes that its server has written
+
+	mu    sync.Mutex
+	conns []net.Conn
+	// gate, if set, is called before each write of the server.
+	gate func()
+}
+
+// newCluster makes nodes 1 to n, each with a store of so many bytes.
+func newCluster(t *testing.T, n int, capacity uint64) []*site {
+	t.Helper()
+	addresses := map[spec.NodeID]string{}
+	dial := func(ctx context.Context, to spec.NodeID) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addresses[to])
+	}
+	var out []*site
+	for i := range n {
+		s := &site{id: spec.NodeID{byte(i + 1)}}
+		store, err := objectstore.New(objectstore.Config{Capacity: capacity})
 		if err != nil {
 			t.Fatal(err)
 		}
-		*s = store
+		s.store = store
+		s.fetcher = NewFetcher(s.id, dial, store)
 		t.Cleanup(func() { _ = store.Close() })
+		addresses[s.id] = s.listen(t)
+		out = append(out, s)
 	}
+	return out
+}
+
+func (p *site) listen(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := NewServer(p.store, p.fetcher)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -47,23 +80,34 @@ func newPair(t *testing.T) *pair {
 			p.mu.Lock()
 			p.conns = append(p.conns, conn)
 			p.mu.Unlock()
-			wg.Go(func() { _ = Serve(conn, p.src) })
+			wg.Go(func() { _ = server.Serve(&counted{conn, p}) })
 		}
 	})
-	p.fetcher = NewFetcher(func(ctx context.Context, _ spec.NodeID) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", l.Addr().String())
-	}, p.dst)
 	t.Cleanup(func() {
 		p.fetcher.Close()
 		_ = l.Close()
 		p.cut()
 		wg.Wait()
 	})
-	return p
+	return l.Addr().String()
 }
 
-func (p *pair) cut() {
+// counted counts what a server writes.
+type counted struct {
+	net.Conn
+	site *site
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	if c.site.gate != nil {
+		c.site.gate()
+	}
+	n, err := c.Conn.Write(b)
+	c.site.sent.Add(int64(n))
+	return n, err
+}
+
+func (p *site) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.conns {
@@ -71,23 +115,33 @@ func (p *pair) cut() {
 	}
 }
 
-func (p *pair) put(t *testing.T, id spec.ObjectID, data []byte) {
+func (p *site) put(t *testing.T, id spec.ObjectID, data []byte) {
 	t.Helper()
-	p.src.Create(1, id, uint64(len(data)), func(a objectstore.Alloc, err error) {
+	p.store.Create(1, id, uint64(len(data)), func(a objectstore.Alloc, err error) {
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		copy(p.src.Bytes(a.Offset, uint64(len(data))), data)
+		copy(p.store.Bytes(a.Offset, uint64(len(data))), data)
 	})
-	if _, err := p.src.Seal(1, id, true); err != nil {
+	if _, err := p.store.Seal(1, id, true); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (p *pair) check(t *testing.T, id spec.ObjectID, want []byte) {
 	t.Helper()
-	got, release, err := p.dst.View(id)
+	check(t, p.dst, id, want)
+}
+
+func (p *pair) fetch(ctx context.Context, id spec.ObjectID) (uint64, error) {
+	size, _, err := p.fetcher.Fetch(ctx, id, []spec.NodeID{p.id})
+	return size, err
+}
+
+func check(t *testing.T, store *objectstore.Store, id spec.ObjectID, want []byte) {
+	t.Helper()
+	got, release, err := store.View(id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +160,7 @@ func TestFetchCopiesObjectsOfAnySize(t *testing.T) {
 			data[k] = byte(k * (i + 3) >> 3)
 		}
 		p.put(t, id, data)
-		n, err := p.fetcher.Fetch(t.Context(), spec.NodeID{1}, id)
+		n, err := p.fetch(t.Context(), id)
 		if err != nil || n != uint64(size) {
 			t.Fatalf("size %d: got %d, %v", size, n, err)
 		}
@@ -116,12 +170,12 @@ func TestFetchCopiesObjectsOfAnySize(t *testing.T) {
 
 func TestFetchOfAnUnknownObject(t *testing.T) {
 	p := newPair(t)
-	if _, err := p.fetcher.Fetch(t.Context(), spec.NodeID{1}, spec.ObjectID{5}); !errors.Is(err, ErrUnknown) {
+	if _, err := p.fetch(t.Context(), spec.ObjectID{5}); !errors.Is(err, ErrUnknown) {
 		t.Fatal(err)
 	}
 	// The connection is in step and serves on.
 	p.put(t, spec.ObjectID{6}, []byte("x"))
-	if _, err := p.fetcher.Fetch(t.Context(), spec.NodeID{1}, spec.ObjectID{6}); err != nil {
+	if _, err := p.fetch(t.Context(), spec.ObjectID{6}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -133,16 +187,16 @@ func TestBrokenSourceLeavesNothing(t *testing.T) {
 	dialled := p.fetcher.dial
 	p.fetcher.dial = func(ctx context.Context, n spec.NodeID) (net.Conn, error) {
 		conn, err := dialled(ctx, n)
-		return &cutAfter{Conn: conn, left: 10 << 20}, err
+		return &cutAfter{Conn: conn, left: 1 << 20}, err
 	}
-	if _, err := p.fetcher.Fetch(t.Context(), spec.NodeID{1}, spec.ObjectID{7}); err == nil {
+	if _, err := p.fetch(t.Context(), spec.ObjectID{7}); err == nil {
 		t.Fatal("a cut connection gave a whole object")
 	}
 	if st := p.dst.Stats(); st.Used != 0 || st.Objects != 0 {
 		t.Errorf("left behind: %+v", st)
 	}
 	p.fetcher.dial = dialled
-	if _, err := p.fetcher.Fetch(t.Context(), spec.NodeID{1}, spec.ObjectID{7}); err != nil {
+	if _, err := p.fetch(t.Context(), spec.ObjectID{7}); err != nil {
 		t.Fatal(err)
 	}
 	p.check(t, spec.ObjectID{7}, data)
@@ -171,7 +225,7 @@ func TestCancelEndsAFetch(t *testing.T) {
 	p.fetcher.dial = func(context.Context, spec.NodeID) (net.Conn, error) { return client, nil }
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := p.fetcher.Fetch(ctx, spec.NodeID{1}, spec.ObjectID{9}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := p.fetch(ctx, spec.ObjectID{9}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 }
@@ -186,7 +240,7 @@ func TestFetchesOfOneObjectAreMerged(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			if n, err := p.fetcher.Fetch(t.Context(), spec.NodeID{1}, spec.ObjectID{8}); err != nil || n != uint64(len(data)) {
+			if n, err := p.fetch(t.Context(), spec.ObjectID{8}); err != nil || n != uint64(len(data)) {
 				t.Errorf("%d %v", n, err)
 			}
 			p.check(t, spec.ObjectID{8}, data)
