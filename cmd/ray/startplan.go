@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"ray/internal/head"
@@ -60,7 +61,9 @@ func planStart(o *startOptions) (*startPlan, error) {
 		}
 		c.TokenPath, p.tokenMade = auth.Path, auth.Path
 	}
-	p.offer(o)
+	if err := p.offer(o); err != nil {
+		return nil, err
+	}
 	c.Pythons = pythons(o.python)
 	if len(c.Pythons) == 0 {
 		return nil, errors.New("no Python 3 found to run workers with: install python3, or name one by --python or RAY_PYTHON")
@@ -134,7 +137,7 @@ func (p *startPlan) clientServer(o *startOptions) error {
 }
 
 // offer fills in resources and labels; what is left out is found by the daemon.
-func (p *startPlan) offer(o *startOptions) {
+func (p *startPlan) offer(o *startOptions) error {
 	c := &p.node
 	amounts := map[string]float64{}
 	for name, amount := range o.resources {
@@ -157,6 +160,13 @@ func (p *startPlan) offer(o *startOptions) {
 			amounts["accelerator_type:"+found.Type] = 1
 		}
 		c.GPUIDs = found.IDs
+	} else if ids, limited := machine.VisibleGPUs(); limited {
+		c.GPUIDs = ids // of devices whose driver is not seen here
+	}
+	// None at all is what a worker without GPUs has: a node that it starts may pretend to have some.
+	if ids, _ := machine.VisibleGPUs(); len(ids) > 0 && amounts["GPU"] > float64(len(ids)) {
+		return fmt.Errorf("cannot start a node with %v GPUs: CUDA_VISIBLE_DEVICES names %d (%s). Ask for fewer, or change it",
+			amounts["GPU"], len(ids), strings.Join(ids, ","))
 	}
 	c.Resources, c.Labels, c.NodeName = spec.FromFloats(amounts), o.labels, o.nodeName
 	for name, amount := range amounts {
@@ -167,6 +177,7 @@ func (p *startPlan) offer(o *startOptions) {
 	if o.objectStore != nil {
 		c.ObjectStoreBytes = int64(*o.objectStore)
 	}
+	return nil
 }
 
 // session makes the session directory.

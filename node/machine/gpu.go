@@ -30,6 +30,13 @@ var (
 // smiPatience bounds how long nvidia-smi may take: it can hang on a bad device.
 const smiPatience = 5 * time.Second
 
+// VisibleGPUs are the devices that CUDA_VISIBLE_DEVICES leaves to this process;
+// limited: it is set.
+func VisibleGPUs() (ids []string, limited bool) {
+	visible, limited := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	return visibleIDs(visible), limited
+}
+
 // FindGPUs reads the driver's own files, which needs no library and no child
 // process. Where they are missing (WSL, some containers) it asks nvidia-smi, if
 // there is a device at all.

@@ -2,10 +2,12 @@ package proc
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"ray/internal/logfile"
 	"ray/internal/spec"
@@ -32,6 +34,10 @@ type Lines struct {
 // maxLine is where a line without an end is cut.
 const maxLine = 1 << 20
 
+// lineEnd is how long the end of a line is awaited: what follows a prompt or a
+// progress bar may come late or never.
+const lineEnd = 300 * time.Millisecond
+
 // A thousand workers have two thousand streams, and most say little.
 const (
 	quietBuffer = 2 << 10
@@ -46,6 +52,7 @@ type output struct {
 	file   *logfile.Writer
 	name   string
 	rest   []byte // a line that has not ended yet
+	cut    bool   // its beginning has been given out
 }
 
 // read copies the pipe to the log file and the driver until it ends.
@@ -53,10 +60,20 @@ func (o *output) read(f *os.File) {
 	defer f.Close()
 	defer o.file.Close()
 	buf := make([]byte, quietBuffer)
+	timed := false // how long a line may stay open
 	for {
+		if open := len(o.rest) > 0; open && !timed {
+			timed = f.SetReadDeadline(time.Now().Add(lineEnd)) == nil
+		} else if !open && timed {
+			timed = f.SetReadDeadline(time.Time{}) != nil
+		}
 		n, err := f.Read(buf)
 		if n > 0 {
 			o.take(buf[:n])
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			o.begin()
+			continue
 		}
 		if n == len(buf) && n < busyBuffer {
 			buf = make([]byte, busyBuffer)
@@ -69,7 +86,20 @@ func (o *output) read(f *os.File) {
 		rest := o.rest
 		o.rest = nil
 		o.lines([]string{string(rest)})
+	} else if o.cut {
+		_, _ = o.file.Write([]byte("\n"))
 	}
+}
+
+// begin gives out the line that has not ended as if it were one; the file has
+// it as it was written.
+func (o *output) begin() {
+	if len(o.rest) == 0 {
+		return
+	}
+	_, _ = o.file.Write(o.rest)
+	o.tell([]string{string(o.rest)})
+	o.rest, o.cut = o.rest[:0], true
 }
 
 // take splits what was read; marker lines change the name and are not output.
@@ -91,6 +121,12 @@ func (o *output) take(b []byte) {
 			o.rest = o.rest[:0]
 		}
 		b = b[i+1:]
+		if o.cut && line == "" {
+			o.cut = false
+			_, _ = o.file.Write([]byte("\n"))
+			continue
+		}
+		o.cut = false
 		if name, ok := marker(line); ok {
 			o.lines(batch)
 			batch = nil
@@ -120,6 +156,10 @@ func (o *output) lines(lines []string) {
 		return
 	}
 	_, _ = o.file.Write([]byte(strings.Join(lines, "\n") + "\n"))
+	o.tell(lines)
+}
+
+func (o *output) tell(lines []string) {
 	if o.stream == Stderr {
 		o.w.stderr.add(lines)
 	}

@@ -130,7 +130,7 @@ func TestEndsAreToldApart(t *testing.T) {
 
 func TestOutputGoesToFilesAndLinesWithNames(t *testing.T) {
 	m, w, dir := manager(t)
-	id := start(t, m, `printf ':job_id:01000000\n:task_name:f\nhello\nwor'; sleep 0.05; printf 'ld\n:actor_name:A\nlast'; echo oops >&2`)
+	id := start(t, m, `printf ':job_id:01000000\n:task_name:f\nhello\nworld\n:actor_name:A\nlast'; echo oops >&2`)
 	e := ended(t, w, id)
 	want := "out f: hello\nout f: world\nout A: last\nerr : oops\n"
 	got := w.text()
@@ -142,6 +142,24 @@ func TestOutputGoesToFilesAndLinesWithNames(t *testing.T) {
 	name := fmt.Sprintf("worker-%s-01000000-%d.out", id, e.PID)
 	text, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil || string(text) != "hello\nworld\nlast\n" {
+		t.Errorf("log file: %q %v", text, err)
+	}
+}
+
+func TestALineThatDoesNotEndIsShownAndContinued(t *testing.T) {
+	m, w, dir := manager(t)
+	flag := filepath.Join(t.TempDir(), "flag")
+	id := start(t, m, `printf 'one\nhalf'; while [ ! -e `+flag+` ]; do sleep 0.02; done; printf ' and half\ntwo'`)
+	eventually(t, "the open line", func() bool { return strings.Contains(w.text(), "half\n") })
+	if err := os.WriteFile(flag, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := ended(t, w, id)
+	if got := w.text(); got != "out : one\nout : half\nout :  and half\nout : two\n" {
+		t.Errorf("lines %q", got)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("worker-%s-01000000-%d.out", id, e.PID)))
+	if err != nil || string(text) != "one\nhalf and half\ntwo\n" {
 		t.Errorf("log file: %q %v", text, err)
 	}
 }

@@ -5,6 +5,7 @@ import os
 from typing import Any, Dict, List, Optional
 
 from ray._core import state
+from ray.util.annotations import Deprecated
 
 _FAMILIES = ("GPU", "TPU", "NPU", "HPU", "RBLN", "neuron_cores", "FURIOSA", "METAX_GPU")
 
@@ -17,16 +18,18 @@ class RuntimeContext:
 
     def get(self) -> Dict[str, Any]:
         """The main facts as one dict (deprecated: use the methods)."""
+        from ray._core.ids import ActorID, JobID, NodeID, TaskID
+
         found: Dict[str, Any] = {
-            "job_id": self.job_id,
-            "node_id": self.node_id,
+            "job_id": JobID.from_hex(self.get_job_id()),
+            "node_id": NodeID.from_hex(self.get_node_id()),
             "namespace": self.namespace,
         }
-        if self.worker_mode:
-            if self.get_task_id() is not None:
-                found["task_id"] = self.task_id
-            if self.get_actor_id() is not None:
-                found["actor_id"] = self.actor_id
+        task, actor = self.get_task_id(), self.get_actor_id()
+        if self.worker_mode and task is not None:
+            found["task_id"] = TaskID.from_hex(task)
+        if self.worker_mode and actor is not None:
+            found["actor_id"] = ActorID.from_hex(actor)
         return found
 
     @property
@@ -35,6 +38,7 @@ class RuntimeContext:
         return state.client().mode == state.WORKER
 
     @property
+    @Deprecated(message="Use get_job_id() instead", warning=True)
     def job_id(self) -> Any:
         """JobID of this job (deprecated: use :meth:`get_job_id`)."""
         from ray._core.ids import JobID
@@ -46,6 +50,7 @@ class RuntimeContext:
         return state.client().job_id.hex()
 
     @property
+    @Deprecated(message="Use get_node_id() instead", warning=True)
     def node_id(self) -> Any:
         """NodeID of this node (deprecated: use :meth:`get_node_id`)."""
         from ray._core.ids import NodeID
@@ -77,6 +82,7 @@ class RuntimeContext:
         return task if task is not None and task.kind != state.DRIVER else None
 
     @property
+    @Deprecated(message="Use get_task_id() instead", warning=True)
     def task_id(self) -> Any:
         """TaskID of the running task (deprecated: use :meth:`get_task_id`)."""
         from ray._core.ids import TaskID
@@ -100,6 +106,7 @@ class RuntimeContext:
         return task.function_name if task else None
 
     @property
+    @Deprecated(message="Use get_actor_id() instead", warning=True)
     def actor_id(self) -> Any:
         """ActorID of this actor, None outside one (deprecated: use :meth:`get_actor_id`)."""
         from ray._core.ids import ActorID
@@ -152,6 +159,7 @@ class RuntimeContext:
         return state.client().gcs_address
 
     @property
+    @Deprecated(message="Use get_placement_group_id() instead", warning=True)
     def current_placement_group_id(self) -> Any:
         """PlacementGroupID of the running task (deprecated: use :meth:`get_placement_group_id`)."""
         from ray._core.ids import PlacementGroupID
@@ -210,6 +218,7 @@ class RuntimeContext:
             found["GPU"] = [str(device) for device in self._holder_field("gpu_ids") or []]
         return found
 
+    @Deprecated(message="Use get_accelerator_ids() instead", warning=True)
     def get_resource_ids(self) -> Dict[str, List[str]]:
         """The same as :meth:`get_accelerator_ids` (deprecated)."""
         return self.get_accelerator_ids()

@@ -85,8 +85,10 @@ class ThreadExecutor:
             known = _named(self._limits)
             self._fail(item, template, ValueError(f"the actor has no concurrency group {name!r}; it has {known}"))
             return
+        self._waiting[item.task_id] = item, template
+        if self._worker.cancelled and self._cancel_waiting(item.task_id):
+            return  # the order to cancel it came first, on its own connection
         with self._lock:
-            self._waiting[item.task_id] = item, template
             self._queues[name].put((item, template))
             threads = self._threads[name]
             self._load[name] += 1
@@ -134,17 +136,25 @@ class ThreadExecutor:
 
     def cancel(self, task_id: bytes) -> bool:
         """Sets the flag of a running call; one that waits is answered at once."""
+        info = self._running.get(task_id)
+        if info is not None:
+            info.canceled = True
+            return True
+        self._worker.cancelled[task_id] = True  # first: who queues it looks here after it has queued it
+        return self._cancel_waiting(task_id)
+
+    def _cancel_waiting(self, task_id: bytes) -> bool:
+        """Answers a call that is to be cancelled and has not begun."""
         from ray._core import outcome
 
-        waiting = self._waiting.pop(task_id, None)
-        if waiting is not None:
-            item, template = waiting
-            self._fail(item, template, outcome.Cancelled())
-            return True
-        info = self._running.get(task_id)
-        if info is None:
+        if task_id not in self._worker.cancelled:
             return False
-        info.canceled = True
+        waiting = self._waiting.pop(task_id, None)
+        if waiting is None:
+            return False
+        self._worker.cancelled.pop(task_id, None)
+        item, template = waiting
+        self._fail(item, template, outcome.Cancelled())
         return True
 
     def stop(self) -> None:

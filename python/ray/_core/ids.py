@@ -20,9 +20,9 @@ class BaseID:
 
     def __init__(self, binary: bytes) -> None:
         if not isinstance(binary, (bytes, bytearray)):
-            raise TypeError(f"{type(self).__name__} is made of bytes, not of {type(binary).__name__}")
+            raise TypeError(f"Unsupported type: {type(self).__name__} is made of bytes, not of {type(binary).__name__}")
         if len(binary) != self.SIZE:
-            raise ValueError(f"{type(self).__name__} has {self.SIZE} bytes, got {len(binary)}")
+            raise ValueError(f"{type(self).__name__} needs to have length {self.SIZE}, got {len(binary)}")
         self._bin = bytes(binary)
 
     @classmethod

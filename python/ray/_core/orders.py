@@ -125,20 +125,24 @@ class Orders(Process):
         executor = self.executor
         if executor is not None:
             if not executor.cancel(task_id):
-                self.cancelled[task_id] = True
+                self._note_cancelled(task_id)
             return
         with self.lock:
             info = self.running
             if info is None or info.task_id != task_id or self.seq != info.seq:
-                self.cancelled[task_id] = True
-                if len(self.cancelled) > 10000:
-                    self.cancelled.clear()
+                self._note_cancelled(task_id)
                 return
             if info.kind != "task":
                 info.canceled = True
                 return
             self.interrupting = task_id
         self._interrupt(task_id)
+
+    def _note_cancelled(self, task_id: bytes) -> None:
+        """Remembers the order for a task that has not come yet; one that has ended is forgotten some time."""
+        self.cancelled[task_id] = True
+        if len(self.cancelled) > 10000:
+            self.cancelled.clear()
 
     def _interrupt(self, task_id: bytes) -> None:
         """Raises KeyboardInterrupt in the main thread while it runs the task."""

@@ -42,9 +42,11 @@ class ObjectRef(_Base[T]):
     SIZE = 28
 
     def __init__(self, binary: bytes, owner: bytes = _NOBODY, client: Any = None) -> None:
+        self._c = client
+        if owner is _NOBODY:  # a user's
+            BaseID.__init__(self, binary)
         self._bin = binary
         self._owner = owner
-        self._c = client
 
     def __del__(self) -> None:
         # Runs at any point of any thread: it may only append.

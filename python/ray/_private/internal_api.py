@@ -11,6 +11,7 @@ def free(object_refs: Union[Any, List[Any]], local_only: bool = False) -> None:
     """
     import ray
     from ray._core import state
+    from ray._core.entries import ELSEWHERE
 
     refs = [object_refs] if isinstance(object_refs, ray.ObjectRef) else object_refs
     if not isinstance(refs, list) or not all(isinstance(ref, ray.ObjectRef) for ref in refs):
@@ -20,6 +21,10 @@ def free(object_refs: Union[Any, List[Any]], local_only: bool = False) -> None:
         if client.arena is not None:
             client.arena.end_all_idle()  # this process would find the value among what it has just read
         client.call("objects.free", {"ids": [ref.hex() for ref in refs]})
+        with client._lock:
+            for ref in refs:
+                if type(client._objects.get(ref.binary())) is bytes:
+                    client._objects[ref.binary()] = ELSEWHERE  # what this process has kept is not read again
 
 
 def memory_summary(

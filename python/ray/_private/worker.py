@@ -3,6 +3,7 @@
 from typing import Any, Optional
 
 from ray._core import state, unhandled
+from ray._private.core_worker import CoreWorker
 from ray._private.node import Node
 
 SCRIPT_MODE = 0
@@ -75,6 +76,23 @@ class Worker:
         return dict(state.connected().runtime_env)
 
     @property
+    def node_ip_address(self) -> str:
+        """Address of the node."""
+        return state.connected().node_ip
+
+    @property
+    def core_worker(self) -> CoreWorker:
+        """What this process knows of its objects."""
+        state.connected()
+        return _core_worker
+
+    def put_object(self, value: Any) -> Any:
+        """As ``ray.put``."""
+        import ray
+
+        return ray.put(value)
+
+    @property
     def node(self) -> Node:
         """The node that this process runs on."""
         return _global_node
@@ -82,6 +100,7 @@ class Worker:
 
 global_worker = Worker()
 _global_node = Node()
+_core_worker = CoreWorker()
 
 
 def is_initialized() -> bool:
