@@ -6,16 +6,21 @@ import (
 	"ray/internal/spec"
 )
 
-// lose marks an object of which no copy is left.
+// lose marks an object of which no copy is left, and has it made again if
+// somebody waits for it.
 func (s *State) lose(o *Object) {
+	markLost(o)
+	if len(o.waiters) > 0 {
+		s.want(o)
+	}
+}
+
+func markLost(o *Object) {
 	if o.Owned() {
 		o.Where = Lost
 	} else {
 		o.Where = Pending
 		o.asked = false
-	}
-	if len(o.waiters) > 0 {
-		s.want(o)
 	}
 }
 
@@ -160,12 +165,20 @@ func (s *State) NodeDead(node spec.NodeID, end string) (failed []*Task) {
 			orphans = append(orphans, o)
 		}
 	}
+	gone := lost[:0]
 	for _, o := range lost {
 		o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return n == node })
 		if o.Where == Remote && len(o.Locs) == 0 && o.Owner != node {
 			o.pulling = false
 			o.lostOn, o.lostWhy = node, ""
-			s.lose(o)
+			markLost(o)
+			gone = append(gone, o)
+		}
+	}
+	// Only now: a task that is run again must not take for there what is lost with the same node.
+	for _, o := range gone {
+		if o.Where != Remote && len(o.waiters) > 0 {
+			s.want(o)
 		}
 	}
 	for _, o := range borrowed {

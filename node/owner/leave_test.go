@@ -211,3 +211,30 @@ func TestStreamsOfAClientThatIsGoneHaveNoReader(t *testing.T) {
 		t.Fatalf("without a reader: %v, want the stream of client 1", got)
 	}
 }
+
+func TestWhatIsLostWithOneNodeIsMadeInOrder(t *testing.T) {
+	for range 20 { // the objects of a node are lost in no certain order
+		w := newWorld(t, 1)
+		far := spec.NodeID{2}
+		tmpl := &Template{Template: spec.Template{Name: "f", MaxRetries: 3}}
+		remote := func() []Result {
+			return []Result{{Index: 1, Value: Value{Where: Remote, Size: 1 << 20, Nodes: []spec.NodeID{far}}}}
+		}
+		f := &Task{Spec: Spec{ID: w.taskID(2), NReturns: 1, Tmpl: tmpl}}
+		w.s.Submit(f, 1)
+		g := &Task{Spec: Spec{ID: w.taskID(2), NReturns: 1, Deps: []spec.Ref{w.ref(f.ID.Return(1))}, Tmpl: tmpl}}
+		w.s.Submit(g, 1)
+		w.pump()
+		w.s.Done(f, 0, StatusOK, remote(), 0)
+		w.pump()
+		w.s.Done(g, 0, StatusOK, remote(), 0)
+		w.running = nil
+		w.s.Get(1, 77, []spec.Ref{w.ref(g.ID.Return(1))}, false)
+		w.s.Effects() // the pull has not ended when its source is dead
+		w.s.NodeDead(far, "")
+		w.pump()
+		if len(w.running) != 1 || w.running[0] != f {
+			t.Fatalf("%d tasks run again, want only the one whose result the other needs", len(w.running))
+		}
+	}
+}

@@ -9,7 +9,7 @@ NODE = dict(num_cpus=1, resources={"spot": 1})
 
 
 def kill(cluster, node):
-    """Kills a node and waits until it counts as dead."""
+    """Kills a node; it counts as dead soon."""
     cluster.remove_node(node, allow_graceful=False)
 
 
