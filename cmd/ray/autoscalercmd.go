@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -12,11 +14,43 @@ import (
 	"github.com/spf13/cobra"
 
 	"ray/autoscaler"
+	"ray/internal/head"
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 func autoscalerCmd() *cobra.Command {
-	return group("autoscaler", "Try the autoscaler's planner.", autoscalerPlanCmd())
+	var address, file string
+	cmd := &cobra.Command{
+		Use: "autoscaler", Short: "Scale a cluster from outside its head, or try the planner.", Hidden: true, Args: exactArgs(),
+		Long: "Scale the cluster of a head that runs elsewhere, by a cluster file, until this process is ended. The head must\n" +
+			"leave it to others: ray start --head --no-monitor. Of several such processes one scales and the others wait.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usagef("Missing option '--config'.")
+			}
+			return runAutoscaler(cmd.Context(), cmd.ErrOrStderr(), address, file)
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", "", "host:port of the head, as its workers reach it (default: RAY_ADDRESS, or the head on this machine)")
+	cmd.Flags().StringVar(&file, "config", "", "cluster file to scale by")
+	cmd.AddCommand(autoscalerPlanCmd())
+	return cmd
+}
+
+func runAutoscaler(ctx context.Context, out io.Writer, address, file string) error {
+	address, err := headAddress(address)
+	if err != nil {
+		return err
+	}
+	auth, err := wire.LoadToken()
+	if err != nil {
+		return err
+	}
+	return head.RunAlone(ctx, head.Alone{
+		Address: address, Auth: auth, ConfigPath: file,
+		Log: slog.New(slog.NewTextHandler(out, nil)),
+	})
 }
 
 func autoscalerPlanCmd() *cobra.Command {

@@ -34,6 +34,7 @@ type startOptions struct {
 
 	tempDir, spillDir string
 	autoscaling       string
+	noMonitor         bool // the autoscaler runs elsewhere
 	python            string
 	ownerPID          int
 	system            map[string]json.RawMessage
@@ -66,6 +67,7 @@ func (o *startOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.tempDir, "temp-dir", "", "where sessions are kept (default: RAY_TMPDIR, else /tmp/ray-<uid>)")
 	f.StringVar(&o.spillDir, "object-spilling-directory", "", "where objects go when the store is full (default: in the session)")
 	f.StringVar(&o.autoscaling, "autoscaling-config", "", "cluster file that the head's autoscaler follows")
+	f.BoolVar(&o.noMonitor, "no-monitor", false, "do not scale from the head, whatever --autoscaling-config says: ray autoscaler does it elsewhere")
 	f.StringVar(&o.python, "python", "", "Python that runs workers (default: RAY_PYTHON, else the one beside this program or on PATH)")
 	f.Var(jsonFlag{&o.system}, "system-config", "settings of the system as JSON")
 	f.BoolVar(&o.reconstruct, "enable-object-reconstruction", true, "run tasks again to make lost objects")
@@ -88,7 +90,7 @@ func (o *startOptions) bindAccepted(f *pflag.FlagSet) {
 		_ = f.MarkHidden(name)
 	}
 	for _, name := range []string{
-		"no-redirect-output", "no-monitor", "disable-usage-stats", "ray-debugger-external", "enable-resource-isolation",
+		"no-redirect-output", "disable-usage-stats", "ray-debugger-external", "enable-resource-isolation",
 	} {
 		f.Bool(name, false, "accepted and ignored")
 		_ = f.MarkHidden(name)
@@ -174,6 +176,9 @@ func (o *startOptions) check() error {
 		if _, err := os.Stat(o.autoscaling); err != nil {
 			return usagef("Invalid value for '--autoscaling-config': %s", err)
 		}
+	}
+	if o.noMonitor {
+		o.autoscaling = ""
 	}
 	return nil
 }

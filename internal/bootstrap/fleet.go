@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,12 @@ func OpenFleet(configPath, headAddress, tokenFile, ray string) (*Fleet, error) {
 	if ray == "" {
 		ray = all.RayPath()
 	}
-	p, err := all.New(cfg, all.Options{Ray: ray})
+	path, err := filepath.Abs(configPath)
+	if err != nil {
+		return nil, err
+	}
+	// What the file says nothing else of is beside it, wherever this runs.
+	p, err := all.New(cfg, all.Options{StateDir: filepath.Dir(path), Ray: ray})
 	if err != nil {
 		return nil, err
 	}

@@ -58,12 +58,8 @@ func (h *Head) startAutoscaler(a wire.Auth) error {
 	}
 	s.loop, err = autoscaler.Start(h.ctx, autoscaler.Options{
 		Config: s.config, Provider: s, Installer: s, View: s, Drainer: s, Store: s,
-		NewID: func(nodeType string) string {
-			var b [5]byte
-			_, _ = rand.Read(b[:]) // never fails
-			return nodeType + "-" + hex.EncodeToString(b[:])
-		},
-		Emit: s.emit,
+		NewID: newInstanceID,
+		Emit:  s.emit,
 	})
 	if err != nil {
 		return err
@@ -72,6 +68,13 @@ func (h *Head) startAutoscaler(a wire.Auth) error {
 	h.scaler = s
 	h.mu.Unlock()
 	return nil
+}
+
+// newInstanceID makes an id that no instance has had.
+func newInstanceID(nodeType string) string {
+	var b [5]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return nodeType + "-" + hex.EncodeToString(b[:])
 }
 
 func (h *Head) stopAutoscaler() {
@@ -197,10 +200,15 @@ func (s *autoscaling) Drain(ctx context.Context, node spec.NodeID, reason string
 }
 
 // Load implements autoscaler.InstanceStore.
-func (s *autoscaling) Load(context.Context) (saved autoscaler.Saved, err error) {
+func (s *autoscaling) Load(context.Context) (autoscaler.Saved, error) {
 	s.h.mu.Lock()
 	text := s.h.tables.Machines()
 	s.h.mu.Unlock()
+	return s.take(text)
+}
+
+// take reads a stored table.
+func (s *autoscaling) take(text []byte) (saved autoscaler.Saved, err error) {
 	switch {
 	case len(text) == 0:
 	case text[0] == '[': // an earlier version kept the instances alone
@@ -220,6 +228,15 @@ func (s *autoscaling) Load(context.Context) (saved autoscaler.Saved, err error) 
 
 // Save implements autoscaler.InstanceStore.
 func (s *autoscaling) Save(_ context.Context, c autoscaler.Changes) error {
+	text, err := s.apply(c)
+	if err != nil {
+		return err
+	}
+	return s.h.change(func(t *gcs.Tables) (gcs.Change, error) { return t.SetMachines(text), nil })
+}
+
+// apply takes changes over and gives the whole table to store.
+func (s *autoscaling) apply(c autoscaler.Changes) ([]byte, error) {
 	for _, r := range c.Instances {
 		s.rows[r.ID] = r
 	}
@@ -233,11 +250,7 @@ func (s *autoscaling) Save(_ context.Context, c autoscaler.Changes) error {
 	for _, id := range slices.Sorted(maps.Keys(s.rows)) {
 		rows = append(rows, s.rows[id])
 	}
-	text, err := json.Marshal(autoscaler.Saved{Instances: rows, Memory: s.memory})
-	if err != nil {
-		return err
-	}
-	return s.h.change(func(t *gcs.Tables) (gcs.Change, error) { return t.SetMachines(text), nil })
+	return json.Marshal(autoscaler.Saved{Instances: rows, Memory: s.memory})
 }
 
 // emit tells an event, and prints it at the drivers.

@@ -32,6 +32,7 @@ func (h *Head) leaseLoop() {
 		}
 		now := time.Now()
 		h.mu.Lock()
+		h.forgetOutside(now)
 		if h.slept(now.Sub(last), now) {
 			h.log.Warn("this process did not run for a while: every node gets a new lease", "for", now.Sub(last))
 		}

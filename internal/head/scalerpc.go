@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 
+	"ray/internal/autoscalerpb"
 	"ray/internal/gcs"
 	"ray/internal/spec"
 	"ray/internal/wire"
@@ -19,6 +20,24 @@ type scalable struct{ h *Head }
 
 // State implements scalerpc.Cluster.
 func (s scalable) State() (spec.Status, string) { return s.h.coreStatus(), s.h.cfg.SessionName }
+
+// ScalesItself implements scalerpc.Cluster.
+func (s scalable) ScalesItself() bool {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	_, isOutside := s.h.scaler.(*outside)
+	return s.h.scaler != nil && !isOutside
+}
+
+// Report implements scalerpc.Cluster.
+func (s scalable) Report(r *autoscalerpb.AutoscalingState) { s.h.hearOutside(r) }
+
+// Reported implements scalerpc.Cluster.
+func (s scalable) Reported() *autoscalerpb.AutoscalingState {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	return s.h.outsideReport()
+}
 
 // SetConstraints implements scalerpc.Cluster.
 func (s scalable) SetConstraints(d []spec.Demand) error {

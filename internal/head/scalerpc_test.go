@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"ray/internal/autoscalerpb"
+	"ray/internal/gcs"
 	"ray/internal/spec"
 	"ray/internal/wire"
 )
@@ -200,5 +201,51 @@ func TestServiceAsksForTheToken(t *testing.T) {
 		if status.Code(err) != codes.Unauthenticated || strings.Contains(err.Error(), a.Token) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestSilentAutoscalerIsForgotten checks that a report counts for a while only,
+// and that the head's word about what cannot be served follows it.
+func TestSilentAutoscalerIsForgotten(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	report := &autoscalerpb.AutoscalingState{
+		AutoscalerStateVersion:     9,
+		PendingInstances:           []*autoscalerpb.PendingInstance{{InstanceId: "i-1", RayNodeTypeName: "small"}},
+		InfeasibleResourceRequests: []*autoscalerpb.ResourceRequest{{ResourcesBundle: map[string]float64{"CPU": 99}}},
+	}
+	limits := &autoscalerpb.ClusterConfig{NodeGroupConfigs: []*autoscalerpb.NodeGroupConfig{{Name: "small", MaxCount: 2, Resources: map[string]uint64{"CPU": 4}}}}
+	text, err := proto.Marshal(limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (scalable{h}).SetLimits(text); err != nil {
+		t.Fatal(err)
+	}
+	h.hearOutside(report)
+	h.hearOutside(&autoscalerpb.AutoscalingState{AutoscalerStateVersion: 8}) // late
+	s := h.coreStatus()
+	if !s.Autoscaling || len(s.Pending) != 1 || len(s.Infeasible) != 1 || len(s.NodeTypes) != 1 || (scalable{h}).ScalesItself() {
+		t.Errorf("status %+v", s)
+	}
+	for cpu, want := range map[float64]bool{4: true, 5: false, 99: false} {
+		if text, served := h.scaler.explain(spec.Demand{Resources: spec.FromFloats(map[string]float64{"CPU": cpu})}); served != want || (text == "") != (cpu == 5) {
+			t.Errorf("%v CPU: %q, %v", cpu, text, served)
+		}
+	}
+	h.mu.Lock()
+	h.forgetOutside(time.Now().Add(outsideSilence - time.Second))
+	kept := h.outsideReport()
+	h.forgetOutside(time.Now().Add(outsideSilence + time.Second))
+	gone := h.outsideReport()
+	h.mu.Unlock()
+	if kept == nil || gone != nil {
+		t.Errorf("before: %v, after: %v", kept, gone)
+	}
+	if s := h.coreStatus(); s.Autoscaling || len(s.Pending) != 0 {
+		t.Errorf("status %+v", s)
+	}
+	h.hearOutside(&autoscalerpb.AutoscalingState{AutoscalerStateVersion: 1}) // another one, with numbers of its own
+	if !h.coreStatus().Autoscaling {
+		t.Error("an autoscaler that came later is not heard")
 	}
 }

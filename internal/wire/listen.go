@@ -160,7 +160,7 @@ func (ln *Listener) handle(raw net.Conn) {
 	}
 	var serve func(net.Conn)
 	switch {
-	case kind == kindH2:
+	case kind == kindH2 || kind == KindGRPC:
 		serve = ln.h.H2
 	case kind == KindClient && ln.h.Client != nil:
 		serve = func(c net.Conn) { kept = ln.h.Client.serve(c, forget) }

@@ -27,6 +27,7 @@ const (
 	KindSession byte = 'S' // a Session
 	KindBulk    byte = 'B' // object bytes
 	KindWitness byte = 'W' // a question about the head
+	KindGRPC    byte = 'G' // HTTP/2, of a client that has proved itself
 	kindH2      byte = 0   // never said: TLS or the first bytes tell it
 )
 

@@ -20,6 +20,13 @@ const (
 	metadataKey  = "CLUSTER_METADATA"
 )
 
+// Where an autoscaler of ours that runs outside keeps its table, and finds out
+// whether the head scales by itself: the value of InHeadKey is then "1".
+const (
+	AloneSpace = "__ray_autoscaler_outside"
+	InHeadKey  = "in_head"
+)
+
 // KV is the head's key-value store.
 type KV interface {
 	KVGet(namespace, key string) (value []byte, found bool, err error)
@@ -41,6 +48,11 @@ type kvService struct {
 func (s *kvService) get(namespace, key string) ([]byte, bool, error) {
 	switch {
 	case namespace == scalerSpace && key == newScalerKey:
+		return []byte("1"), true, nil
+	case namespace == AloneSpace && key == InHeadKey:
+		if !s.kv.ScalesItself() {
+			return nil, false, nil
+		}
 		return []byte("1"), true, nil
 	case namespace == clusterSpace && key == metadataKey:
 		text, err := s.metadata()

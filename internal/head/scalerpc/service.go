@@ -20,6 +20,12 @@ type Cluster interface {
 	KV
 	// State is what the head knows now, and the session's name.
 	State() (s spec.Status, session string)
+	// ScalesItself tells whether the head's own autoscaler runs.
+	ScalesItself() bool
+	// Report is told what an autoscaler outside does, every few seconds.
+	// Reported is its newest report, nil if there is none or it has aged.
+	Report(r *autoscalerpb.AutoscalingState)
+	Reported() *autoscalerpb.AutoscalingState
 	// SetConstraints replaces what request_resources asked for.
 	SetConstraints(d []spec.Demand) error
 	// Drain asks a node to leave.
@@ -33,21 +39,21 @@ type service struct {
 	autoscalerpb.UnimplementedAutoscalerStateServiceServer
 	cluster Cluster
 
-	mu       sync.Mutex
-	version  int64                          // of the last state that was given out
-	reported *autoscalerpb.AutoscalingState // by an autoscaler outside
+	mu      sync.Mutex
+	version int64 // of the last state that was given out
 }
 
 // state takes a snapshot and numbers it.
 func (s *service) state() (spec.Status, *autoscalerpb.ClusterResourceState, *autoscalerpb.AutoscalingState) {
 	now, session := s.cluster.State()
+	reported := s.cluster.Reported()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version++
 	state := resourceState(now, session)
 	state.ClusterResourceStateVersion = s.version
-	state.LastSeenAutoscalerStateVersion = s.reported.GetAutoscalerStateVersion()
-	return now, state, s.reported
+	state.LastSeenAutoscalerStateVersion = reported.GetAutoscalerStateVersion()
+	return now, state, reported
 }
 
 // GetClusterResourceState tells what there is and what is asked for.
@@ -68,17 +74,13 @@ func (s *service) GetClusterStatus(context.Context, *autoscalerpb.GetClusterStat
 	return &autoscalerpb.GetClusterStatusReply{AutoscalingState: scaling, ClusterResourceState: state}, nil
 }
 
-// ReportAutoscalingState keeps the newest report, in memory: an autoscaler
-// reports again every few seconds.
+// ReportAutoscalingState keeps the newest report for a while, in memory: an
+// autoscaler reports again every few seconds.
 func (s *service) ReportAutoscalingState(_ context.Context, r *autoscalerpb.ReportAutoscalingStateRequest) (*autoscalerpb.ReportAutoscalingStateReply, error) {
 	if r.AutoscalingState == nil {
 		return nil, status.Error(codes.InvalidArgument, "the report has no autoscaling_state")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reported == nil || r.AutoscalingState.AutoscalerStateVersion >= s.reported.AutoscalerStateVersion {
-		s.reported = r.AutoscalingState
-	}
+	s.cluster.Report(r.AutoscalingState)
 	return &autoscalerpb.ReportAutoscalingStateReply{}, nil
 }
 
