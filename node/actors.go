@@ -46,6 +46,8 @@ func (d *daemon) host(r *run) {
 	if h := d.hosted[id]; h != nil && h.inc >= r.inc {
 		return
 	}
+	d.arrivals++ // the head counts it until it hears of this
+	d.wakeTicker()
 	if !d.pool.Feasible(c.pool) || d.drain != nil {
 		d.head.notify(wire.MethodActorEnded, wire.ActorEnded{ActorID: id, Incarnation: r.inc, Refused: true})
 		return

@@ -101,7 +101,7 @@ type daemon struct {
 	placesText, beatText           []byte
 	beatSeq                        uint64
 	keepQueued                     int             // tasks of a class that may wait here before the head is asked for other nodes
-	arrivals                       uint64          // tasks that the head has sent here, from other nodes
+	arrivals                       uint64          // tasks that the head has sent here from other nodes, and actors
 	beatSent                       *wire.Heartbeat // what the head has; nil = nothing
 	beatChanged                    bool
 	lastBusy                       time.Time

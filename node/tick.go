@@ -176,7 +176,7 @@ func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
 	hb.Bandwidth = d.fetcher.Rates()
 	d.pool.Classes(func(c *pool.Class) {
 		if c.Queued()+c.Running > 0 {
-			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: c.Queued(), Running: c.Running, MeanMicros: int64(c.Expected(d.now()))})
+			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: c.Queued(), Running: c.Running, MeanMicros: int64(c.Expected(d.now())), Actor: c.Actor})
 		}
 	})
 	hb.Activity = d.activity(d.drain != nil || now.Sub(d.held.at) >= countEvery)

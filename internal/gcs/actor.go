@@ -174,21 +174,6 @@ func (t *Tables) WaitingActors() []Actor {
 // ActorsWait tells whether any actor wants a place.
 func (t *Tables) ActorsWait() bool { return len(t.wanting) > 0 }
 
-// StartingActors sums, for each node, what the actors need that are placed
-// there and whose constructor has not returned.
-func (t *Tables) StartingActors() map[spec.NodeID]spec.Resources {
-	out := map[spec.NodeID]spec.Resources{}
-	for _, a := range t.actors {
-		if a.placed() && a.Info.State != spec.ActorAlive {
-			if out[a.Info.NodeID] == nil {
-				out[a.Info.NodeID] = spec.Resources{}
-			}
-			out[a.Info.NodeID].Add(a.Create.Placement)
-		}
-	}
-	return out
-}
-
 // PlaceActor starts the next incarnation on the node that the scheduler chose.
 func (t *Tables) PlaceActor(id spec.ActorID, node spec.NodeID) (c Change) {
 	a := t.edit(id)

@@ -47,9 +47,6 @@ func (h *Head) actorStarted(r *request) (any, gcs.Change, error) {
 		return nil, gcs.Change{}, err
 	}
 	delete(h.refused, req.ActorID)
-	if a, ok := h.tables.Actor(req.ActorID); ok && a.Info.State != spec.ActorAlive {
-		h.kept(r.from, a.Create.Placement)
-	}
 	return nil, h.tables.ActorStarted(req, r.from, h.now()), nil
 }
 

@@ -11,7 +11,6 @@ import (
 
 // placeActors starts waiting actors. Needs h.mu.
 func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Change) {
-	var spoken map[spec.NodeID]spec.Resources // summed when needed
 	// Of a thousand equal actors only so many find a place in one round: when
 	// one has found none, nor will those that came after it.
 	full := map[string]string{} // what was asked for → why it waits
@@ -32,10 +31,7 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 		}
 		answer := c.Place(row, h.random)
 		if len(answer.Grants) == 0 && answer.Error == nil && !answer.Infeasible && mayQueue {
-			if spoken == nil {
-				spoken = h.tables.StartingActors()
-			}
-			if node, ok := c.PlaceBehind(row, spoken, h.random); ok {
+			if node, ok := c.PlaceBehind(row, h.random); ok {
 				answer = scheduler.Answer{Grants: []scheduler.Grant{{Node: node, Count: 1}}}
 			}
 		}
@@ -44,7 +40,7 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 			change.Merge(h.tables.FailActor(id, answer.Error, h.now()))
 		case len(answer.Grants) > 0:
 			node := answer.Grants[0].Node
-			h.promise(node, a.Create.Strategy, scheduler.Promise{Need: a.Create.Placement, Times: 1}, now)
+			h.promise(node, a.Create.Strategy, scheduler.Promise{Need: a.Create.Placement, Times: 1, Tasks: true, Until: now.Add(actorHolds)}, now)
 			change.Merge(h.tables.PlaceActor(id, node))
 		default:
 			reason := h.explain(answer, spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector})
@@ -128,13 +124,15 @@ func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 // promise counts a grant against a node until its heartbeats show it. Needs h.mu.
 func (h *Head) promise(node spec.NodeID, s spec.Strategy, p scheduler.Promise, now time.Time) {
 	if s.Kind != spec.StrategyPlacementGroup {
-		p.Until = now.Add(promiseHolds)
+		if p.Until.IsZero() {
+			p.Until = now.Add(promiseHolds)
+		}
 		h.cluster.Promise(node, p)
 	}
 }
 
-// kept ends a promise whose task or actor has begun: the node's next heartbeat
-// says what it holds. Needs h.mu.
+// kept ends the promise of a bundle that the node has reserved: its heartbeat
+// has said so. Needs h.mu.
 func (h *Head) kept(node spec.NodeID, need spec.Resources) {
 	if h.cluster.Kept(node, need) {
 		h.kick()

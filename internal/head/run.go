@@ -115,7 +115,7 @@ func (h *Head) showCertificate(text []byte) error {
 	if text == nil || h.cfg.SessionDir == "" {
 		return nil
 	}
-	if err := os.WriteFile(filepath.Join(h.cfg.SessionDir, CertificateFile), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(h.cfg.SessionDir, CertificateFile), text, 0o600); err != nil {
 		return fmt.Errorf("show the head's certificate: %w", err)
 	}
 	return nil

@@ -15,6 +15,9 @@ const (
 	// promiseHolds is how long a grant counts against a node whose heartbeat
 	// may have been sent before the tasks arrived.
 	promiseHolds = 100 * time.Millisecond
+	// actorHolds is the same for an actor, which its owner sends on: only if
+	// it got lost on the way is this long.
+	actorHolds = 5 * time.Second
 	// A round may follow the last at once if that one was cheap; rounds that
 	// take long leave most of the time to others.
 	roundRest    = 5 // times as long as it took
@@ -166,17 +169,33 @@ func (h *Head) seeNode(id spec.NodeID) {
 // toldBy is what a heartbeat tells the scheduler.
 func toldBy(b *wire.Heartbeat) scheduler.Told {
 	t := scheduler.Told{Total: b.Total, Available: b.Available, Backlog: backlog(b), Bandwidth: b.Bandwidth}
+	var actors spec.Resources // that wait for a process, or for tasks to end
 	for _, q := range b.Queue {
-		if q.Running > 0 && t.Turnover == nil {
-			t.Turnover = spec.Resources{}
+		switch {
+		case q.Actor && q.Queued > 0:
+			actors = plus(actors, q.Resources, q.Queued)
+		case !q.Actor && q.Running > 0:
+			t.Turnover = plus(t.Turnover, q.Resources, q.Running)
 		}
-		for k, v := range q.Resources {
-			if q.Running > 0 {
-				t.Turnover[k] += v * spec.Fixed(q.Running)
-			}
+	}
+	if len(actors) > 0 {
+		t.Available = t.Available.Clone()
+		for k, v := range actors {
+			t.Available[k] -= v
 		}
 	}
 	return t
+}
+
+// plus adds times r to sum, which may be nil.
+func plus(sum, r spec.Resources, times int) spec.Resources {
+	if sum == nil {
+		sum = spec.Resources{}
+	}
+	for k, v := range r {
+		sum[k] += v * spec.Fixed(times)
+	}
+	return sum
 }
 
 // backlog estimates how long a node needs for its queue.

@@ -14,7 +14,7 @@ type Promise struct {
 	Times int
 	Mean  time.Duration // of the run time of tasks; 0 = unknown
 	Until time.Time
-	Tasks bool // the node tells of their arrival
+	Tasks bool // tasks and actors: the node tells of their arrival
 }
 
 type expiring struct {
@@ -24,17 +24,21 @@ type expiring struct {
 
 // Promise counts p against a node until then, or until Kept, or, for tasks,
 // until the node has told of their arrival. It adds nothing to what Place has
-// taken in this round. Later promises must not end earlier.
+// taken in this round.
 func (c *Cluster) Promise(id spec.NodeID, p Promise) {
 	n := c.byID[id]
 	if n == nil {
 		return
 	}
 	n.promised = append(n.promised, p)
-	c.expiry = append(c.expiry, expiring{id, p.Until})
+	at := len(c.expiry) // most end last
+	for at > 0 && c.expiry[at-1].until.After(p.Until) {
+		at--
+	}
+	c.expiry = slices.Insert(c.expiry, at, expiring{id, p.Until})
 }
 
-// arrived ends promises of tasks, the oldest first.
+// arrived ends promises of tasks and actors, the oldest first.
 func (n *Node) arrived(tasks int) {
 	if tasks == 0 {
 		return

@@ -7,9 +7,9 @@ import (
 )
 
 // PlaceBehind finds a node for one of a row behind the tasks that run there:
-// what they hold counts as free, less what is spoken for already. Tasks that
-// follow each other without a gap must not keep an actor out.
-func (c *Cluster) PlaceBehind(row Row, spoken map[spec.NodeID]spec.Resources, random *rand.Rand) (spec.NodeID, bool) {
+// what they hold counts as free, and what actors have been promised or wait for
+// does not. Tasks that follow each other without a gap must not keep an actor out.
+func (c *Cluster) PlaceBehind(row Row, random *rand.Rand) (spec.NodeID, bool) {
 	p := &placer{c: c, row: row, need: NeedOf(row.Resources, row.Strategy), random: random}
 	p.row.Count = 1
 	if _, done := p.special(); done {
@@ -31,7 +31,7 @@ func (c *Cluster) PlaceBehind(row Row, spoken map[spec.NodeID]spec.Resources, ra
 	var best *Node
 	var top rank
 	for _, n := range nodes {
-		if !n.behind(p.need, spoken[n.ID]) {
+		if !n.behind(p.need) {
 			continue
 		}
 		if r := p.rank(n); best == nil || r.compare(top) < 0 {
@@ -49,9 +49,9 @@ func (c *Cluster) PlaceBehind(row Row, spoken map[spec.NodeID]spec.Resources, ra
 }
 
 // behind tells whether need fits once the running tasks have ended.
-func (n *Node) behind(need, spoken spec.Resources) bool {
+func (n *Node) behind(need spec.Resources) bool {
 	for k, v := range need {
-		if v > 0 && n.Available[k]+n.Turnover[k]-spoken[k] < v {
+		if v > 0 && n.Available[k]+n.Turnover[k] < v {
 			return false
 		}
 	}

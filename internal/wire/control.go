@@ -117,6 +117,7 @@ type QueueRow struct {
 	Queued     int            `json:"queued"`
 	Running    int            `json:"running"`
 	MeanMicros int64          `json:"mean_us"`
+	Actor      bool           `json:"actor,omitempty"` // what runs of it will not be free again
 }
 
 // Places are the rows of one node that want a place.

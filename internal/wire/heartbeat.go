@@ -18,7 +18,7 @@ type Heartbeat struct {
 	GroupReserved spec.Resources
 	GroupUsed     spec.Resources
 	Draining      bool
-	Arrivals      uint64 // tasks that came here by grants, since the daemon began
+	Arrivals      uint64 // tasks that came here by grants and actors that were placed here, since the daemon began
 	// Bandwidth has bytes per second from other nodes to this one, as measured.
 	Bandwidth map[spec.NodeID]float64
 	// Heir owns now what a draining node owned.

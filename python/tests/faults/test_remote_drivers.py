@@ -13,7 +13,7 @@ from .proxy import Proxy
 pytestmark = pytest.mark.timeout(180)
 
 # Bytes after which a connection is reset: long enough for a greeting, short enough for hundreds of cuts.
-LIFE = (6_000, 120_000)
+LIFE = (6_000, 60_000)
 
 
 @pytest.fixture(params=["node", "head"])

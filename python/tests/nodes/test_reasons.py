@@ -161,3 +161,17 @@ def test_an_environment_in_the_making(cluster, cli, until, tmp_path):
     ref = take.options(name="env", runtime_env={"pip": [str(package)]}).remote(1)
     until(lambda: "its runtime environment is being built" in reasons(cli, built).get("env", ""), 60)
     assert not ray.wait([ref], timeout=0)[0]
+
+
+def test_an_actor_is_not_put_behind_one_that_starts(cluster, cli, until):
+    """A worker with a GPU is forked anew: until then its resources look free, but are not."""
+    built = cluster({"num_cpus": 1, "num_gpus": 1, "include_dashboard": True, "dashboard_port": 0})
+    half = ray.remote(num_gpus=0.5)(type("Half", (), {"ping": lambda self: 1}))
+    first, second = half.remote(), half.remote()
+    assert ray.get(first.ping.remote(), timeout=30) == 1
+    waits = second.ping.remote()
+    text = until(lambda: why(cli, built, second._actor_id.hex()))
+    assert "busy" in text, text
+    until(lambda: "{'CPU': 1.0, 'GPU': 0.5}: 1+ pending" in cli(built, "status").stdout)
+    built.add_node(num_cpus=1, num_gpus=1)
+    assert ray.get(waits, timeout=30) == 1
