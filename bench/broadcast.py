@@ -104,10 +104,14 @@ def run(machines, python, args):
         return subprocess.run(["ip", "netns", "exec", machines.spaces[number], *command], env=env, check=True, **more)
 
     def start(number):
-        address = ["--head", f"--port={PORT}", "--include-dashboard=false"] if number == 0 else [f"--address={HEAD}:{PORT}"]
+        address = (
+            ["--head", f"--port={PORT}", "--include-dashboard=false"] if number == 0 else [f"--address={HEAD}:{PORT}"]
+        )
         more = ["--num-cpus=1", f"--object-store-memory={4 * args.mb << 20}", f'--resources={{"m{number}": 1}}']
         with open(f"{root}/out{number}", "w") as out:  # a daemon would keep a pipe open
-            inside(number, ray, "start", *address, f"--node-ip-address=10.215.{number}.2", *more, stdout=out, stderr=out)
+            inside(
+                number, ray, "start", *address, f"--node-ip-address=10.215.{number}.2", *more, stdout=out, stderr=out
+            )
 
     try:
         for number in range(args.nodes + 1):
@@ -136,7 +140,10 @@ def main():
             if python:
                 began = time.perf_counter()
                 line = json.loads(run(machines, python, args))
-                print(json.dumps({"engine": name, **line, "whole_seconds": round(time.perf_counter() - began)}), flush=True)
+                print(
+                    json.dumps({"engine": name, **line, "whole_seconds": round(time.perf_counter() - began)}),
+                    flush=True,
+                )
     finally:
         machines.close()
 

@@ -100,10 +100,7 @@ func (d *daemon) serve() (err error) {
 		return err
 	}
 	d.keepQueued = int(keep)
-	stored, err := d.storeConfig()
-	if err != nil {
-		return err
-	}
+	stored := objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), OnEvict: d.onEvict, Log: d.log}
 	if d.store, err = objectstore.New(stored); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}
@@ -148,11 +145,9 @@ func (d *daemon) work() error {
 	if err != nil {
 		return fmt.Errorf("connect to the head at %s: %w", d.cfg.HeadAddress, err)
 	}
-	remakes, err := d.remakes()
-	if err != nil {
+	if err := d.configure(); err != nil {
 		return err
 	}
-	d.locked(func() { d.own.NoRemake = !remakes })
 	d.sessions = &wire.Sessions{Self: d.self.String(), Accept: d.acceptPeer}
 	d.remotes = &wire.Sessions{Self: d.self.String(), Accept: d.acceptRemote, Grace: driverGrace(), Silence: driverSilence}
 	h := wire.Handlers{Client: d.remotes, Sessions: d.sessions,

@@ -124,12 +124,16 @@ func spillURIs(text json.RawMessage) (*spillPlaces, error) {
 	return &spillPlaces{uris: in.URI}, nil
 }
 
-// storeConfig is the object store's part of the configuration.
-func (d *daemon) storeConfig() (objectstore.Config, error) {
-	out := objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), OnEvict: d.onEvict, Log: d.log}
-	places, err := d.cfg.spillPlaces()
+// spillAs opens the places to which this node spills: its own, else those of
+// the cluster's configuration.
+func (d *daemon) spillAs(c *Config) error {
+	var out objectstore.Config
+	places, err := c.spillPlaces()
+	if err == nil {
+		err = c.spillNumbers(&out)
+	}
 	if err != nil {
-		return out, err
+		return err
 	}
 	own := spillPrefix + d.self.String()
 	for _, p := range places.dirs {
@@ -140,11 +144,12 @@ func (d *daemon) storeConfig() (objectstore.Config, error) {
 	for _, uri := range places.uris {
 		b, err := s3.OpenBucket(d.ctx, uri, own+"-")
 		if err != nil {
-			return out, fmt.Errorf("object_spilling_config: %w", err)
+			return fmt.Errorf("object_spilling_config: %w", err)
 		}
 		out.Remotes, out.OverflowDir = append(out.Remotes, b), filepath.Join(d.cfg.SessionDir, own)
 	}
-	return out, d.cfg.spillNumbers(&out)
+	d.store.Spill(out)
+	return nil
 }
 
 // spillNumbers reads the other keys of upstream's that are about spilling.

@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -70,23 +71,46 @@ func (c *Config) systemBool(key string, otherwise bool) (bool, error) {
 	return v, nil
 }
 
-// remakes tells whether lost objects are made again: this node's own setting,
-// else the cluster's.
-func (d *daemon) remakes() (bool, error) {
-	all := Config{System: map[string]json.RawMessage{}}
+// clusterSystem are the settings of the cluster and of this node, which counts more.
+func (d *daemon) clusterSystem() (*Config, error) {
+	all := &Config{System: map[string]json.RawMessage{}, SessionDir: d.cfg.SessionDir, SpillDir: d.cfg.SpillDir}
 	if len(d.cluster.Config) > 0 {
 		if err := json.Unmarshal(d.cluster.Config, &all.System); err != nil {
-			return true, fmt.Errorf("the cluster's configuration cannot be read: %w", err)
+			return &d.cfg, fmt.Errorf("the cluster's configuration cannot be read: %w", err)
 		}
 	}
+	if d.cfg.SpillDir != "" {
+		delete(all.System, "object_spilling_config") // this node was told otherwise
+	}
+	maps.Copy(all.System, d.cfg.System)
+	return all, nil
+}
+
+// configure does what the settings of the cluster, known now, ask for.
+func (d *daemon) configure() error {
+	all, err := d.clusterSystem()
+	if err == nil {
+		err = d.spillAs(all)
+	}
+	if err == nil {
+		err = d.reconstruction(all)
+	}
+	return err
+}
+
+// reconstruction tells the owner how lost objects are made again: whether at
+// all, and how much may be kept for it.
+func (d *daemon) reconstruction(all *Config) (err error) {
 	on := true
-	for _, c := range []*Config{&all, &d.cfg} {
-		for _, key := range []string{"enable_object_reconstruction", "lineage_pinning_enabled"} {
-			var err error
-			if on, err = c.systemBool(key, on); err != nil {
-				return true, err
-			}
+	for _, key := range []string{"enable_object_reconstruction", "lineage_pinning_enabled"} {
+		if on, err = all.systemBool(key, on); err != nil {
+			return err
 		}
 	}
-	return on, nil
+	most, err := all.SystemNumber("max_lineage_bytes", 1<<30)
+	if err != nil {
+		return err
+	}
+	d.locked(func() { d.own.NoRemake, d.own.MaxLineage = !on, uint64(max(most, 1)) })
+	return nil
 }

@@ -114,12 +114,6 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	if cfg.MinSpill == 0 {
-		cfg.MinSpill = 100 << 20
-	}
-	if cfg.MaxFused == 0 {
-		cfg.MaxFused = 2000
-	}
 	capacity := roundUp(max(cfg.Capacity, pageSize), pageSize)
 	arena, err := openArena(capacity, os.TempDir())
 	if err != nil {
@@ -127,37 +121,52 @@ func New(cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, arena: arena, table: newTable(capacity),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), ioSlots: make(chan struct{}, maxIO), files: map[*file]bool{}}
-	s.openVolumes()
+	s.stop = func() {}
+	s.Spill(cfg)
 	s.table.freeOver = func(r *region) { s.over.free(r) }
 	go s.run()
 	return s, nil
 }
 
-// openVolumes makes the spill directories. One that cannot be made is left
-// out: a node whose disk fails can still work.
-func (s *Store) openVolumes() {
-	for _, dir := range s.cfg.SpillDirs {
+// Spill sets what cfg says about spilling and opens its directories, for a
+// store that was made without any. Clients that got the arena before have no
+// room outside it. A directory that cannot be made is left out: a node whose
+// disk fails can still work.
+func (s *Store) Spill(cfg Config) {
+	if cfg.MinSpill == 0 {
+		cfg.MinSpill = 100 << 20
+	}
+	if cfg.MaxFused == 0 {
+		cfg.MaxFused = 2000
+	}
+	if cfg.DiskThreshold == 0 {
+		cfg.DiskThreshold = 0.95
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.own) > 0 || len(s.volumes) > 0 {
+		return
+	}
+	c := &s.cfg
+	c.MinSpill, c.MaxFused, c.NoSpill, c.DiskThreshold, c.Piece = cfg.MinSpill, cfg.MaxFused, cfg.NoSpill, cfg.DiskThreshold, cfg.Piece
+	for _, dir := range cfg.SpillDirs {
 		if d := s.openDirectory(dir); d != nil {
 			s.volumes = append(s.volumes, d)
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	for _, r := range s.cfg.Remotes {
+	for _, r := range cfg.Remotes {
 		v := &remoteVolume{ctx, r}
 		s.remotes, s.volumes = append(s.remotes, v), append(s.volumes, v)
 	}
-	if len(s.own) == 0 && s.cfg.OverflowDir != "" {
-		s.openDirectory(s.cfg.OverflowDir)
+	if len(s.own) == 0 && cfg.OverflowDir != "" {
+		s.openDirectory(cfg.OverflowDir)
 	}
 }
 
 func (s *Store) openDirectory(dir string) *directory {
-	threshold := s.cfg.DiskThreshold
-	if threshold == 0 {
-		threshold = 0.95
-	}
-	d, err := openDirectory(dir, threshold, s.cfg.Piece)
+	d, err := openDirectory(dir, s.cfg.DiskThreshold, s.cfg.Piece)
 	if err != nil {
 		s.cfg.Log.Warn("object store: a spill directory cannot be used", "error", err)
 		return nil

@@ -113,19 +113,7 @@ func (s *State) fill(t *Task, index uint32, v Value) {
 func (s *State) over(t *Task, large bool) {
 	keep := large && t.Kind == KindTask && t.Tmpl.MaxRetries != 0 && !t.Cancelled
 	if keep && !t.kept {
-		t.kept, t.live = true, t.large
-		for n := range t.NReturns {
-			if o := s.objects[t.ID.Return(uint32(n+1))]; o != nil {
-				t.live++
-				o.task = t
-			}
-		}
-		for _, r := range t.Deps {
-			s.ref(r).lineage++
-		}
-		for _, r := range t.Refs {
-			s.ref(r).lineage++
-		}
+		s.keep(t)
 	}
 	if !t.kept {
 		delete(s.tasks, t.ID)
@@ -147,6 +135,7 @@ func (s *State) over(t *Task, large bool) {
 	if t.again {
 		s.makeItemsAgain(t)
 	}
+	s.boundLineage()
 }
 
 // remake runs the creator of a lost object again.
@@ -159,6 +148,9 @@ func (s *State) remake(o *Object) {
 		return
 	case s.NoRemake:
 		s.fail(o, s.lostError(o, "ObjectLostError", "objects are not made again here: object reconstruction is switched off"))
+		return
+	case o.evicted:
+		s.fail(o, s.lostError(o, "ObjectReconstructionFailedError", s.evictedText()))
 		return
 	case t == nil || !t.kept:
 		s.fail(o, s.lostError(o, "ObjectReconstructionFailedError", unmakeable(o)))

@@ -202,24 +202,3 @@ func (s *State) unborrow(o *Object) {
 	o.borrowed, o.acked = false, false
 	s.dropAdoptions(o)
 }
-
-// dropLineage forgets a kept task: nothing that it made is left.
-func (s *State) dropLineage(t *Task) {
-	t.kept = false
-	delete(s.tasks, t.ID)
-	for _, r := range t.Deps {
-		s.unlineage(r)
-	}
-	for _, r := range t.Refs {
-		s.unlineage(r)
-	}
-}
-
-func (s *State) unlineage(r spec.Ref) {
-	o := s.objects[r.ID]
-	if o == nil || o.lineage == 0 {
-		return
-	}
-	o.lineage--
-	s.settle(o)
-}

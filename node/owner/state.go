@@ -21,9 +21,12 @@ type State struct {
 	callSeq uint64
 	// NoRemake: lost objects are errors at once, no task runs again for them.
 	NoRemake bool
-	estate   estate
-	effects  []Effect
-	spare    []Effect
+	// MaxLineage bounds the bytes of tasks that are kept to be run again; 0: no bound.
+	MaxLineage uint64
+	lineage    lineage
+	estate     estate
+	effects    []Effect
+	spare      []Effect
 }
 
 type reqKey struct {

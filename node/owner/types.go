@@ -71,6 +71,7 @@ type Object struct {
 	acked     bool // and has answered
 	asked     bool // the owner was asked for the value
 	pulling   bool
+	evicted   bool // its lineage was given up
 }
 
 // Owned tells whether this node owns the object.
@@ -185,6 +186,9 @@ type Task struct {
 	caller  Client // its call queue
 	seq     uint64 // order of actor calls
 	live    int    // returns in the table, while kept
+	cost    uint64 // bytes, while kept
+	before  *Task  // kept just before this one
+	after   *Task
 }
 
 // Spec is a task as it travels.

@@ -41,7 +41,24 @@ __all__ = [
 ]
 
 # Imported when they are asked for: most programs need none of them.
-_LAZY = ("collective", "iter", "joblib", "metrics", "multiprocessing", "pdb", "queue", "rpdb", "state", "tpu")
+_LAZY = (
+    "check_serialize",
+    "client",
+    "collective",
+    "debug",
+    "helpers",
+    "iter",
+    "joblib",
+    "metrics",
+    "multiprocessing",
+    "pdb",
+    "queue",
+    "rpdb",
+    "scheduling_strategies",
+    "serialization",
+    "state",
+    "tpu",
+)
 
 
 def __getattr__(name: str) -> Any:

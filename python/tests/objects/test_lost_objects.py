@@ -199,3 +199,23 @@ def test_a_reference_of_another_cluster_says_so(cluster):
     with pytest.raises(ray.exceptions.RayTaskError, match="is no node of this cluster"):
         ray.get(use.remote(ray.cloudpickle.loads(kept)), timeout=30)
     assert ray.wait([ray.put(1)], timeout=30)[0]
+
+
+def test_lineage_is_kept_within_its_bound(cluster, tally):
+    """What was made first is not made again: its task was forgotten for those that came after."""
+    built = cluster({"_system_config": {"max_lineage_bytes": 20_000}}, NODE)
+    calls = tally()
+
+    @ray.remote(resources={"spot": 0.01})
+    def make(n):
+        calls.hit()
+        return np.full(200_000, n, dtype=np.uint8)
+
+    refs = [make.remote(n) for n in range(60)]
+    ray.wait(refs, num_returns=60, fetch_local=False)
+    built.add_node(**NODE)
+    kill(built, built.workers[0])
+    assert int(ray.get(refs[-1], timeout=60)[0]) == 59
+    with pytest.raises(ObjectReconstructionFailedError, match="RAY_max_lineage_bytes=20000"):
+        ray.get(refs[0], timeout=60)
+    assert calls.count() == 61
