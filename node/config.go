@@ -29,10 +29,11 @@ type Config struct {
 	NodeName string `json:"node_name,omitempty"` // empty: NodeIP
 	BindHost string `json:"bind_host,omitempty"` // empty: NodeIP
 	NodePort int    `json:"node_port,omitempty"` // TLS port of this daemon
-	// ClientServerPort is a second listener for ray:// drivers; 0 means none, -1 any port.
+	// ClientServerPort is for ray:// drivers alone, on loopback and ClientServerHost;
+	// 0 means none, -1 any port.
 	ClientServerPort int    `json:"client_server_port,omitempty"`
-	ClientServerHost string `json:"client_server_host,omitempty"` // empty: 127.0.0.1
-	MetricsPort      int    `json:"metrics_port,omitempty"`       // 0: none
+	ClientServerHost string `json:"client_server_host,omitempty"`
+	MetricsPort      int    `json:"metrics_port,omitempty"` // 0: none
 	DashboardHost    string `json:"dashboard_host,omitempty"`
 	DashboardPort    int    `json:"dashboard_port,omitempty"`
 

@@ -33,18 +33,18 @@ type daemon struct {
 	// oomKills is the kernel's count of its out-of-memory kills, as last seen.
 	oomKills uint64
 
-	store      *objectstore.Store
-	procs      *proc.Manager
-	head       *headLink
-	envMaker   *runtimeenv.Manager
-	fetcher    *transfer.Fetcher
-	giver      *transfer.Server
-	unix       *net.UnixListener
-	port       *wire.Listener
-	clientPort *wire.Listener
-	sessions   *wire.Sessions // of other daemons
-	remotes    *wire.Sessions // of ray:// drivers
-	address    string
+	store       *objectstore.Store
+	procs       *proc.Manager
+	head        *headLink
+	envMaker    *runtimeenv.Manager
+	fetcher     *transfer.Fetcher
+	giver       *transfer.Server
+	unix        *net.UnixListener
+	port        *wire.Listener
+	clientPorts []*wire.Listener
+	sessions    *wire.Sessions // of other daemons
+	remotes     *wire.Sessions // of ray:// drivers
+	address     string
 	// metricsAddress is the host:port of /metrics, recorded what programs measured.
 	metricsAddress string
 	recorded       metrics.Registry

@@ -31,19 +31,29 @@ func (d *daemon) listen() error {
 	if err := d.serveMetrics(); err != nil {
 		return err
 	}
-	if d.cfg.ClientServerPort != 0 {
-		host := d.cfg.ClientServerHost
-		if host == "" {
-			host = "127.0.0.1"
-		}
-		d.clientPort, err = wire.Listen(net.JoinHostPort(host, strconv.Itoa(max(0, d.cfg.ClientServerPort))), d.auth)
+	d.listenForDrivers()
+	return nil
+}
+
+// listenForDrivers opens the port for ray:// drivers, on loopback in any case:
+// they come through tunnels, too.
+func (d *daemon) listenForDrivers() {
+	if d.cfg.ClientServerPort == 0 {
+		return
+	}
+	hosts := []string{"127.0.0.1"}
+	if h := d.cfg.ClientServerHost; h != "" && h != hosts[0] {
+		hosts = append(hosts, h)
+	}
+	for _, host := range hosts {
+		l, err := wire.Listen(net.JoinHostPort(host, strconv.Itoa(max(0, d.cfg.ClientServerPort))), d.auth)
 		if err != nil {
 			// A second cluster on the machine must not fail for it.
 			d.log.Warn("no listener for ray:// drivers", "err", err)
-			d.clientPort = nil
+			continue
 		}
+		d.clientPorts = append(d.clientPorts, l)
 	}
-	return nil
 }
 
 // track and untrack know the local connections, so that shutdown can end them.

@@ -161,8 +161,8 @@ func (d *daemon) work() error {
 		h.Witness = d.testify
 	}
 	d.port.Serve(h)
-	if d.clientPort != nil {
-		d.clientPort.Serve(wire.Handlers{Client: h.Client, Refused: h.Refused})
+	for _, l := range d.clientPorts {
+		l.Serve(wire.Handlers{Client: h.Client, Refused: h.Refused})
 	}
 	d.goes(func() { d.acceptLocal(d.unix) })
 	d.goes(d.tick)
@@ -211,7 +211,7 @@ func (d *daemon) shutdown(why error) {
 		_ = c.Close()
 	}
 	d.connMu.Unlock()
-	for _, l := range []*wire.Listener{d.port, d.clientPort} {
+	for _, l := range append(d.clientPorts, d.port) {
 		if l != nil {
 			_ = l.Close()
 		}

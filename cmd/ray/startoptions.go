@@ -61,7 +61,7 @@ func (o *startOptions) bind(f *pflag.FlagSet) {
 	f.Var(labelFlag{&o.labels}, "labels", `labels as "key=value,key2=value2"`)
 	f.Var(optional[bool]{&o.includeDashboard, strconv.ParseBool}, "include-dashboard", "whether the head serves the dashboard and the job API (default: true)")
 	f.StringVar(&o.dashboardHost, "dashboard-host", o.dashboardHost, "address that the dashboard listens on")
-	f.Var(optional[int]{&o.dashboardPort, strconv.Atoi}, "dashboard-port", "port of the dashboard (default: 8265, or the next free one)")
+	f.Var(optional[int]{&o.dashboardPort, strconv.Atoi}, "dashboard-port", "port of the dashboard, 0 for any free one (default: 8265, or the next free one)")
 	f.Var(optional[int]{&o.clientPort, strconv.Atoi}, "ray-client-server-port", "port for ray:// drivers (default: 10001 on loopback, if free)")
 	f.IntVar(&o.metricsPort, "metrics-export-port", 0, "port of this node's /metrics (default: any free one, on loopback)")
 	f.StringVar(&o.tempDir, "temp-dir", "", "where sessions are kept (default: RAY_TMPDIR, else /tmp/ray-<uid>)")

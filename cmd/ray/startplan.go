@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,15 +106,19 @@ func (p *startPlan) places(o *startOptions) error {
 	}
 	c.HeadAddress = net.JoinHostPort(c.NodeIP, strconv.Itoa(port))
 	if o.dashboardPort != nil && *o.dashboardPort > 0 && (o.includeDashboard == nil || *o.includeDashboard) {
-		host := o.dashboardHost
-		if host == "localhost" {
-			host = "127.0.0.1"
-		}
-		if err := checkPort(host, *o.dashboardPort, "--dashboard-port"); err != nil {
+		if err := checkPort(loopbackName(o.dashboardHost), *o.dashboardPort, "--dashboard-port"); err != nil {
 			return err
 		}
 	}
 	return p.clientServer(o)
+}
+
+// loopbackName is the address behind the usual name of this machine.
+func loopbackName(host string) string {
+	if host == "localhost" {
+		return "127.0.0.1"
+	}
+	return host
 }
 
 // clientServer decides about the extra port for ray:// drivers.
@@ -122,8 +127,10 @@ func (p *startPlan) clientServer(o *startOptions) error {
 	c := &p.node
 	switch {
 	case o.clientPort != nil && *o.clientPort > 0:
-		if err := checkPort(c.NodeIP, *o.clientPort, "--ray-client-server-port"); err != nil {
-			return err
+		for _, host := range []string{c.NodeIP, "127.0.0.1"} {
+			if err := checkPort(host, *o.clientPort, "--ray-client-server-port"); err != nil {
+				return err
+			}
 		}
 		c.ClientServerPort, c.ClientServerHost = *o.clientPort, c.NodeIP
 	case o.clientPort != nil || !o.head || o.local:
@@ -243,8 +250,14 @@ func (p *startPlan) headConfig(o *startOptions) error {
 	if o.includeDashboard != nil {
 		h.NoDashboard = !*o.includeDashboard
 	}
-	if o.dashboardPort != nil && *o.dashboardPort > 0 {
+	switch {
+	case o.dashboardPort == nil:
+	case *o.dashboardPort > 0:
 		h.DashboardPort, h.DashboardPortExplicit = *o.dashboardPort, true
+	case !h.NoDashboard: // any: chosen here, so that a head that is started again has the same
+		if h.DashboardPort, err = freePort(cmp.Or(loopbackName(o.dashboardHost), "127.0.0.1")); err != nil {
+			return err
+		}
 	}
 	if !o.local {
 		h.StorePath = filepath.Join(c.SessionDir, "gcs.db")

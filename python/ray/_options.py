@@ -280,11 +280,7 @@ def _common(options: Dict[str, Any]) -> None:
             raise TypeError(
                 f"scheduling_strategy must be 'DEFAULT', 'SPREAD' or a strategy object, got {type(strategy)}."
             )
-        if options.get("placement_group") not in (None, "default"):
-            raise ValueError(
-                "Placement groups should be specified via the scheduling_strategy option. "
-                "The placement_group option is deprecated."
-            )
+        _one_strategy(options)
     selector = options.get("label_selector")
     if selector:
         _selector(selector)
@@ -294,6 +290,14 @@ def _common(options: Dict[str, Any]) -> None:
             if not isinstance(item, dict) or set(item) - {"label_selector"}:
                 raise ValueError(f"Each fallback strategy is a dict with the key 'label_selector' alone, got {item!r}.")
             _selector(item.get("label_selector") or {})
+
+
+def _one_strategy(options: Dict[str, Any]) -> None:
+    if options.get("scheduling_strategy") is not None and options.get("placement_group") not in (None, "default"):
+        raise ValueError(
+            "Placement groups should be specified via the scheduling_strategy option. "
+            "The placement_group option is deprecated."
+        )
 
 
 def _selector(selector: Any) -> None:
@@ -378,6 +382,7 @@ def strategy_of(options: Dict[str, Any], resources: Optional[Dict[str, float]] =
 
     resources: what has to fit into a bundle of the group.
     """
+    _one_strategy(options)  # one may be the decorator's, the other that of .options()
     given = options.get("scheduling_strategy")
     group, bundle, capture = None, -1, None
     if given is None and options.get("placement_group", "default") != "default":

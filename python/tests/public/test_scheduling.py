@@ -197,6 +197,12 @@ def test_why_a_group_is_not_there(client):
         assert (stats["scheduling_state"], stats["scheduling_attempt"]) == (said, int("reason" in more))
 
 
+def test_two_strategies(client):
+    group = placement_group([{"CPU": 1}])
+    with pytest.raises(ValueError, match="scheduling_strategy option"):
+        _options.strategy_of({"scheduling_strategy": "SPREAD", "placement_group": group})
+
+
 def test_index_without_a_group(client):
     with pytest.raises(ValueError, match="bundle index must be -1"):
         _options.strategy_of({"placement_group_bundle_index": 0})
