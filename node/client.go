@@ -240,7 +240,7 @@ func (d *daemon) clientGone(c *client) {
 		if c.worker != nil {
 			d.workerGone(c.worker)
 		} else {
-			d.readerGone(c.num, spec.TaskID{})
+			d.readerGone(c.num, nil)
 			d.driverGone(c)
 		}
 	})

@@ -317,8 +317,8 @@ func (d *daemon) stopRun(r *run, force bool) {
 }
 
 // readerGone ends a client's part in objects, tasks and streams.
-func (d *daemon) readerGone(c owner.Client, parent spec.TaskID) {
-	for _, id := range d.own.ClientGone(c, parent) {
+func (d *daemon) readerGone(c owner.Client, unfinished func(spec.TaskID) bool) {
+	for _, id := range d.own.ClientGone(c, unfinished) {
 		d.consumed(id, math.MaxUint32)
 	}
 }

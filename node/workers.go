@@ -169,15 +169,20 @@ func (d *daemon) workerGone(w *worker) {
 	d.after(3*time.Second, func() { d.procs.Kill(id) })
 	c := w.client
 	w.client = nil
-	var parent spec.TaskID
+	unfinished := map[spec.TaskID]bool{}
 	if w.pw != nil {
 		for _, t := range w.pw.InFlight() {
 			if t.Seq == begun || w.pw.State == pool.Actor {
-				parent = t.Data.(*run).spec.ID
+				unfinished[t.Data.(*run).spec.ID] = true
 			}
 		}
 	}
-	d.readerGone(c.num, parent)
+	if w.actor != nil {
+		for _, r := range w.actor.calls {
+			unfinished[r.spec.ID] = true
+		}
+	}
+	d.readerGone(c.num, func(t spec.TaskID) bool { return unfinished[t] })
 	w.begun, w.lostConn = begun, true
 	if w.exit != nil {
 		d.workerEnded(w, w.exit)

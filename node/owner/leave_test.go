@@ -32,7 +32,7 @@ func (n *simNode) borrowed(by spec.NodeID, id spec.ObjectID) {
 func (n *simNode) leave() {
 	n.leaving = true
 	for client := range n.holds {
-		n.s.ClientGone(client, spec.TaskID{})
+		n.s.ClientGone(client, nil)
 		delete(n.holds, client)
 	}
 	n.pump()
@@ -207,7 +207,7 @@ func TestStreamsOfAClientThatIsGoneHaveNoReader(t *testing.T) {
 	w.s.Submit(plain, 1)
 	other := &Task{Spec: Spec{ID: w.taskID(5), NReturns: 1, Tmpl: tmpl}}
 	w.s.Submit(other, 2)
-	if got := w.s.ClientGone(1, spec.TaskID{}); len(got) != 1 || got[0] != stream.ID {
+	if got := w.s.ClientGone(1, nil); len(got) != 1 || got[0] != stream.ID {
 		t.Fatalf("without a reader: %v, want the stream of client 1", got)
 	}
 }

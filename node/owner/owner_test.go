@@ -125,7 +125,7 @@ func (w *world) step(c Client) {
 		w.finishOne()
 	case 6:
 		if w.rng.Intn(8) == 0 {
-			w.s.ClientGone(c, spec.TaskID{})
+			w.s.ClientGone(c, nil)
 			delete(w.holds, c)
 		}
 	}
@@ -196,7 +196,7 @@ func TestReachableStaysAndTheRestGoes(t *testing.T) {
 			w.step(Client(1 + w.rng.Intn(3)))
 		}
 		for c := range Client(4) {
-			w.s.ClientGone(c, spec.TaskID{})
+			w.s.ClientGone(c, nil)
 		}
 		w.holds = map[Client]map[spec.ObjectID]int{}
 		w.pump()

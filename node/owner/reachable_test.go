@@ -55,7 +55,7 @@ func (c *simCluster) step(kills bool) {
 		case c.leaves && n != c.nodes[0] && !n.leaving && c.rng.Intn(12) == 0:
 			n.leave()
 		case c.rng.Intn(20) == 0:
-			n.s.ClientGone(client, spec.TaskID{})
+			n.s.ClientGone(client, nil)
 			delete(n.holds, client)
 		}
 	}
@@ -159,7 +159,7 @@ func (c *simCluster) drain() {
 					continue
 				}
 				for client := range m.holds {
-					m.s.ClientGone(client, spec.TaskID{})
+					m.s.ClientGone(client, nil)
 					delete(m.holds, client)
 					busy = true
 				}

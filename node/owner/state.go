@@ -80,10 +80,10 @@ func (s *State) Tasks(f func(*Task) bool) {
 }
 
 // ClientGone releases all that a client held and forgets its requests. Its
-// tasks that were children of the unfinished task parent (zero: none) and
-// whose results nobody else refers to are cancelled. It returns the unfinished
+// tasks that were children of a task that it has left unfinished, and whose
+// results nobody else refers to, are cancelled. It returns the unfinished
 // streams that only c could read: what makes them must not wait for a reader.
-func (s *State) ClientGone(c Client, parent spec.TaskID) (unread []spec.TaskID) {
+func (s *State) ClientGone(c Client, unfinished func(spec.TaskID) bool) (unread []spec.TaskID) {
 	for k, r := range s.reqs {
 		if k.client == c {
 			r.dead = true
@@ -110,7 +110,7 @@ func (s *State) ClientGone(c Client, parent spec.TaskID) (unread []spec.TaskID) 
 			continue
 		}
 		t.Client = 0
-		if t.Kind != KindCreate && !parent.IsZero() && t.Parent == parent && !s.wanted(t) {
+		if t.Kind != KindCreate && unfinished != nil && unfinished(t.Parent) && !s.wanted(t) {
 			stop = append(stop, t)
 		} else if t.Tmpl.Streaming {
 			unread = append(unread, t.ID)

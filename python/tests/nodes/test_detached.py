@@ -1,10 +1,11 @@
 """A detached actor after its driver's end: it restarts, and what it made and makes lives as long as it does."""
 
 import os
+import time
 
+import pytest
 import ray
 from ray.util.placement_group import placement_group, placement_group_table
-from ray.util.state import list_workers
 
 
 @ray.remote(num_cpus=0, max_restarts=1, max_task_retries=-1)
@@ -78,7 +79,36 @@ def test_what_outlives_its_job(cluster, until):
     until(lambda: not _alive(last))
     until(lambda: placement_group_table()[group]["state"] == "REMOVED")
     until(lambda: ray.available_resources().get("CPU") == 2)
-    until(lambda: not [w for w in list_workers() if w.worker_type == "WORKER" and w.is_alive])
+
+
+@ray.remote(num_cpus=0)
+class Parent:
+    def pid(self):
+        return os.getpid()
+
+    def wait_for_child(self, path):
+        ray.get(hold.remote(path))
+
+
+@ray.remote
+def hold(path):
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
+    while True:
+        time.sleep(0.05)
+
+
+def test_children_of_a_call_that_its_process_did_not_end(cluster, until, tmp_path):
+    cluster({"num_cpus": 0}, {"num_cpus": 1})
+    parent = Parent.remote()
+    pid = ray.get(parent.pid.remote(), timeout=30)
+    path = tmp_path / "begun"
+    call = parent.wait_for_child.remote(str(path))
+    until(lambda: path.exists() and path.read_text())
+    os.kill(pid, 9)
+    until(lambda: ray.available_resources().get("CPU") == 1)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(call, timeout=30)
 
 
 def _alive(pid):
