@@ -47,7 +47,13 @@ func (t *Tables) putJob(c *Change, j *spec.Job) {
 // endJob stores a row that is terminal now and forgets the oldest of those.
 func (t *Tables) endJob(c *Change, j *spec.Job) {
 	t.putJob(c, j)
+	if j.Type == JobDriver && j.SubmissionID == "" {
+		t.release(c, j)
+	}
 	if old, full := t.endedJobs.add(jobKey(j), keptJobs); full && old != jobKey(j) {
+		if row := t.jobs[old]; row != nil {
+			t.release(c, row)
+		}
 		delete(t.jobs, old)
 		c.remove(tableJobs, old)
 	}
@@ -118,6 +124,12 @@ func (t *Tables) Submit(j spec.Job) (c Change, err error) {
 		return c, fmt.Errorf("a job with submission_id %s already exists: please use a different submission_id", j.SubmissionID)
 	}
 	j.Type, j.Status, j.Message = JobSubmission, spec.JobPending, JobPendingMessage
+	if len(j.Need) > 0 || len(j.NeedLabels) > 0 {
+		j.Message += " It may be waiting for resources."
+	}
+	if len(j.RuntimeEnv) > 0 && string(j.RuntimeEnv) != "{}" {
+		j.Message += " It may be waiting for the runtime environment to be set up."
+	}
 	t.putJob(&c, &j)
 	return c, nil
 }
@@ -143,6 +155,7 @@ func (t *Tables) UpdateSubmission(id string, f func(*spec.Job)) (c Change, ok bo
 func (t *Tables) DeleteJob(id string) (c Change) {
 	if j := t.jobs[id]; j != nil && Terminal(j.Status) {
 		delete(t.jobs, id)
+		t.release(&c, j)
 		c.Sync = true
 		c.remove(tableJobs, id)
 		t.endedJobs.keys = slices.DeleteFunc(t.endedJobs.keys, func(k string) bool { return k == id })
@@ -167,7 +180,8 @@ func (t *Tables) Job(id string) (spec.Job, bool) {
 func (t *Tables) Jobs() []spec.Job {
 	out := make([]spec.Job, 0, len(t.jobs))
 	for _, j := range t.jobs {
-		if j.Type == JobDriver && j.SubmissionID != "" && t.jobs[j.SubmissionID] != nil {
+		// The driver of a submission that was deleted is not shown any more.
+		if j.Type == JobDriver && j.SubmissionID != "" && (t.jobs[j.SubmissionID] != nil || Terminal(j.Status)) {
 			continue
 		}
 		out = append(out, *j)

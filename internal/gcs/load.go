@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ray/internal/spec"
@@ -25,7 +24,11 @@ func Load(rows Rows) (*Tables, error) {
 		t.kvSpace(ns)[name] = value
 	}
 	for uri, text := range rows[tablePackages] {
-		t.packages[uri], _ = strconv.ParseInt(string(text), 10, 64)
+		var u uploaded
+		if err := json.Unmarshal(text, &u); err != nil {
+			return nil, fmt.Errorf("control state, table %s: %w", tablePackages, err)
+		}
+		t.packages[uri] = u
 	}
 	t.machines = rows[tableMachines]["table"]
 	jobs, err := decode[spec.Job](rows, tableJobs)

@@ -42,8 +42,8 @@ type Tables struct {
 	unplaced      map[spec.PlacementGroupID]bool // groups that want places
 	changedGroups map[spec.PlacementGroupID]bool // since they were taken last
 	nodes         map[spec.NodeID]*spec.Node
-	packages      map[string]int64 // URI → size
-	machines      []byte           // the autoscaler's table, its own format
+	packages      map[string]uploaded // by URI
+	machines      []byte              // the autoscaler's table, its own format
 
 	// watch holds, for each actor, the nodes that are told of its changes.
 	watch map[spec.ActorID]map[spec.NodeID]bool
@@ -108,7 +108,7 @@ func New() *Tables {
 		living:   map[spec.PlacementGroupID]bool{},
 		unplaced: map[spec.PlacementGroupID]bool{}, changedGroups: map[spec.PlacementGroupID]bool{},
 		nodes:    map[spec.NodeID]*spec.Node{},
-		packages: map[string]int64{},
+		packages: map[string]uploaded{},
 		watch:    map[spec.ActorID]map[spec.NodeID]bool{},
 		claims:   map[spec.ActorID]claim{},
 	}
@@ -153,20 +153,6 @@ func (t *Tables) SetMachines(text []byte) Change {
 
 // Machines is the autoscaler's table, nil if there is none.
 func (t *Tables) Machines() []byte { return t.machines }
-
-// PutPackage records that the bytes of an uploaded package are on disk.
-func (t *Tables) PutPackage(uri string, size int64) Change {
-	t.packages[uri] = size
-	c := Change{Sync: true}
-	c.putJSON(tablePackages, uri, size)
-	return c
-}
-
-// Package gives the size of an uploaded package.
-func (t *Tables) Package(uri string) (size int64, ok bool) {
-	size, ok = t.packages[uri]
-	return size, ok
-}
 
 // ring remembers the last n keys added and gives back what falls out.
 type ring[K comparable] struct{ keys []K }

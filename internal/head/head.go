@@ -47,6 +47,7 @@ type Head struct {
 	warned       map[waiting]bool     // what drivers have been told of
 	groupWaiters map[spec.PlacementGroupID][]chan struct{}
 	jobs         *jobs.Service
+	pkgMu        sync.Mutex // held while the file of a package and its row change
 	events       []spec.Event
 	giveUp       map[spec.PlacementGroupID]hopeless
 	unborn       map[spec.ActorID]chan struct{} // asked for before they were created; closed then
@@ -135,6 +136,7 @@ func (h *Head) awaitNodes(now time.Time) {
 func (h *Head) start() {
 	h.work.Go(h.scheduleLoop)
 	h.work.Go(h.leaseLoop)
+	h.work.Go(h.packageLoop)
 	h.jobs.Resume()
 }
 

@@ -59,7 +59,12 @@ func (s *Service) version(w http.ResponseWriter, _ *http.Request) {
 func packageURI(r *http.Request) string { return r.PathValue("protocol") + "://" + r.PathValue("name") }
 
 func (s *Service) getPackage(w http.ResponseWriter, r *http.Request) {
-	if uri := packageURI(r); !s.cluster.HasPackage(uri) {
+	uri := packageURI(r)
+	there, err := s.cluster.HasPackage(uri)
+	switch {
+	case err != nil:
+		fail(w, http.StatusInternalServerError, "%v", err)
+	case !there:
 		fail(w, http.StatusNotFound, "Package %s does not exist", uri)
 	}
 }

@@ -28,7 +28,8 @@ type Cluster interface {
 	PickNode(need spec.Resources, labels map[string]string) (node spec.NodeID, reason string)
 	// CallNode calls a node daemon.
 	CallNode(ctx context.Context, node spec.NodeID, method string, in, out any, tail []byte) ([]byte, error)
-	HasPackage(uri string) bool
+	// HasPackage tells whether a package is there, for someone who will use it.
+	HasPackage(uri string) (bool, error)
 	PutPackage(uri string, data []byte) error
 	SessionName() string
 	// Address is the head's host:port for RAY_ADDRESS.
@@ -223,7 +224,7 @@ func describeEnd(j *spec.Job, e wire.DriverExited, stopped bool, tail string) {
 	case e.Error != nil:
 		j.Status, j.ErrorType, j.Message = spec.JobFailed, errStart, "The entrypoint could not be started: "+e.Error.Message
 		if e.Error.Type == "RuntimeEnvSetupError" {
-			j.ErrorType = errRuntimeEnv
+			j.ErrorType, j.Message = errRuntimeEnv, setupFailed(e.Error)
 		}
 	case e.Signal != 0:
 		j.Status, j.ErrorType = spec.JobFailed, errCommand

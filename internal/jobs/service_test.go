@@ -67,7 +67,7 @@ func (f *fakeCluster) PickNode(need spec.Resources, labels map[string]string) (i
 	})
 	return
 }
-func (f *fakeCluster) HasPackage(uri string) (ok bool) {
+func (f *fakeCluster) HasPackage(uri string) (ok bool, err error) {
 	f.do(func() { _, ok = f.packages[uri] })
 	return
 }

@@ -96,10 +96,15 @@ func (s *Service) startFailed(id string, err error) {
 			s.fail(id, errUnschedulable, fmt.Sprintf("No node could start the entrypoint within %s: %s", startTimeout(), err))
 		}
 	case errors.As(err, &info) && info.Type == "RuntimeEnvSetupError":
-		s.fail(id, errRuntimeEnv, "The entrypoint could not be started: "+err.Error())
+		s.fail(id, errRuntimeEnv, setupFailed(info))
 	default:
 		s.fail(id, errStart, "The entrypoint could not be started: "+err.Error())
 	}
+}
+
+// setupFailed is the message of a job whose environment could not be made.
+func setupFailed(info *spec.ErrorInfo) string {
+	return "runtime_env setup failed: Failed to set up runtime environment.\n" + info.Message
 }
 
 // place waits for a node that takes the entrypoint.
@@ -112,7 +117,7 @@ func (s *Service) place(ctx context.Context, id string, req Request) (spec.NodeI
 		}
 		if reason != said {
 			said = reason
-			if _, err := s.cluster.UpdateJob(id, func(j *spec.Job) { j.Message = gcs.JobPendingMessage + " It waits: " + reason + "." }); err != nil {
+			if _, err := s.cluster.UpdateJob(id, func(j *spec.Job) { j.Message = gcs.JobPendingMessage + " It is waiting for resources: " + reason + "." }); err != nil {
 				s.log.Warn("job status", "job", id, "err", err)
 			}
 		}

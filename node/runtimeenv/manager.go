@@ -126,7 +126,7 @@ func (m *Manager) Ensure(ctx context.Context, r Request) (Env, error) {
 	}
 	if limit := f.timeout(); limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was not ready after %v (config setup_timeout_seconds of the runtime_env)", limit))
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was not ready after %v (Timeout): consider increasing `setup_timeout_seconds` in the config of the runtime_env", limit))
 		defer cancel()
 	}
 	if err := m.fill(ctx, r, &f, &out); err != nil {

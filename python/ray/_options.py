@@ -290,6 +290,10 @@ def _common(options: Dict[str, Any]) -> None:
             if not isinstance(item, dict) or set(item) - {"label_selector"}:
                 raise ValueError(f"Each fallback strategy is a dict with the key 'label_selector' alone, got {item!r}.")
             _selector(item.get("label_selector") or {})
+    if options.get("runtime_env"):
+        from ray.runtime_env.normalize import check_options
+
+        check_options(options["runtime_env"])
 
 
 def _one_strategy(options: Dict[str, Any]) -> None:

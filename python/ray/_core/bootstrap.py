@@ -1,6 +1,7 @@
 """``ray.init`` and ``ray.shutdown``."""
 
 import atexit
+import importlib
 import json
 import os
 import signal
@@ -143,13 +144,26 @@ def _job_of(
 ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The job's runtime environment as the user gave it, and what the cluster is told of the job."""
     config_env = json.loads(os.environ.get(_JOB_CONFIG) or "{}")
-    env = merged_env(runtime_env, job_config, config_env)
+    env = merged_env(_hooked(runtime_env), job_config, config_env)
     if namespace == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     namespace = namespace or os.environ.get("RAY_NAMESPACE") or None
     if namespace is not None and not isinstance(namespace, str):
         raise TypeError("namespace must be None or a string.")
     return env, job_spec(namespace, sendable(env), log_to_driver, job_config, config_env)
+
+
+def _hooked(runtime_env: Any) -> Any:
+    """What the function that RAY_RUNTIME_ENV_HOOK names makes of the user's environment."""
+    hook = os.environ.get("RAY_RUNTIME_ENV_HOOK")
+    if not hook:
+        return runtime_env
+    module, _, name = hook.rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ValueError(f"RAY_RUNTIME_ENV_HOOK={hook} names no function of a module: {error}") from error
+    return function(dict(runtime_env or {}))
 
 
 def _upload(env: Dict[str, Any], client: Any) -> None:

@@ -1,7 +1,7 @@
 """The token that opens a cluster's HTTP endpoints."""
 
 import os
-from typing import Dict, Optional
+from typing import Dict, Mapping, Optional
 
 
 def token() -> Optional[str]:
@@ -22,7 +22,15 @@ def token() -> Optional[str]:
         return None
 
 
-def headers() -> Dict[str, str]:
-    """Headers that carry the token; {} where there is none."""
+def headers(own: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """The user's own headers and those that carry the token, where there is one.
+
+    Someone's own ``Authorization`` is for a server in front of the cluster: the
+    token goes beside it.
+    """
+    result = dict(own or {})
     found = token()
-    return {"Authorization": f"Bearer {found}"} if found else {}
+    if found:
+        taken = any(name.lower() == "authorization" for name in result)
+        result["X-Ray-Authorization" if taken else "Authorization"] = f"Bearer {found}"
+    return result

@@ -21,6 +21,11 @@ class Response:
         self.headers = headers
 
     @property
+    def status_code(self) -> int:
+        """The status, by the name that ``requests`` has for it."""
+        return self.status
+
+    @property
     def text(self) -> str:
         """The body as text."""
         return self.body.decode("utf-8", "replace")
@@ -77,7 +82,7 @@ class HttpClient:
 
     def all_headers(self) -> Dict[str, str]:
         """Headers of a call: the caller's win over the token's."""
-        return {**auth.headers(), **self.headers}
+        return auth.headers(self.headers)
 
     def request(
         self,

@@ -42,6 +42,11 @@ class Node:
         return RayContext(state.connected(), None).address_info
 
     @property
+    def webui_url(self) -> str:
+        """host:port of the dashboard, "" without one."""
+        return str(self.address_info["webui_url"] or "")
+
+    @property
     def session_name(self) -> str:
         """Name of the session."""
         return os.path.basename(self.get_session_dir_path())

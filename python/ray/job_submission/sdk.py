@@ -76,6 +76,12 @@ class JobSubmissionClient:
             raise RuntimeError(f"Request failed with status code {answer.status}: {answer.text.strip()}.")
         return answer
 
+    def _do_request(
+        self, method: str, endpoint: str, *, data: Optional[bytes] = None, json_data: Optional[Dict[str, Any]] = None
+    ) -> Response:
+        """A call of the REST API that has no method of its own here; an error status is an answer, too."""
+        return self._http.request(method, endpoint, data=data, json_body=json_data)
+
     def get_address(self) -> str:
         """http(s)://host:port of the server."""
         return self._address
@@ -133,6 +139,12 @@ class JobSubmissionClient:
         return answer.get("submission_id") or answer["job_id"]
 
     def _environment(self, env: Union[Dict[str, Any], RuntimeEnv, None]) -> Dict[str, Any]:
+        hook = (env or {}).get("worker_process_setup_hook")
+        if callable(hook):
+            raise ValueError(
+                f"Invalid type {type(hook)} for `worker_process_setup_hook`. "
+                "A submitted job takes the dotted name of a function in a module, for the job's Python may be another."
+            )
         return upload_local(checked(env), self._package_exists, self._upload_package)
 
     def _package_path(self, uri: str) -> str:

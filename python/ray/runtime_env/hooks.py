@@ -26,10 +26,10 @@ def export(env: Dict[str, Any]) -> None:
     try:
         text = base64.b64encode(cloudpickle.dumps(function)).decode()
     except Exception as error:
-        raise RuntimeEnvSetupError(f"Failed to export the setup function {name}: {error}") from error
+        raise RuntimeEnvSetupError(f"Failed to export the setup function. {name}: {error}") from error
     if len(text) > MAX_BYTES:
         raise RuntimeEnvSetupError(
-            f"Failed to export the setup function {name}: pickled it takes {len(text)} bytes, more than {MAX_BYTES}. "
+            f"Failed to export the setup function. {name}: pickled it takes {len(text)} bytes, more than {MAX_BYTES}. "
             "Let it load what it needs instead of carrying it, or give the dotted name of a function in a module."
         )
     env["worker_process_setup_hook"] = name

@@ -114,7 +114,12 @@ def normalize_options(env: Optional[Env]) -> Dict[str, Any]:
         ValueError: it names a local folder; only a job can upload one.
         TypeError, ValueError: see :func:`checked`.
     """
-    result = _plain(checked(env))
+    return _plain(check_options(env))
+
+
+def check_options(env: Optional[Env]) -> RuntimeEnv:
+    """Refuses what :func:`normalize_options` would refuse; nothing is sent."""
+    result = checked(env)
     named = [("working_dir", result["working_dir"])] if "working_dir" in result else []
     named += [("py_modules", item) for item in result.get("py_modules", [])]
     for field, path in named:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import socket
 import sys
+import urllib.parse
 import zipfile
 
 import pytest
@@ -177,9 +178,12 @@ def test_entrypoint_that_does_not_exist(server):
 
 def test_log_of_a_job_without_log(server):
     id = server.submit("true", entrypoint_num_cpus=1000)
-    assert server.job(id)["status"] == "PENDING"
+    job = server.job(id)
+    assert job["status"] == "PENDING" and "waiting for resources" in job["message"]
     assert server.logs(id) == ""
-    wait_until(lambda: "It waits: " in server.job(id)["message"], 20, "the reason of the wait")
+    wait_until(
+        lambda: "It is waiting for resources: no node" in server.job(id)["message"], 20, "the reason of the wait"
+    )
     status, text = server.ask("POST", f"/api/jobs/{id}/stop")
     assert (status, json.loads(text)) == (200, {"stopped": True})
     assert server.ended(id)["status"] == "STOPPED"
@@ -274,3 +278,37 @@ def test_200_submissions_at_once(server):
     assert {row["status"] for row in ended} == {"SUCCEEDED"}, [row["message"] for row in ended]
     for n in (0, 99, 199):
         assert server.logs(ids[n]) == f"number {n}\n"
+
+
+def test_package_goes_with_the_last_job_that_used_it(cluster, server, tmp_path):
+    (tmp_path / "main.py").write_text("import os\nprint(os.getcwd())\n")
+    packages = cluster.root / "ray" / "session_latest" / "packages"
+
+    def run():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_AUTH_TOKEN", server.token)
+            client = JobSubmissionClient(f"http://{server.host}")
+            id = client.submit_job(entrypoint="python main.py", runtime_env={"working_dir": str(tmp_path)})
+        assert server.ended(id)["status"] == "SUCCEEDED"
+        return id, server.job(id)["runtime_env"]["working_dir"]
+
+    def there():
+        name = urllib.parse.quote(uri, safe="")
+        return [
+            file for file in packages.iterdir() if urllib.parse.quote(urllib.parse.unquote(file.name), safe="") == name
+        ]
+
+    (first, uri), (second, same) = run(), run()
+    assert uri == same and there()
+    (other, other_uri) = server.submit("true"), "gcs/_ray_pkg_other.zip"
+    assert server.ended(other)
+    assert server.ask("PUT", f"/api/packages/{other_uri}", b"x")[0] == 200  # for a job that is still to come
+    assert server.ask("DELETE", f"/api/jobs/{first}")[0] == 200
+    assert there()
+    assert server.ask("DELETE", f"/api/jobs/{second}")[0] == 200
+    wait_until(lambda: not there(), 30, "the package is removed")
+    assert server.ask("GET", f"/api/packages/{other_uri}")[0] == 200
+    listed = {job["submission_id"] for job in server.jobs()}
+    assert other in listed and not listed & {first, second}
+    third, uri = run()  # it is uploaded anew
+    assert there()

@@ -164,3 +164,20 @@ def test_models():
     assert row["status"] == "PENDING" and row["runtime_env_json"] == '{"env_vars": {"A": "1"}}'
     assert JobInfo.from_json(row) == info
     assert JobDetails.from_row({**ROW, "unknown": 1}).job_id is None
+
+
+def test_token_beside_the_users_own_authorization(server, monkeypatch):
+    """It is for a server in front of the cluster."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "abc")
+    server.routes["GET", "/api/version"] = (200, {"version": "4"})
+    client = JobSubmissionClient(server.url, headers={"authorization": "TOK:mine"})
+    _, _, _, sent = server.requests[-1]
+    sent = {name.lower(): value for name, value in sent.items()}
+    assert (sent["authorization"], sent["x-ray-authorization"]) == ("TOK:mine", "Bearer abc")
+    assert client._do_request("GET", "/api/none").status_code == 404
+
+
+def test_hook_of_a_job_is_a_name(jobs):
+    with pytest.raises(ValueError, match="Invalid type <class 'function'> for `worker_process_setup_hook`"):
+        jobs.submit_job(entrypoint="true", runtime_env={"worker_process_setup_hook": lambda: None})

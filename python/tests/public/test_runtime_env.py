@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+import ray
 from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig
 from ray.runtime_env.normalize import merge, normalize, normalize_options
 
@@ -131,3 +132,26 @@ def test_merge():
     }
     assert parent["env_vars"] == {"A": "1", "B": "1"}
     assert merge(None, None) == {}
+
+
+def test_hook_of_the_environment(monkeypatch, tmp_path):
+    from ray._core.bootstrap import _hooked
+
+    (tmp_path / "rt_env_hook.py").write_text("def add(env):\n    return {**env, 'env_vars': {'HOOKED': '1'}}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("RAY_RUNTIME_ENV_HOOK", raising=False)
+    assert _hooked(None) is None
+    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "rt_env_hook.add")
+    assert _hooked({"pip": ["x"]}) == {"pip": ["x"], "env_vars": {"HOOKED": "1"}}
+    for wrong in ("rt_env_hook.none", "no_such_module.add", "add"):
+        monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", wrong)
+        with pytest.raises(ValueError, match="names no function"):
+            _hooked({})
+
+
+def test_local_folder_of_a_task_is_refused_at_once(tmp_path):
+    for env in ({"working_dir": str(tmp_path)}, {"py_modules": [str(tmp_path)]}, {"pip": ["a"], "conda": "b"}):
+        with pytest.raises(ValueError):
+            ray.remote(runtime_env=env)(lambda: 1)
+        with pytest.raises(ValueError):
+            ray.remote(lambda: 1).options(runtime_env=env)

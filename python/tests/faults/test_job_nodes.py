@@ -1,0 +1,104 @@
+"""A job whose driver runs on another node than the head, over a restart of the head."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from .conftest import Cluster, _binary, wait_until
+from .test_job_requests import Server
+
+DRIVER = """
+trap '' TERM
+sh -c 'trap "" TERM; while :; do sleep 0.1; done' & echo child $!
+echo driver $$
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without CPUs, and a node daemon of its own with the resource "second"."""
+    made = Cluster(
+        _binary(),
+        "--num-cpus",
+        "0",
+        "--object-store-memory",
+        "80000000",
+        "--dashboard-port",
+        "0",
+        env={"RAY_JOB_STOP_WAIT_TIME_S": "0.3"},
+    )
+    joined = made.ray(
+        "start",
+        "--address",
+        made.address,
+        "--num-cpus",
+        "1",
+        "--resources",
+        '{"second": 1}',
+        "--object-store-memory",
+        "80000000",
+    )
+    assert joined.returncode == 0, joined.stdout + joined.stderr
+    yield made
+    made.close()
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def head_of(cluster):
+    (pid,) = (pid for pid, line in cluster.processes().items() if " __head" in line)
+    return pid
+
+
+def test_stop_on_the_second_node_after_a_restart_of_the_head(cluster):
+    server = Server(cluster)
+    id = server.submit(DRIVER, entrypoint_resources={"second": 1})
+    wait_until(lambda: "driver" in server.logs(id), 30, "the driver prints")
+    job = server.job(id)
+    nodes = {row["node_id"]: row for row in cluster_nodes(cluster)}
+    assert not nodes[job["driver_node_id"]]["is_head_node"]
+    pids = [int(line.split()[1]) for line in server.logs(id).splitlines()]
+    follower = subprocess.Popen(
+        [cluster.binary, "job", "logs", "-f", id], env=cluster.env, stdout=subprocess.PIPE, text=True
+    )
+    assert follower.stdout.readline() == f"child {pids[0]}\n"
+
+    before = head_of(cluster)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: before not in cluster.processes(), 10, "the head is gone")
+
+    def taken_up():
+        try:
+            return server.job(id)["status"] == "RUNNING"
+        except OSError:
+            return False
+
+    wait_until(taken_up, 60, "the new head knows the job")
+    assert all(alive(pid) for pid in pids)
+    wait_until(lambda: len(cluster_nodes(cluster)) == 2, 60, "the second node is back")
+
+    assert server.ask("POST", f"/api/jobs/{id}/stop") == (200, '{"stopped":true}\n')
+    assert server.ended(id)["status"] == "STOPPED"
+    wait_until(lambda: not any(alive(pid) for pid in pids), 10, "driver and child are gone")
+    rest, _ = follower.communicate(timeout=60)
+    assert rest.startswith(f"driver {pids[1]}\n") and "child" not in rest  # no line twice
+    assert follower.returncode != 0  # stopped is no success
+    assert server.logs(id) == f"child {pids[0]}\ndriver {pids[1]}\n"
+    assert server.ask("DELETE", f"/api/jobs/{id}")[0] == 200
+    assert not list(cluster.root.rglob(f"job-driver-{id}.log*"))
+
+
+def cluster_nodes(cluster):
+    import json
+
+    done = cluster.ray("list", "nodes", "--format", "json", "--filter", "state=ALIVE")
+    return json.loads(done.stdout) if done.returncode == 0 else []
