@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/spf13/cobra"
 
 	"ray/internal/spec"
@@ -62,48 +62,21 @@ func (j jobAPI) logs(ctx context.Context, id string) (string, error) {
 	return reply.Logs, err
 }
 
-// follow copies the job's output until the job ends.
-func (j jobAPI) follow(ctx context.Context, id string, out io.Writer) error {
-	header := http.Header{}
-	for k, v := range j.headers {
-		header.Set(k, v)
-	}
-	if j.token != "" {
-		header.Set("Authorization", "Bearer "+j.token)
-	}
-	conn, answer, err := websocket.Dial(ctx, j.base+jobPath(id)+"/logs/tail", &websocket.DialOptions{HTTPHeader: header})
-	if err != nil {
-		if answer != nil && answer.StatusCode >= 400 {
-			return &apiError{status: answer.StatusCode, text: fmt.Sprintf("cannot follow the output of job '%s': %s", id, answer.Status)}
-		}
-		return j.unreachable(err)
-	}
-	defer func() { _ = conn.CloseNow() }()
-	conn.SetReadLimit(-1)
-	for {
-		_, text, err := conn.Read(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return nil // the server closes it at the end; what became of the job, its status says
-		}
-		if _, err := out.Write(text); err != nil {
-			return err
-		}
-	}
-}
-
-// waitEnd polls until the job has ended. each is told every status seen.
+// waitEnd polls until the job has ended, also while the head restarts. each is
+// told every status seen.
 func (j jobAPI) waitEnd(ctx context.Context, id string, each func(jobDetails)) (jobDetails, error) {
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
+	heard := time.Now()
 	for {
 		d, err := j.details(ctx, id)
-		if err != nil || d.ended() {
+		if refused := new(apiError); err != nil && (errors.As(err, &refused) || time.Since(heard) > followPatience) || err == nil && d.ended() {
 			return d, err
 		}
-		if each != nil {
+		if err == nil {
+			heard = time.Now()
+		}
+		if err == nil && each != nil {
 			each(d)
 		}
 		select {
@@ -185,7 +158,7 @@ func jobLogsCmd() *cobra.Command {
 				_, _ = io.WriteString(cmd.OutOrStdout(), text)
 				return err
 			}
-			if err := j.follow(cmd.Context(), args[0], cmd.OutOrStdout()); err != nil {
+			if err := j.follow(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			d, err := j.waitEnd(cmd.Context(), args[0], nil)

@@ -85,7 +85,7 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	_, _ = fmt.Fprintln(out, "Tailing logs until the job exits (disable with --no-wait):")
-	if err := j.follow(ctx, id, out); err != nil {
+	if err := j.follow(ctx, id, out, cmd.ErrOrStderr()); err != nil {
 		if errors.Is(err, context.Canceled) {
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "\nThe job goes on: `ray job logs -f %s` shows it, `ray job stop %s` ends it.\n", id, id)
 		}

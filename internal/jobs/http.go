@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"ray/internal/gcs"
 	"ray/internal/spec"
 )
@@ -199,35 +197,4 @@ func (s *Service) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, map[string]string{"logs": text})
-}
-
-// tail sends output as text frames until the job has ended.
-func (s *Service) tail(w http.ResponseWriter, r *http.Request) {
-	j, ok := s.find(w, r, "tail logs of")
-	if !ok {
-		return
-	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the guard has looked at the origin
-	if err != nil {
-		return // Accept has answered
-	}
-	defer func() { _ = conn.CloseNow() }()
-	ctx := conn.CloseRead(r.Context())
-	var rest []byte
-	err = s.Follow(ctx, j.SubmissionID, func(data []byte) error {
-		var text []byte
-		text, rest = splitUTF8(append(rest, data...))
-		if len(text) == 0 {
-			return nil
-		}
-		return conn.Write(ctx, websocket.MessageText, text)
-	})
-	if err == nil && len(rest) > 0 {
-		err = conn.Write(ctx, websocket.MessageText, []byte(string([]rune(string(rest)))))
-	}
-	if err != nil {
-		_ = conn.Close(websocket.StatusInternalError, "the output could not be followed to its end")
-		return
-	}
-	_ = conn.Close(websocket.StatusNormalClosure, "")
 }

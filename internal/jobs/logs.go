@@ -90,10 +90,9 @@ func (s *Service) lastOutput(id string) string {
 	return string(data)
 }
 
-// Follow gives a job's output to send piece by piece until the job has ended
-// and all of it was sent.
-func (s *Service) Follow(ctx context.Context, id string, send func([]byte) error) error {
-	offset := int64(0)
+// Follow gives a job's output, from an offset on, to send piece by piece until
+// the job has ended and all of it was sent. next is the offset behind a piece.
+func (s *Service) Follow(ctx context.Context, id string, offset int64, send func(data []byte, next int64) error) error {
 	for {
 		changed := s.watch(id)
 		j, ok := s.cluster.Job(id)
@@ -110,7 +109,7 @@ func (s *Service) Follow(ctx context.Context, id string, send func([]byte) error
 		if len(data) > 0 {
 			gap := missing(offset, chunk)
 			offset = chunk.Next
-			if err := send(append(gap, data...)); err != nil {
+			if err := send(append(gap, data...), offset); err != nil {
 				return err
 			}
 			continue

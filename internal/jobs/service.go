@@ -50,6 +50,7 @@ const (
 	defaultStartTimeout = 900 * time.Second
 	defaultStopWait     = 3 * time.Second
 	pickEvery           = 200 * time.Millisecond
+	stopAgain           = 200 * time.Millisecond
 	callTimeout         = 10 * time.Second
 	runTimeout          = 11 * time.Minute // an environment may have to be built first
 	// lateExit is how long the end of an entrypoint that a node does not run
@@ -198,6 +199,9 @@ func (s *Service) Exited(e wire.DriverExited) {
 	s.mu.Lock()
 	stopped := s.stopped[e.SubmissionID]
 	s.mu.Unlock()
+	if j, ok := s.cluster.Job(e.SubmissionID); ok && j.Stopping {
+		stopped = true
+	}
 	tail := ""
 	if !stopped && (e.ExitCode != 0 || e.Signal != 0) {
 		tail = s.lastOutput(e.SubmissionID)
@@ -257,6 +261,12 @@ func (s *Service) Rejoined(node spec.NodeID, running []wire.DriverStarted) {
 		})
 		if err != nil {
 			s.log.Warn("job status", "job", d.SubmissionID, "err", err)
+		}
+		if j, ok := s.cluster.Job(d.SubmissionID); ok && j.Stopping && !gcs.Terminal(j.Status) {
+			s.mu.Lock()
+			s.stopped[d.SubmissionID] = true
+			s.mu.Unlock()
+			s.stopDriver(node, d.SubmissionID)
 		}
 	}
 	for _, j := range s.cluster.Jobs() {

@@ -494,3 +494,76 @@ func TestSplitUTF8(t *testing.T) {
 		}
 	}
 }
+
+// A client that asks for offsets goes on where its connection broke.
+func TestTailFromAnOffset(t *testing.T) {
+	f, s, url := setup(t)
+	id, err := s.Submit(Request{Entrypoint: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.print(id, "first\nsec\xc3")
+	read := func(offset string, count int) (messages []string) {
+		t.Helper()
+		conn, _, err := websocket.Dial(t.Context(), url+"/api/jobs/"+id+"/logs/tail?"+wire.JobOffsetQuery+"="+offset, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.CloseNow() }()
+		for range count {
+			kind, text, err := conn.Read(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			messages = append(messages, fmt.Sprintf("%s %s", kind, text))
+		}
+		return messages
+	}
+	if got := read("0", 2); got[0] != "MessageText first\nsec" || got[1] != "MessageBinary 9" {
+		t.Fatalf("%q", got)
+	}
+	f.print(id, "\xa9ond\n")
+	if got := read("9", 2); got[0] != "MessageText éond\n" || got[1] != "MessageBinary 15" {
+		t.Fatalf("%q", got)
+	}
+	if got := read("x", 1); got[0] != "MessageText first\nsecéond\n" {
+		t.Fatalf("%q", got)
+	}
+	s.Exited(wire.DriverExited{SubmissionID: id})
+}
+
+// A node may not be connected, and another head may take over, before the
+// order to stop has reached it.
+func TestStopReachesItsNodeInTheEnd(t *testing.T) {
+	f, s, _ := setup(t)
+	id, err := s.Submit(Request{Entrypoint: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func() (j spec.Job) { j, _ = f.Job(id); return j }
+	await := func(what string, done func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal(what)
+			}
+		}
+	}
+	await("it runs", func() bool { return status().Status == spec.JobRunning })
+	f.do(func() { f.refuse = errors.New("not connected") })
+	if ok, err := s.Stop(id); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	f.do(func() { f.refuse = nil })
+	stops := func() (n int) { f.do(func() { n = len(f.stops) }); return n }
+	await("the order to stop", func() bool { return stops() == 1 })
+
+	next := New(f, slog.New(slog.DiscardHandler)) // the head after it
+	defer next.Close()
+	next.Rejoined(f.node, []wire.DriverStarted{{SubmissionID: id, PID: 77}})
+	await("the order of the next head", func() bool { return stops() == 2 })
+	next.Exited(wire.DriverExited{SubmissionID: id, Signal: 9})
+	if got := status(); got.Status != spec.JobStopped {
+		t.Fatalf("%+v", got)
+	}
+}

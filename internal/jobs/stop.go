@@ -35,19 +35,37 @@ func (s *Service) Stop(id string) (bool, error) {
 		}
 		return true, nil
 	}
+	// Stored, so that a head that takes over asks for it, too.
+	alive, err := s.cluster.UpdateJob(id, func(j *spec.Job) { j.Stopping = true })
+	if err != nil || !alive {
+		return false, err
+	}
 	s.stopDriver(j.NodeID, id)
 	return true, nil
 }
 
-// stopDriver asks a node to end an entrypoint; the node tells the end.
+// stopDriver asks a node to end an entrypoint; the node tells the end. A node
+// that is not connected, as after a restart of the head, is asked again until
+// the job has ended.
 func (s *Service) stopDriver(node spec.NodeID, id string) {
-	grace := envSeconds("RAY_JOB_STOP_WAIT_TIME_S", defaultStopWait)
+	stop := wire.DriverStop{SubmissionID: id, GraceMS: envSeconds("RAY_JOB_STOP_WAIT_TIME_S", defaultStopWait).Milliseconds()}
 	s.work.Go(func() {
-		ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
-		defer cancel()
-		stop := wire.DriverStop{SubmissionID: id, GraceMS: grace.Milliseconds()}
-		if _, err := s.cluster.CallNode(ctx, node, wire.MethodDriverStop, stop, nil, nil); err != nil {
-			s.log.Info("an entrypoint was not stopped", "job", id, "node", node, "err", err)
+		for tries := 0; ; tries++ {
+			ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
+			_, err := s.cluster.CallNode(ctx, node, wire.MethodDriverStop, stop, nil, nil)
+			cancel()
+			if err == nil {
+				return
+			}
+			if tries == 0 {
+				s.log.Info("an entrypoint is not stopped yet", "job", id, "node", node, "err", err)
+			}
+			if s.pause(s.ctx, stopAgain) != nil {
+				return
+			}
+			if j, ok := s.cluster.Job(id); !ok || gcs.Terminal(j.Status) {
+				return
+			}
 		}
 	})
 }

@@ -144,6 +144,7 @@ type Job struct {
 	StartMS      int64             `json:"start_time"`
 	EndMS        int64             `json:"end_time,omitempty"`
 	Metadata     map[string]string `json:"metadata,omitempty"`
+	Stopping     bool              `json:"stopping,omitempty"` // a submission that was told to stop while it ran
 	RuntimeEnv   json.RawMessage   `json:"runtime_env,omitempty"`
 	NodeID       NodeID            `json:"driver_node_id,omitzero"`
 	DriverIP     string            `json:"driver_ip,omitempty"`

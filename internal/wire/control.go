@@ -318,6 +318,12 @@ type LogRead struct {
 	Max    int    `json:"max,omitempty"` // bytes; 0 = 1 MiB
 }
 
+// JobOffsetQuery asks the tail of a job's output over HTTP to begin at an
+// offset in bytes, and to tell offsets: each text message is followed by a
+// binary one, the decimal offset behind it, from which a client goes on when its
+// connection breaks. Upstream's client does not ask, and gets text alone.
+const JobOffsetQuery = "offset"
+
 // LogChunk describes the tail that comes with it.
 type LogChunk struct {
 	Start int64 `json:"start"` // its offset: more than was asked for if older parts of the log are gone

@@ -45,7 +45,9 @@ done
             assert line, got
             got += line
         (tmp_path / str(batch)).touch()
-    rest, _ = follower.communicate(timeout=60)
+    with follower.stdout:
+        rest = follower.stdout.read()
+    assert follower.wait(timeout=60) == 0
     lines = [line for line in (got + rest).splitlines(keepends=True) if line.endswith(" of the job\n")]
     assert "".join(lines) == expected(BATCHES * BATCH)
     assert server.ended(id)["status"] == "SUCCEEDED"
