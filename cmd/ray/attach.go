@@ -16,7 +16,7 @@ func attachCmd() *cobra.Command {
 	var fresh bool
 	var ip string
 	cmd := &cobra.Command{
-		Use:   "attach [FILE]",
+		Use:   "attach [CLUSTER_CONFIG_FILE]",
 		Short: "Open a shell on a cluster's head.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -35,7 +35,7 @@ func clusterDumpCmd() *cobra.Command {
 	var hosts, user, key, container string
 	var local bool
 	cmd := &cobra.Command{
-		Use:   "cluster-dump [FILE]",
+		Use:   "cluster-dump [CLUSTER_CONFIG_FILE]",
 		Short: "Collect logs and state of a cluster's nodes in an archive.",
 		Long: `Collect logs, package lists and processes of all nodes of a cluster in one
 archive, a directory for each node. The cluster is that of FILE or the current

@@ -14,7 +14,7 @@ import (
 // configCmd is `ray config`: what a cluster file says, without starting anything.
 func configCmd() *cobra.Command {
 	validate := &cobra.Command{
-		Use: "validate FILE", Short: "Check a cluster file and list every problem.", Args: exactArgs("file"),
+		Use: "validate CLUSTER_CONFIG_FILE", Short: "Check a cluster file and list every problem.", Args: exactArgs("cluster-config-file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := loadConfig(cmd, args[0])
 			if err == nil {
@@ -30,7 +30,7 @@ func configCmd() *cobra.Command {
 	}
 	var asJSON bool
 	show := &cobra.Command{
-		Use: "show FILE", Short: "Print a cluster file with every default filled in, secrets left out.", Args: exactArgs("file"),
+		Use: "show CLUSTER_CONFIG_FILE", Short: "Print a cluster file with every default filled in, secrets left out.", Args: exactArgs("cluster-config-file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := loadConfig(cmd, args[0])
 			if err != nil {
@@ -67,7 +67,7 @@ func loadConfig(cmd *cobra.Command, file string) (*cluster.Config, error) {
 func configHashCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "hash FILE", Short: "Print the hashes by which changes of a cluster file are noticed.", Args: exactArgs("file"),
+		Use: "hash CLUSTER_CONFIG_FILE", Short: "Print the hashes by which changes of a cluster file are noticed.", Args: exactArgs("cluster-config-file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := loadConfig(cmd, args[0])
 			if err != nil {

@@ -12,7 +12,7 @@ func downCmd() *cobra.Command {
 	var f launchFlags
 	var o launcher.DownOptions
 	cmd := &cobra.Command{
-		Use:   "down [FILE | NAME]",
+		Use:   "down [CLUSTER_CONFIG_FILE | NAME]",
 		Short: "Take a cluster down: end all its machines.",
 		Long: `End all machines of a cluster and forget it. The cluster is that of FILE, the
 one called NAME, or the current one; -y without either works only while one

@@ -96,16 +96,15 @@ func execCmd() *cobra.Command {
 	var r runFlags
 	var where string
 	cmd := &cobra.Command{
-		Use:     "exec [FILE] COMMAND",
+		Use:     "exec [CLUSTER_CONFIG_FILE] CMD",
 		Short:   "Run a shell command on a cluster's head.",
 		Example: "  ray exec 'nvidia-smi'\n  ray exec cluster.yaml 'ls -l' --start --stop",
-		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := r.check(); err != nil {
 				return err
 			}
 			if _, rest := launcher.Split(args); len(rest) == 0 {
-				return usagef("Missing argument 'COMMAND'.")
+				return usagef("Missing argument 'CMD'.")
 			}
 			f.yes = true // --start and --stop have been said
 			_, c, rest, err := f.open(cmd, args, cluster.Override{})

@@ -72,7 +72,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	if errors.As(err, &unknown) {
 		name := unknown.GetSpecifiedName()
 		if len(unknown.GetSpecifiedShortnames()) > 0 {
-			return usagef("No such option: -%s", name)
+			return usagef("No such option '-%s'.", name)
 		}
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -81,11 +81,39 @@ func flagError(cmd *cobra.Command, err error) error {
 			}
 		})
 		if near := nearest(name, known); near != "" {
-			return usagef("No such option: --%s. Did you mean --%s?", name, near)
+			return usagef("No such option '--%s'. Did you mean '--%s'?", name, near)
 		}
-		return usagef("No such option: --%s", name)
+		return usagef("No such option '--%s'.", name)
+	}
+	var missing *pflag.ValueRequiredError
+	if errors.As(err, &missing) {
+		return usagef("Option '%s' requires an argument.", optionName(missing.GetFlag(), len(missing.GetSpecifiedShortnames()) > 0))
+	}
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		what := "is not a valid " + valueNames[invalid.GetFlag().Value.Type()] + "."
+		if valueNames[invalid.GetFlag().Value.Type()] == "" {
+			what = "is not valid: " + errors.Unwrap(invalid).Error()
+		}
+		f, names := invalid.GetFlag(), ""
+		if f.Shorthand != "" {
+			names = "'-" + f.Shorthand + "' / "
+		}
+		return usagef("Invalid value for %s'--%s': '%s' %s", names, f.Name, invalid.GetValue(), what)
 	}
 	return usagef("%s", err)
+}
+
+// valueNames are kinds of values, as people call them.
+var valueNames = map[string]string{
+	"int": "integer", "int64": "integer", "uint16": "integer", "count": "integer", "float64": "float", "bool": "boolean", "duration": "duration",
+}
+
+func optionName(f *pflag.Flag, short bool) string {
+	if short {
+		return "-" + f.Shorthand
+	}
+	return "--" + f.Name
 }
 
 // nearest gives the name that is most like the given one, or "" if none is

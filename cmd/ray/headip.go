@@ -12,7 +12,7 @@ import (
 func getHeadIPCmd() *cobra.Command {
 	var f launchFlags
 	cmd := &cobra.Command{
-		Use:   "get-head-ip [FILE]",
+		Use:   "get-head-ip [CLUSTER_CONFIG_FILE]",
 		Short: "Print the address of a cluster's head.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -39,6 +39,8 @@ func memoryCmd() *cobra.Command {
 	f.BoolVar(&o.statsOnly, "stats-only", false, "only the sums of each group")
 	f.BoolVar(&o.json, "json", false, "print the rows as JSON")
 	f.IntVarP(&o.entries, "num-entries", "n", 0, "at most this many objects of each group (default: all)")
+	f.IntVar(&o.entries, "n", 0, "")
+	_ = f.MarkHidden("n")
 	f.Bool("no-format", false, "accepted and ignored")
 	_ = f.MarkHidden("no-format")
 	return cmd

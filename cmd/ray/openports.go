@@ -40,6 +40,7 @@ func checkOpenPortsCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "accepted and ignored: nothing is asked")
+	acceptLogOptions(cmd.Flags())
 	cmd.Flags().StringVar(&service, "service-url", "", "accepted and ignored: no service is asked")
 	return cmd
 }

@@ -19,7 +19,7 @@ const (
 func execute(ctx context.Context, args []string) int {
 	stderr := os.Stderr // a daemon moves os.Stderr into its log
 	root := rootCmd()
-	root.SetArgs(args)
+	root.SetArgs(scriptOptions(root, longOptions(args)))
 	cmd, err := root.ExecuteContextC(ctx)
 	return report(cmd, err, stderr)
 }
@@ -105,7 +105,7 @@ func group(use, short string, cmds ...*cobra.Command) *cobra.Command {
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < len(names) {
-			return usagef("Missing argument '%s'.", strings.ToUpper(names[len(args)]))
+			return usagef("Missing argument '%s'.", strings.ToUpper(strings.ReplaceAll(names[len(args)], "-", "_")))
 		}
 		if len(args) > len(names) {
 			return usagef("Got unexpected extra argument (%s)", strings.Join(args[len(names):], " "))

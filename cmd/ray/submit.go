@@ -17,11 +17,12 @@ func submitCmd() *cobra.Command {
 	var env []string
 	var joined string
 	cmd := &cobra.Command{
-		Use:   "submit [FILE] SCRIPT [-- ARGS...]",
+		Use:   "submit [CLUSTER_CONFIG_FILE] SCRIPT [ARGS]...",
 		Short: "Copy a Python script to a cluster's head and run it there.",
 		Long: `Copy SCRIPT to the head and run it there as a driver of the cluster. Its output
 appears here, and its exit status is this command's: 128 + n if signal n killed
-it. Options of the script's own follow after --.`,
+it. What follows SCRIPT and is no option of this command's is the script's; all
+that follows -- is.`,
 		Example: "  ray submit job.py\n  ray submit --env KEY=value cluster.yaml job.py -- --rounds 3",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := r.check(); err != nil {

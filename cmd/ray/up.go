@@ -17,7 +17,7 @@ func upCmd() *cobra.Command {
 	var least, most int
 	var plan, asJSON bool
 	cmd := &cobra.Command{
-		Use:     "up FILE",
+		Use:     "up CLUSTER_CONFIG_FILE",
 		Aliases: []string{"create-or-update"},
 		Short:   "Start a cluster, or make it what its file says.",
 		Long: `Start the cluster that FILE describes, or make it what FILE says now.
@@ -25,7 +25,7 @@ FILE is a path, an http(s) URL, or - for standard input. The cluster becomes
 the current one, so that later commands need no file. Run again with nothing
 changed, it does nothing.`,
 		Example: "  ray up cluster.yaml\n  ray up -y cluster.yaml --wait",
-		Args:    exactArgs("file"),
+		Args:    exactArgs("cluster-config-file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.NoRestart && o.RestartOnly {
 				return usagef("--no-restart and --restart-only exclude each other.")

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -26,6 +28,9 @@ type Override struct {
 // Load reads and checks the file at path.
 func Load(path string) (*Config, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cluster file %s does not exist", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cluster file: %w", err)
 	}

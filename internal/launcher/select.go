@@ -78,7 +78,30 @@ func IsFile(arg string) bool {
 			return true
 		}
 	}
-	return false
+	return describesCluster(arg)
+}
+
+// describesCluster tells whether a file of another name holds a cluster file.
+func describesCluster(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	begin, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return false
+	}
+	has := map[string]bool{}
+	for line := range strings.Lines(string(begin)) {
+		key, _, _ := strings.Cut(line, ":")
+		has[key] = true
+	}
+	return has["cluster_name"] && has["provider"]
 }
 
 // Resolve finds the cluster that a verb's arguments mean, and what is left of
@@ -181,7 +204,10 @@ func (l *Launcher) Read(ctx context.Context, src Source) (*cluster.Config, error
 			data, err = os.ReadFile(name)
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("cluster file %s does not exist", name)
+	case err != nil:
 		return nil, fmt.Errorf("cluster file: %w", err)
 	}
 	return cluster.ParseWith(name, data, src.Override)

@@ -14,13 +14,16 @@ import (
 func uploadStream(ctx context.Context, s Host, local, remote string, filter Filter) error {
 	name := path.Base(remote)
 	dir := remote
+	var there stamps
 	if isFile(local) {
 		dir = path.Dir(remote)
+	} else {
+		there = stampsThere(ctx, s, dir)
 	}
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := writeTree(ctx, pw, local, name, filter)
+		err := writeTree(ctx, pw, local, name, filter, there)
 		done <- err
 		_ = pw.CloseWithError(err)
 	}()

@@ -17,14 +17,19 @@ import (
 
 // Config says how a host is reached over SSH.
 type Config struct {
-	Address      string // host or host:port
-	User         string
+	Address      string // host or host:port; a name may be one of the user's OpenSSH configuration
+	User         string // "" means the configuration's, else the caller's own name
 	KeyFile      string // "" means the agent and the usual files in ~/.ssh
 	KnownHosts   string // file in which the host's key is pinned at first sight
-	ProxyCommand string // as in OpenSSH, with %h, %p and %r
+	ProxyCommand string // as in OpenSSH, with %h, %p and %r; goes before ProxyJump of the configuration
 	Env          map[string]string
 	// Timeout bounds making a connection; 0 is 10 s.
 	Timeout time.Duration
+
+	// Of a jump host: the key of the host behind it, tried last, and the jump
+	// hosts before it.
+	spare   string
+	through []string
 }
 
 // SSH is a host reached over one connection, which is made when it is first
@@ -34,7 +39,9 @@ type SSH struct {
 
 	mu     sync.Mutex // held while connecting, so that callers share one try
 	client *ssh.Client
-	hop    io.Closer // the proxy command, if any
+	hop    io.Closer // the proxy command or the jump host, if any
+	depth  int       // of jump hosts that lead to this one
+	unread error     // why some of the user's OpenSSH configuration is left out
 }
 
 var _ Host = (*SSH)(nil)
@@ -44,14 +51,16 @@ func NewSSH(cfg Config) *SSH {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
-	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
-		cfg.Address = net.JoinHostPort(cfg.Address, "22")
-	}
 	return &SSH{cfg: cfg}
 }
 
 // String names the host.
-func (s *SSH) String() string { return s.cfg.User + "@" + strings.TrimSuffix(s.cfg.Address, ":22") }
+func (s *SSH) String() string {
+	if s.cfg.User == "" {
+		return s.cfg.Address
+	}
+	return s.cfg.User + "@" + strings.TrimSuffix(s.cfg.Address, ":22")
+}
 
 // Close ends the connection.
 func (s *SSH) Close() error {
@@ -82,23 +91,31 @@ func (s *SSH) connect(ctx context.Context) (*ssh.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	conf, done, err := s.clientConfig()
+	user, unread := readSettings()
+	s.unread = unread
+	to := user.route(s.cfg.Address, s.cfg.User, s.cfg.ProxyCommand)
+	if len(s.cfg.through) > 0 {
+		to.jumps, to.proxy = s.cfg.through, ""
+	}
+	conf, done, err := s.clientConfig(to)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	conn, err := s.dial(ctx)
+	conn, err := s.dial(ctx, to)
 	if err != nil {
+		_ = s.drop()
 		return nil, s.classify(err)
 	}
 	// The handshake knows no context: closing the connection ends it.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	c, channels, requests, err := ssh.NewClientConn(conn, s.cfg.Address, conf)
+	c, channels, requests, err := ssh.NewClientConn(conn, to.address(), conf)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		_ = conn.Close()
+		_ = s.drop()
 		if ctx.Err() != nil {
 			err = context.DeadlineExceeded
 		}
@@ -106,19 +123,6 @@ func (s *SSH) connect(ctx context.Context) (*ssh.Client, error) {
 	}
 	s.client = ssh.NewClient(c, channels, requests)
 	return s.client, nil
-}
-
-func (s *SSH) dial(ctx context.Context) (net.Conn, error) {
-	if s.cfg.ProxyCommand == "" {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", s.cfg.Address)
-	}
-	host, port, _ := net.SplitHostPort(s.cfg.Address)
-	line := strings.NewReplacer("%h", host, "%p", port, "%r", s.cfg.User, "%%", "%").Replace(s.cfg.ProxyCommand)
-	conn, err := dialCommand(line)
-	if err == nil {
-		s.hop = conn
-	}
-	return conn, err
 }
 
 // session opens one channel; a connection found dead is made again once.

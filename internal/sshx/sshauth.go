@@ -1,6 +1,7 @@
 package sshx
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,51 +21,95 @@ import (
 )
 
 // clientConfig gathers keys and pins the host's key. done closes the agent.
-func (s *SSH) clientConfig() (conf *ssh.ClientConfig, done func(), err error) {
-	methods, done, err := s.keys()
+func (s *SSH) clientConfig(to route) (conf *ssh.ClientConfig, done func(), err error) {
+	methods, done, err := s.keys(to)
 	if err != nil {
 		return nil, nil, err
 	}
-	algorithms, check := pinned(s.cfg.KnownHosts, s.cfg.Address)
+	algorithms, check := pinned(s.cfg.KnownHosts, to.address())
 	return &ssh.ClientConfig{
-		User: s.cfg.User, Auth: methods, HostKeyCallback: check, HostKeyAlgorithms: algorithms, Timeout: s.cfg.Timeout,
+		User: to.user, Auth: methods, HostKeyCallback: check, HostKeyAlgorithms: algorithms, Timeout: s.cfg.Timeout,
 	}, done, nil
 }
 
-// keys lists what the user can prove: the given key alone, or the agent and
-// the usual files.
-func (s *SSH) keys() ([]ssh.AuthMethod, func(), error) {
-	nothing := func() {}
+// keys lists what the user can prove: the given key alone, or the agent, the
+// files that the configuration names and the usual ones.
+func (s *SSH) keys(to route) ([]ssh.AuthMethod, func(), error) {
+	held, done := agentKeys()
 	if s.cfg.KeyFile != "" {
-		signer, err := readKey(s.cfg.KeyFile)
+		signer, err := openKey(s.cfg.KeyFile, held)
 		if err != nil {
-			return nil, nil, &ConnError{Host: s.String(), Reason: NoHostKey, Err: err,
-				Hint: "auth.ssh_private_key must name a key file without a passphrase that you can read"}
+			done()
+			hint := "auth.ssh_private_key must name a private key file that you can read"
+			var locked *ssh.PassphraseMissingError
+			if errors.As(err, &locked) {
+				hint = "the key has a passphrase: run `ssh-add " + Quote(s.cfg.KeyFile) + "`, so that the SSH agent holds it"
+			}
+			return nil, nil, &ConnError{Host: s.String(), Reason: NoHostKey, Err: err, Hint: hint}
 		}
-		return []ssh.AuthMethod{ssh.PublicKeys(signer)}, nothing, nil
+		return []ssh.AuthMethod{ssh.PublicKeys(signer)}, done, nil
 	}
-	var methods []ssh.AuthMethod
-	if socket := os.Getenv("SSH_AUTH_SOCK"); socket != "" {
-		if conn, err := net.Dial("unix", socket); err == nil {
-			methods = append(methods, ssh.PublicKeysCallback(agent.NewClient(conn).Signers))
-			nothing = func() { _ = conn.Close() }
+	files := to.keys
+	if !to.onlyOwn {
+		home, _ := os.UserHomeDir()
+		for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
+			files = append(files, filepath.Join(home, ".ssh", name))
 		}
 	}
-	home, _ := os.UserHomeDir()
+	if s.cfg.spare != "" {
+		files = append(files, s.cfg.spare)
+	}
 	var signers []ssh.Signer
-	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
-		if signer, err := readKey(filepath.Join(home, ".ssh", name)); err == nil {
+	for _, file := range files {
+		if signer, err := openKey(file, held); err == nil {
 			signers = append(signers, signer)
 		}
 	}
-	if len(signers) > 0 {
-		methods = append(methods, ssh.PublicKeys(signers...))
+	if !to.onlyOwn {
+		signers = append(held, signers...)
 	}
-	if len(methods) == 0 {
+	if len(signers) == 0 {
+		done()
 		return nil, nil, &ConnError{Host: s.String(), Reason: NoHostKey,
 			Hint: "there is no SSH agent and no key in ~/.ssh; give auth.ssh_private_key in the cluster file or run ssh-keygen"}
 	}
-	return methods, nothing, nil
+	return []ssh.AuthMethod{ssh.PublicKeys(signers...)}, done, nil
+}
+
+// agentKeys are the keys that the user's SSH agent holds, none without one.
+// They sign until done is called.
+func agentKeys() (held []ssh.Signer, done func()) {
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if socket == "" {
+		return nil, func() {}
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil, func() {}
+	}
+	held, _ = agent.NewClient(conn).Signers()
+	return held, func() { _ = conn.Close() }
+}
+
+// openKey reads a key file; the agent stands in for one with a passphrase.
+func openKey(file string, held []ssh.Signer) (ssh.Signer, error) {
+	signer, err := readKey(file)
+	var locked *ssh.PassphraseMissingError
+	if !errors.As(err, &locked) {
+		return signer, err
+	}
+	public := locked.PublicKey
+	if public == nil { // an old format does not say; the other half does
+		if data, perr := os.ReadFile(file + ".pub"); perr == nil {
+			public, _, _, _, _ = ssh.ParseAuthorizedKey(data)
+		}
+	}
+	for _, h := range held {
+		if public != nil && bytes.Equal(h.PublicKey().Marshal(), public.Marshal()) {
+			return h, nil
+		}
+	}
+	return nil, err
 }
 
 func readKey(file string) (ssh.Signer, error) {
@@ -137,12 +182,23 @@ func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") 
 
 // classify says in which way a host could not be reached, and what to do.
 func (s *SSH) classify(err error) error {
+	var known *ConnError
+	if errors.As(err, &known) { // of a jump host
+		e := *known
+		e.Host = s.String() + " by way of " + known.Host
+		return &e
+	}
+	var refused *ssh.OpenChannelError
 	e := &ConnError{Host: s.String(), Reason: Lost, Err: err}
 	var dns *net.DNSError
 	var key *knownhosts.KeyError
 	var timeout interface{ Timeout() bool }
 	var auth *ssh.ServerAuthError
 	switch {
+	case errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed:
+		e.Reason, e.Hint = Refused, "the jump host cannot reach it: is sshd running there, and is its address known to the jump host?"
+	case errors.As(err, &refused) && refused.Reason == ssh.Prohibited:
+		e.Hint = "the jump host forwards nothing: set AllowTcpForwarding yes in its sshd_config"
 	case errors.As(err, &dns):
 		e.Reason, e.Hint = Unknown, "check the host's name"
 	case errors.As(err, &key):
@@ -156,6 +212,9 @@ func (s *SSH) classify(err error) error {
 		e.Reason, e.Hint = Refused, "is sshd running there, and on this port?"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.Reason, e.Hint = TimedOut, "check the address, and that the firewall lets SSH in"
+	}
+	if s.unread != nil {
+		e.Hint += fmt.Sprintf(" (left out, since it was not understood: %v)", s.unread)
 	}
 	return e
 }

@@ -17,8 +17,8 @@ import (
 var errOutside = errors.New("the archive names a file outside its directory")
 
 // writeTree packs the file or directory at root. A file is packed under name,
-// a directory's contents under their own paths.
-func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filter) error {
+// a directory's contents under their own paths, without what is there already.
+func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filter, there stamps) error {
 	tw := tar.NewWriter(w)
 	info, err := os.Stat(root)
 	if err != nil {
@@ -56,7 +56,7 @@ func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filte
 			r.addFiles(p, rel, filter.Ignore)
 		}
 		info, err := d.Info()
-		if err != nil {
+		if err != nil || there.same(rel, info) {
 			return err
 		}
 		return writeEntry(tw, p, rel, info)
@@ -100,6 +100,7 @@ func writeEntry(tw *tar.Writer, p, name string, info fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
+	h.Format = tar.FormatPAX // has times to the nanosecond, by which a next copy knows what has changed
 	// Owners differ between machines; the receiver is the owner.
 	h.Name, h.Uid, h.Gid, h.Uname, h.Gname = name, 0, 0, "", ""
 	if info.IsDir() {
