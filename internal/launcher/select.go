@@ -171,16 +171,20 @@ func (l *Launcher) open(d dir, cfg *cluster.Config, fromState, named bool) (*Clu
 
 // adopt makes cfg the cluster's, with a provider of it.
 func (c *Cluster) adopt(cfg *cluster.Config) error {
-	make := c.l.NewProvider
-	if make == nil {
-		make = all.New
-	}
-	p, err := make(cfg, all.Options{StateDir: string(c.dir), Ray: c.l.Ray})
+	p, err := c.l.provider(cfg, c.dir)
 	if err != nil {
 		return err
 	}
 	c.Config, c.Provider = cfg, journaled{p, c.dir.path("journal.jsonl")}
 	return nil
+}
+
+func (l *Launcher) provider(cfg *cluster.Config, d dir) (providers.Provider, error) {
+	open := l.NewProvider
+	if open == nil {
+		open = all.New
+	}
+	return open(cfg, all.Options{StateDir: string(d), Ray: l.Ray})
 }
 
 // maxDownload bounds a cluster file from the network, in bytes.

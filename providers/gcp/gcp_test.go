@@ -385,3 +385,19 @@ func TestGPUs(t *testing.T) {
 		t.Errorf("disk %v", d)
 	}
 }
+
+func TestFindSeesOtherClusters(t *testing.T) {
+	_, text := cloud(t, gce.Options{})
+	p := prepared(t, text, t.TempDir())
+	if _, err := p.Create(t.Context(), request(providers.Worker, "one", 1)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, strings.Replace(text, "cluster_name: demo", "cluster_name: other", 1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := other.Find(t.Context())
+	if err != nil || len(found) != 1 || found[0].Cluster != "demo" || found[0].Machine != "n2-standard-4" || !found[0].Spot || found[0].Region != "us-test1" {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
