@@ -45,7 +45,7 @@ func (m *Manager) stop(t Termination) {
 	if next == "" || m.under[row.ID] != "" {
 		return
 	}
-	m.table.Edit(row.ID, func(i *Instance) { i.StopCause = t.Cause })
+	m.table.Edit(row.ID, func(i *Instance) { i.StopCause, i.Renew, i.Gentle = t.Cause, t.Renew, t.Gentle })
 	if m.move(row.ID, next, string(t.Cause)+": "+t.Reason) && next != RayStopRequested {
 		m.removing.add(row.NodeType + "\x00" + string(t.Cause))
 	}
@@ -67,17 +67,21 @@ func (m *Manager) act(nodes nodeIndex) {
 			}
 		case Allocated:
 			if m.move(id, RayInstalling, "the node is being set up") {
-				m.one(ActInstall, row, row.LaunchReason)
+				m.install(row)
 			}
 		case RayInstalling:
 			if !m.installs[id] {
-				m.one(ActInstall, row, row.LaunchReason)
+				m.install(row)
 			}
 		case RayStopRequested:
 			if nodes.live[row.CloudID] != nil {
 				m.one(ActDrain, row, string(row.StopCause))
 			}
 		case RayStopped, RayInstallFailed, AllocationTimeout:
+			if row.State == RayStopped && row.Renew {
+				m.renew(row)
+				continue
+			}
 			if m.move(id, Terminating, "the machine is no longer needed") {
 				terminations[row.NodeType] = append(terminations[row.NodeType], row.clone())
 				m.under[id] = ActTerminate
@@ -96,6 +100,26 @@ func (m *Manager) act(nodes nodeIndex) {
 	}
 	m.batch(ActLaunch, launches)
 	m.batch(ActTerminate, terminations)
+}
+
+// install sets a machine up by the present configuration.
+func (m *Manager) install(row *Instance) {
+	hash := m.config.NodeTypes[row.NodeType].RuntimeHash
+	m.table.Edit(row.ID, func(i *Instance) { i.RuntimeHash = hash })
+	m.one(ActInstall, row, row.LaunchReason)
+}
+
+// renew brings back the node of a machine once a listing has shown that the
+// machine is still there: a node often ends because its machine does.
+func (m *Manager) renew(row *Instance) {
+	if m.stands[row.ID].Before(row.Since()) {
+		return
+	}
+	delete(m.installs, row.ID)
+	if m.move(row.ID, RayInstalling, "the node is set up again: "+string(row.StopCause)) {
+		m.renewing.add(row.NodeType + "\x00" + string(row.StopCause))
+		m.install(row)
+	}
 }
 
 func (m *Manager) one(kind ActionKind, row *Instance, reason string) {

@@ -24,8 +24,10 @@ type offer struct {
 	ending  int // terminations of this round
 	// stopping instances give no room, but they exist until they are gone.
 	stopping int
-	block    *Block
-	ways     []spec.Offering // those that are not scarce, in order
+	// returning are those among them whose nodes come back.
+	returning int
+	block     *Block
+	ways      []spec.Offering // those that are not scarce, in order
 }
 
 func (o *offer) count() int { return o.running + o.flying + o.planned - o.ending }

@@ -28,6 +28,9 @@ type NodeType struct {
 	// LaunchHash changes when machines of this type must be launched in
 	// another way. A machine with another, non-empty hash is outdated.
 	LaunchHash string `json:"launch_hash,omitempty"`
+	// RuntimeHash changes when nodes of this type must be set up in another way:
+	// other files, other commands.
+	RuntimeHash string `json:"runtime_hash,omitempty"`
 	// Offerings are the ways to get such a machine, the preferred one first;
 	// none if the provider has but one.
 	Offerings []spec.Offering `json:"offerings,omitempty"`
@@ -48,6 +51,9 @@ type Config struct {
 	// IdleTimeout is how long a worker is idle before it leaves; negative
 	// means that it stays.
 	IdleTimeout time.Duration `json:"idle_timeout"`
+	// MaxDisrupted is how many nodes may be changed at one time when the file
+	// has changed; 0 is a quarter of them, at least one.
+	MaxDisrupted int `json:"max_disrupted_workers,omitempty"`
 }
 
 // Unlimited is the UpscalingSpeed that never holds a launch back.

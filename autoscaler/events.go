@@ -45,6 +45,10 @@ func (m *Manager) tellChanges(v View) {
 		nodeType, cause, _ := strings.Cut(key, "\x00")
 		m.event("INFO", fmt.Sprintf("Removing %d nodes of type %s (%s).", m.removing[key], nodeType, cause))
 	}
+	for _, key := range sortedKeys(m.renewing) {
+		nodeType, cause, _ := strings.Cut(key, "\x00")
+		m.event("INFO", fmt.Sprintf("Setting up %d node(s) of type %s again (%s).", m.renewing[key], nodeType, cause))
+	}
 	m.tellSize(v.Nodes)
 	m.tellInfeasible()
 }

@@ -18,6 +18,7 @@ type Timing struct {
 	Refused     time.Duration // a node that refused to drain is left alone for as long (30 s)
 	BackoffBase time.Duration // after the first failed launch of a type, doubling (5 s)
 	BackoffMax  time.Duration // longest wait after failures (10 min)
+	Steady      time.Duration // a node that has run for as long has nothing to do with earlier ends (10 min)
 	KeepEnded   time.Duration // rows of ended instances are kept for as long (10 min)
 	// OfferingBase is how long an offering without capacity is left alone,
 	// doubling (1 min).
@@ -39,6 +40,7 @@ func (t Timing) withDefaults() Timing {
 	set(&t.Refused, 30*time.Second)
 	set(&t.BackoffBase, 5*time.Second)
 	set(&t.BackoffMax, 10*time.Minute)
+	set(&t.Steady, 10*time.Minute)
 	set(&t.KeepEnded, 10*time.Minute)
 	set(&t.OfferingBase, time.Minute)
 	return t
@@ -47,6 +49,7 @@ func (t Timing) withDefaults() Timing {
 const (
 	maxAttempts = 3  // launch calls for one instance before it counts as failed
 	maxFailures = 20 // recent failures kept for people
+	maxRestarts = 3  // of a node on its machine, in a row
 )
 
 // View is what the cluster says about itself, taken at one time.
@@ -64,6 +67,7 @@ type Machine struct {
 	NodeType   string `json:"node_type"`
 	IP         string `json:"ip,omitempty"`
 	LaunchHash string `json:"launch_hash,omitempty"`
+	Ending     bool   `json:"ending,omitempty"` // it exists, but not for long
 }
 
 // Listing is what the provider says exists. Begun is when it was asked: what
@@ -127,6 +131,7 @@ type Manager struct {
 	seen     map[string]time.Time  // node of a running instance last seen at
 	held     map[string]time.Time  // not to be stopped before
 	retry    map[string]time.Time  // termination to be tried again at
+	stands   map[string]time.Time  // when the machine was seen last
 	installs map[string]bool       // installed in this process's life
 	backoff  map[string]*Trial     // by node type
 	ways     map[Way]*Trial        // by offering
@@ -140,6 +145,7 @@ type Manager struct {
 	actions  []Action
 	adding   counter
 	removing counter
+	renewing counter
 }
 
 // ManagerOptions configure a Manager.
@@ -158,7 +164,7 @@ func NewManager(o ManagerOptions) *Manager {
 	m := &Manager{
 		config: o.Config, timing: o.Timing.withDefaults(), newID: o.NewID, started: o.Now, now: o.Now,
 		under: map[string]ActionKind{}, gone: map[string]time.Time{}, seen: map[string]time.Time{},
-		held: map[string]time.Time{}, retry: map[string]time.Time{}, installs: map[string]bool{},
+		held: map[string]time.Time{}, retry: map[string]time.Time{}, stands: map[string]time.Time{}, installs: map[string]bool{},
 		backoff: map[string]*Trial{}, ways: map[Way]*Trial{}, told: map[string]reminder{},
 	}
 	m.recall(o.Memory)
@@ -182,7 +188,7 @@ func (m *Manager) SetConfig(c Config) { m.config = c }
 // asked for without a record of it.
 func (m *Manager) Step(o Observation) []Action {
 	m.now = o.Now
-	m.actions, m.adding, m.removing = nil, counter{}, counter{}
+	m.actions, m.adding, m.removing, m.renewing = nil, counter{}, counter{}, counter{}
 	nodes := indexNodes(o.View.Nodes)
 	m.takeResults(o.Results, nodes)
 	m.takeListing(o.Listing, nodes)
@@ -246,7 +252,7 @@ func (m *Manager) fail(nodeType, kind, instance, details string) {
 
 // forget drops what was remembered of instances that are no longer there.
 func (m *Manager) forget() {
-	for _, memory := range []map[string]time.Time{m.gone, m.seen, m.held, m.retry} {
+	for _, memory := range []map[string]time.Time{m.gone, m.seen, m.held, m.retry, m.stands} {
 		for id := range memory {
 			if row := m.table.Get(id); row == nil || row.State.Terminal() {
 				delete(memory, id)

@@ -18,18 +18,18 @@ var (
 
 // nodeIndex finds nodes by the machine they run on.
 type nodeIndex struct {
-	live map[string]*spec.Node // not dead
-	dead map[string]*spec.Node
+	live map[string]*spec.Node // not dead, by machine
+	dead map[spec.NodeID]*spec.Node
 }
 
 func indexNodes(nodes []spec.Node) nodeIndex {
-	x := nodeIndex{map[string]*spec.Node{}, map[string]*spec.Node{}}
+	x := nodeIndex{map[string]*spec.Node{}, map[spec.NodeID]*spec.Node{}}
 	for i := range nodes {
 		n := &nodes[i]
 		switch {
 		case n.Instance == "":
 		case n.State == spec.NodeDead:
-			x.dead[n.Instance] = n
+			x.dead[n.ID] = n
 		default:
 			x.live[n.Instance] = n
 		}
@@ -51,6 +51,9 @@ func (m *Manager) takeListing(l *Listing, nodes nodeIndex) {
 	}
 	for _, machine := range l.Machines {
 		present[machine.ID] = true
+		if row := byCloud[machine.ID]; row != nil && !machine.Ending {
+			m.stands[row.ID] = l.Begun
+		}
 		if row := byCloud[machine.ID]; row == nil {
 			m.found(machine)
 		} else if row.State.Terminal() && l.Begun.After(row.Since()) {
@@ -153,7 +156,7 @@ func (m *Manager) takeNodes(nodes nodeIndex) {
 			m.seen[id] = m.now
 			m.nodeLives(row, node)
 		} else {
-			m.nodeGone(row, nodes.dead[row.CloudID])
+			m.nodeGone(row, nodes.dead[row.NodeID])
 		}
 	}
 }
@@ -163,6 +166,7 @@ func (m *Manager) nodeLives(row *Instance, node *spec.Node) {
 		m.table.Edit(row.ID, func(i *Instance) { i.NodeID = node.ID })
 	}
 	if row.State == Allocated || row.State == RayInstalling {
+		m.table.Edit(row.ID, func(i *Instance) { i.Renew, i.Gentle, i.StopCause = false, false, "" })
 		m.move(row.ID, RayRunning, "its node joined")
 		m.setupWorked(row.NodeType)
 	}
@@ -170,7 +174,7 @@ func (m *Manager) nodeLives(row *Instance, node *spec.Node) {
 
 // nodeGone handles a machine whose node is dead, or unknown if dead is nil.
 func (m *Manager) nodeGone(row *Instance, dead *spec.Node) {
-	died := dead != nil && dead.ID == row.NodeID
+	died := dead != nil
 	away := m.now.Sub(later(m.seen[row.ID], m.started)) >= m.timing.NodeGrace
 	switch row.State {
 	case RayRunning:
@@ -182,6 +186,9 @@ func (m *Manager) nodeGone(row *Instance, dead *spec.Node) {
 			details = "its node died: " + dead.DeathReason
 		}
 		m.fail(row.NodeType, "NodeTerminated", row.CloudID, details)
+		if died && dead.DeathKind == spec.DeathUnexpected {
+			m.restart(row)
+		}
 		m.move(row.ID, RayStopped, details)
 	case RayStopRequested, RayStopping:
 		if m.under[row.ID] == "" && (died || away) {
@@ -206,11 +213,24 @@ func (m *Manager) checkTimeouts() {
 		case row.State == RayInstalling && age >= m.timing.Install && m.under[id] == "":
 			m.installFailed(row, fmt.Sprintf("no node joined within %s", m.timing.Install))
 		case row.State == RayStopRequested && age >= m.timing.Drain && m.under[id] == "":
-			m.move(id, RayRunning, "the node did not answer the request to drain")
-		case row.State == RayStopping && age >= m.timing.Drain:
+			m.stay(id, "the node did not answer the request to drain")
+		case row.State == RayStopped && row.Renew && age >= m.timing.Request:
+			m.table.Edit(id, func(i *Instance) { i.Renew = false })
+		case row.State == RayStopping && age >= m.timing.Drain && !row.Gentle:
 			m.move(id, RayStopped, "the node did not leave in time")
 		case row.State == Terminating && age >= m.timing.Terminate && m.under[id] == "":
 			m.terminationFailed(row, "the machine is still there")
 		}
+	}
+}
+
+// restart decides whether a node that ended by itself is started again on its
+// machine: yes, unless that was tried in vain or the node never lived for long.
+func (m *Manager) restart(row *Instance) {
+	if m.now.Sub(row.Since()) >= m.timing.Steady {
+		m.table.Edit(row.ID, func(i *Instance) { i.Restarts = 0 })
+	}
+	if row.Restarts < maxRestarts {
+		m.table.Edit(row.ID, func(i *Instance) { i.Restarts, i.Renew, i.StopCause = i.Restarts+1, true, CauseCrashed })
 	}
 }

@@ -30,8 +30,11 @@ func (r *Reconciler) perform(ctx context.Context, a Action) (result Result) {
 		inst := a.Instances[0]
 		ctx, cancel := context.WithTimeout(ctx, drainLimit)
 		defer cancel()
-		deadline := time.Now().Add(r.manager.timing.Drain)
-		result.Err = r.o.Drainer.Drain(ctx, inst.NodeID, string(inst.StopCause), deadline)
+		d := Drain{Node: inst.NodeID, Reason: string(inst.StopCause), Busy: inst.Gentle}
+		if !d.Busy {
+			d.Deadline = time.Now().Add(r.manager.timing.Drain)
+		}
+		result.Err = r.o.Drainer.Drain(ctx, d)
 	case ActTerminate:
 		ctx, cancel := context.WithTimeout(ctx, terminateLimit)
 		defer cancel()
@@ -89,7 +92,7 @@ type listAnswer struct {
 // second while machines come and go, else every ListEvery.
 func (r *Reconciler) list(ctx context.Context) {
 	every := r.o.ListEvery
-	moving := r.manager.Table().ids(func(i *Instance) bool { return i.State == Requested || i.State == Terminating })
+	moving := r.manager.Table().ids(func(i *Instance) bool { return i.State == Requested || i.State == Terminating || i.State == RayStopped })
 	if len(moving) > 0 {
 		every = min(every, time.Second)
 	}

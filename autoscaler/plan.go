@@ -180,6 +180,9 @@ func (pl *planner) addHost(inst *Instance, node *spec.Node) {
 		pl.saved += pl.req.Config.NodeTypes[inst.NodeType].Price
 		if o != nil {
 			o.stopping++
+			if inst.Returns() {
+				o.returning++
+			}
 		}
 		return
 	}
@@ -228,7 +231,7 @@ func (pl *planner) keepMinimum() {
 		if o.block != nil {
 			continue
 		}
-		for range min(o.typ.Min-o.count(), pl.room(o)) {
+		for range min(o.typ.Min-o.count()-o.returning, pl.room(o)) {
 			pl.newBin(o, reasonMin, true)
 		}
 	}

@@ -43,7 +43,17 @@ type ClusterView interface {
 type Drainer interface {
 	// Drain returns nil when the node has agreed to leave. An error means
 	// that it stays, for example because it has work again.
-	Drain(ctx context.Context, node spec.NodeID, reason string, deadline time.Time) error
+	Drain(ctx context.Context, d Drain) error
+}
+
+// Drain asks one node to take no new work and to leave.
+type Drain struct {
+	Node   spec.NodeID
+	Reason string
+	// Busy: it leaves when what it runs has ended; otherwise it is thought to be
+	// idle, and refuses if it is not.
+	Busy     bool
+	Deadline time.Time // it ends in any case; zero is never
 }
 
 // InstanceStore keeps the instance table over restarts of the head.

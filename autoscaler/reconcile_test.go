@@ -116,15 +116,15 @@ func (r *rig) View(context.Context) (View, error) {
 	return v, nil
 }
 
-func (r *rig) Drain(_ context.Context, node spec.NodeID, reason string, _ time.Time) error {
+func (r *rig) Drain(_ context.Context, d Drain) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls = append(r.calls, "drain ("+reason+")")
+	r.calls = append(r.calls, "drain ("+d.Reason+")")
 	if r.refuse {
 		return errors.New("it has work again")
 	}
 	for _, n := range r.nodes {
-		if n.ID == node {
+		if n.ID == d.Node {
 			n.State = spec.NodeDead
 		}
 	}

@@ -65,6 +65,8 @@ const (
 	CauseBudget     Cause = "over max_cost_per_hour"
 	CauseOutdated   Cause = "outdated"
 	CauseRemoved    Cause = "node type removed"
+	CauseSetup      Cause = "set-up changed"
+	CauseCrashed    Cause = "its node daemon ended" // of a restart
 )
 
 // Termination asks for one instance to be stopped.
@@ -73,6 +75,10 @@ type Termination struct {
 	NodeType   string `json:"node_type"`
 	Cause      Cause  `json:"cause"`
 	Reason     string `json:"reason"`
+	// Renew: the machine stays, its node is stopped and set up again.
+	Renew bool `json:"renew,omitempty"`
+	// Gentle: the node is busy; it takes no new work and goes when it is idle.
+	Gentle bool `json:"gentle,omitempty"`
 }
 
 // What kind of thing waits.

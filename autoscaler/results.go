@@ -96,12 +96,19 @@ func (m *Manager) drained(id string, err error) {
 	}
 	if err != nil {
 		m.held[id] = m.now.Add(m.timing.Refused)
-		m.table.Edit(id, func(i *Instance) { i.StopCause = "" })
-		m.move(id, RayRunning, "refused to drain: "+err.Error())
+		m.stay(id, "refused to drain: "+err.Error())
 		return
 	}
 	m.move(id, RayStopping, "drains")
-	m.removing.add(row.NodeType + "\x00" + string(row.StopCause))
+	if !row.Renew {
+		m.removing.add(row.NodeType + "\x00" + string(row.StopCause))
+	}
+}
+
+// stay takes back a stop that its node has not agreed to.
+func (m *Manager) stay(id, reason string) {
+	m.table.Edit(id, func(i *Instance) { i.StopCause, i.Renew, i.Gentle = "", false, false })
+	m.move(id, RayRunning, reason)
 }
 
 func (m *Manager) terminated(r Result) {

@@ -85,7 +85,7 @@ func duration(s string) time.Duration {
 func resourcesOf(named map[string]string) spec.Resources {
 	r := spec.Resources{}
 	for k, v := range named {
-		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority"}, k) {
+		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority", "rhash", "cause"}, k) {
 			continue
 		}
 		f, err := strconv.ParseFloat(v, 64)
@@ -135,9 +135,9 @@ func (s *script) command(cmd string, words []string) (err error) {
 		s.addNode("head", "head", named)
 	case "node":
 		s.addNode(plain[0], plain[1], named)
-		s.req.Instances = append(s.req.Instances, instance(plain[0], plain[1], RayRunning, named["hash"]))
+		s.addInstance(plain[0], plain[1], RayRunning, named)
 	case "instance":
-		s.req.Instances = append(s.req.Instances, instance(plain[0], plain[1], State(plain[2]), named["hash"]))
+		s.addInstance(plain[0], plain[1], State(plain[2]), named)
 	case "demand":
 		s.req.Demands = append(s.req.Demands, demand(plain[0], named))
 	case "constraint":
@@ -160,6 +160,13 @@ func (s *script) command(cmd string, words []string) (err error) {
 	return nil
 }
 
+func (s *script) addInstance(name, nodeType string, state State, named map[string]string) {
+	i := instance(name, nodeType, state, named["hash"])
+	i.RuntimeHash = named["rhash"]
+	i.StopCause = map[string]Cause{"setup": CauseSetup}[named["cause"]]
+	s.req.Instances = append(s.req.Instances, i)
+}
+
 func instance(name, nodeType string, state State, hash string) Instance {
 	i := Instance{ID: name, NodeType: nodeType, State: state, LaunchHash: hash, History: []Change{{State: state}}}
 	if state != Queued && state != Requested {
@@ -178,7 +185,7 @@ func demand(count string, named map[string]string) spec.Demand {
 }
 
 func (s *script) addType(name string, named map[string]string) {
-	t := NodeType{Resources: resourcesOf(named), Labels: labelsOf(named), Max: 10, LaunchHash: named["hash"]}
+	t := NodeType{Resources: resourcesOf(named), Labels: labelsOf(named), Max: 10, LaunchHash: named["hash"], RuntimeHash: named["rhash"]}
 	if v, ok := named["min"]; ok {
 		t.Min = number(v)
 	}
@@ -240,7 +247,14 @@ func printReply(r Reply) string {
 		}
 	}
 	for _, x := range r.Terminations {
-		fmt.Fprintf(&b, "terminate %s %s (%s: %s)\n", x.InstanceID, x.NodeType, x.Cause, x.Reason)
+		verb := "terminate"
+		if x.Renew {
+			verb = "renew"
+		}
+		if x.Gentle {
+			verb = "gently " + verb
+		}
+		fmt.Fprintf(&b, "%s %s %s (%s: %s)\n", verb, x.InstanceID, x.NodeType, x.Cause, x.Reason)
 	}
 	for _, i := range r.Infeasible {
 		fmt.Fprintf(&b, "infeasible %s %s * %d: %s\n", strings.TrimSpace(i.Kind+" "+i.Group), i.Demand.Resources, i.Demand.Count, i.Reason)

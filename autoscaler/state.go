@@ -34,9 +34,11 @@ var edges = map[State][]State{
 	RayInstalling: {RayRunning, RayInstallFailed, RayStopped, Terminating, Terminated},
 	RayRunning:    {RayStopRequested, RayStopping, RayStopped, Terminating, Terminated},
 	// Back to RAY_RUNNING when the node refuses because it has work again.
-	RayStopRequested:  {RayStopping, RayStopped, RayRunning, Terminated},
-	RayStopping:       {RayStopped, Terminating, Terminated},
-	RayStopped:        {Terminating, Terminated},
+	RayStopRequested: {RayStopping, RayStopped, RayRunning, Terminated},
+	RayStopping:      {RayStopped, Terminating, Terminated},
+	// Back to RAY_INSTALLING when the machine is good and only its node must
+	// come again; upstream knows no such edge.
+	RayStopped:        {RayInstalling, Terminating, Terminated},
 	Terminating:       {Terminated, TerminationFailed},
 	RayInstallFailed:  {Terminating, Terminated},
 	TerminationFailed: {Terminating, Terminated},

@@ -57,7 +57,7 @@ func (pl *planner) stopUnwanted() {
 		switch {
 		case o == nil:
 			pl.stop(h, CauseRemoved, fmt.Sprintf("node type %s is no longer in the cluster file", h.inst.NodeType))
-		case h.inst.LaunchHash != "" && o.typ.LaunchHash != "" && h.inst.LaunchHash != o.typ.LaunchHash:
+		case h.node == nil && outdated(h.inst, &o.typ) == CauseOutdated:
 			pl.stop(h, CauseOutdated, fmt.Sprintf("the launch configuration of type %s has changed", o.name))
 		case o.count() > o.typ.Max:
 			pl.stop(h, CauseMaxPerType, fmt.Sprintf("type %s has %d workers, max_workers is %d", o.name, o.count(), o.typ.Max))
@@ -69,6 +69,7 @@ func (pl *planner) stopUnwanted() {
 				pl.cost-pl.saved, *pl.req.Config.MaxCost))
 		}
 	}
+	pl.roll()
 	pl.existing = slices.DeleteFunc(pl.existing, func(b *bin) bool { return b.instance != "" && pl.ending[b.instance] })
 }
 

@@ -25,6 +25,13 @@ type Instance struct {
 	Attempts   int         `json:"attempts,omitempty"` // launch calls made
 	Adopted    bool        `json:"adopted,omitempty"`  // found at the provider, not launched from this table
 	Reason     string      `json:"reason,omitempty"`   // of the last change
+	// RuntimeHash is what its node was set up by.
+	RuntimeHash string `json:"runtime_hash,omitempty"`
+	// Renew: when its node has left it is set up again on the same machine.
+	Renew bool `json:"renew,omitempty"`
+	// Gentle: its node takes no new work and leaves when it is idle.
+	Gentle   bool `json:"gentle,omitempty"`
+	Restarts int  `json:"restarts,omitempty"` // of its node after it ended by itself, in a row
 	// Why it was launched, and why it is being stopped.
 	LaunchReason string   `json:"launch_reason,omitempty"`
 	StopCause    Cause    `json:"stop_cause,omitempty"`

@@ -84,9 +84,10 @@ type Step struct {
 type Run struct {
 	Node
 	report func(Phase, string)
-	// same is set when the host already is what the file asks for.
-	same           bool
-	hash, contents string
+	// same is set when the host already is what the file asks for, sameHead when
+	// it is as far as a head is concerned.
+	same, sameHead           bool
+	hash, headHash, contents string
 }
 
 // StepError is a step that failed.

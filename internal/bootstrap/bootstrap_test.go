@@ -121,8 +121,13 @@ func TestSecondRunSkips(t *testing.T) {
 	if got := commands(h); !slices.Equal(got, want) {
 		t.Errorf("ran %q, want %q", got, want)
 	}
-	if same, err := UpToDate(t.Context(), n); err != nil || !same {
-		t.Errorf("up to date: %v, %v", same, err)
+	if fit, err := Compare(t.Context(), n); err != nil || fit != Fits {
+		t.Errorf("fits: %v, %v", fit, err)
+	}
+	workers := n
+	workers.Config = n.Config.Edit(func(doc map[string]any) { doc["worker_setup_commands"] = []any{"another"} })
+	if fit, err := Compare(t.Context(), workers); err != nil || fit != HeadFits {
+		t.Errorf("a change for workers: %v, %v", fit, err)
 	}
 	n.NoRestart = true
 	if err := Start(t.Context(), n, nil); err != nil {

@@ -111,15 +111,15 @@ func TestNodeInContainer(t *testing.T) {
 		}
 	}
 	// Again: nothing but the start; with another image: another container.
-	if same, err := UpToDate(t.Context(), n); err != nil || !same {
-		t.Errorf("up to date: %v %v", same, err)
+	if fit, err := Compare(t.Context(), n); err != nil || fit != Fits {
+		t.Errorf("fits: %v %v", fit, err)
 	}
 	if err := Start(t.Context(), n, nil); err != nil || !slices.Equal(calls(), want) {
 		t.Errorf("the second time: %v, calls %q", err, calls())
 	}
 	n.Config = n.Config.Edit(func(doc map[string]any) { doc["docker"].(map[string]any)["image"] = "other/image" })
-	if same, err := UpToDate(t.Context(), n); err != nil || same {
-		t.Errorf("another image: %v %v", same, err)
+	if fit, err := Compare(t.Context(), n); err != nil || fit != Stale {
+		t.Errorf("another image: %v %v", fit, err)
 	}
 	if err := Start(t.Context(), n, nil); err != nil {
 		t.Fatal(err)

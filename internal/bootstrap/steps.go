@@ -145,21 +145,42 @@ func (r *Run) compare(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	r.same = strings.TrimSpace(string(have)) == r.hash
+	noted, head, _ := strings.Cut(strings.TrimSpace(string(have)), "\n")
+	r.same = noted == r.hash
+	if r.Head() {
+		r.headHash = r.Config.HeadHash(mounts)
+		r.sameHead = head == r.headHash
+	}
 	return nil
+}
+
+// note keeps what the host was set up by.
+func (r *Run) note(ctx context.Context) error {
+	return r.Host.WriteFile(ctx, r.marker(), []byte(r.hash+"\n"+r.headHash+"\n"), 0o600)
 }
 
 // files copies the mounts unless they are there, and always the few files that
 // the launcher makes.
 func (r *Run) files(ctx context.Context) error {
+	if !r.same && !r.sameHead {
+		if err := r.mounts(ctx); err != nil {
+			return err
+		}
+	}
+	// The cluster file is last: a head that reads it again finds the mounts.
 	for _, path := range slices.Sorted(maps.Keys(r.Files)) {
 		if err := r.Host.WriteFile(ctx, path, r.Files[path], 0o600); err != nil {
 			return err
 		}
 	}
-	if r.same {
-		return nil
+	if r.sameHead && !r.same && !r.RestartOnly {
+		return r.note(ctx)
 	}
+	return nil
+}
+
+// mounts copies what the file mounts.
+func (r *Run) mounts(ctx context.Context) error {
 	filter := sshx.Filter{Exclude: r.Config.RsyncExclude, Ignore: r.Config.RsyncFilter}
 	for _, remote := range slices.Sorted(maps.Keys(r.Config.FileMounts)) {
 		local := cluster.ExpandHome(r.Config.FileMounts[remote])
@@ -187,7 +208,7 @@ func (r *Run) isSetUp(context.Context) string {
 	switch {
 	case r.RestartOnly:
 		return "only the restart was asked for"
-	case r.same:
+	case r.same, r.sameHead:
 		return "unchanged"
 	}
 	return ""
@@ -206,7 +227,7 @@ func (r *Run) setup(ctx context.Context) error {
 	if err := r.commands(ctx, list); err != nil {
 		return err
 	}
-	return r.Host.WriteFile(ctx, r.marker(), []byte(r.hash+"\n"), 0o600)
+	return r.note(ctx)
 }
 
 func (r *Run) keepRunning(context.Context) string {
@@ -275,14 +296,32 @@ func labels(n *Node) string {
 	return string(data)
 }
 
-// UpToDate tells whether the host has the files and the set-up that the
-// cluster file asks for now.
-func UpToDate(ctx context.Context, n Node) (bool, error) {
+// Fit is how well a host fits the cluster file.
+type Fit int
+
+// Degrees of it.
+const (
+	Stale    Fit = iota // files or set-up are others now
+	HeadFits            // what has changed concerns the workers alone
+	Fits
+)
+
+// Compare tells how far the host has the files and the set-up that the cluster
+// file asks for now.
+func Compare(ctx context.Context, n Node) (Fit, error) {
 	r := &Run{Node: n, report: func(Phase, string) {}}
 	if runs, err := ContainerRuns(ctx, &n); err != nil || !runs {
-		return false, err
+		return Stale, err
 	}
 	r.Host = Inside(&n)
 	err := r.compare(ctx)
-	return r.same, err
+	switch {
+	case err != nil:
+		return Stale, err
+	case r.same:
+		return Fits, nil
+	case r.sameHead:
+		return HeadFits, nil
+	}
+	return Stale, nil
 }

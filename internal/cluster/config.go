@@ -21,6 +21,7 @@ type Config struct {
 	MaxWorkers     int    // the head not counted
 	UpscalingSpeed float64
 	MaxCost        *float64 // US dollars by the hour for all machines, the head included; nil = no bound
+	MaxDisrupted   int      // workers that a change of the file may keep from working at once; 0 = a quarter
 	IdleTimeout    time.Duration
 	Provider       Provider
 	Auth           Auth
@@ -131,6 +132,7 @@ func newConfig(source string, doc map[string]any, o origin) *Config {
 	if limit, ok := asFloat(doc["max_cost_per_hour"]); ok {
 		c.MaxCost = &limit
 	}
+	c.MaxDisrupted = whole(doc["max_disrupted_workers"])
 	c.HeadSetup, c.WorkerSetup = o.commands(doc)
 	types := sub(doc, "available_node_types")
 	for _, name := range slices.Sorted(maps.Keys(types)) {

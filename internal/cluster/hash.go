@@ -61,6 +61,35 @@ func (c *Config) RuntimeHash(head bool, nodeType, contents string) string {
 	return hashText(h.Sum(nil))
 }
 
+// ofWorkers are the fields of the file that concern the workers and their number
+// alone; a head takes them over while it runs.
+var ofWorkers = []string{
+	"no_restart", "max_workers", "min_workers", "upscaling_speed", "idle_timeout_minutes", "max_cost_per_hour", "max_disrupted_workers",
+	"worker_setup_commands", "worker_start_ray_commands", "available_node_types",
+}
+
+// ofTheirType are the like of a node type.
+var ofTheirType = []string{
+	"min_workers", "max_workers", "idle_timeout_s", "price_per_hour", "priority", "worker_setup_commands",
+}
+
+// HeadHash tells whether a head must be set up again and restarted: it covers
+// what RuntimeHash does for a head, without what concerns the workers alone.
+func (c *Config) HeadHash(contents string) string {
+	doc := maps.Clone(c.doc)
+	for _, key := range ofWorkers {
+		delete(doc, key)
+	}
+	own := maps.Clone(sub(sub(c.doc, "available_node_types"), c.HeadType))
+	for _, key := range ofTheirType {
+		delete(own, key)
+	}
+	doc["available_node_types"] = map[string]any{c.HeadType: own}
+	h := sha256.New()
+	_, _ = io.WriteString(h, "head"+pyJSON(c.FileMounts)+pyJSON(doc)+contents)
+	return hashText(h.Sum(nil))
+}
+
 // ContentsHashes digest the names and bytes of everything that is mounted:
 // mounts of the file_mounts alone, which is what RuntimeHash takes, and all of
 // the cluster_synced_files too, those that exist.

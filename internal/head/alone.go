@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"ray/autoscaler"
 	"ray/internal/autoscalerpb"
-	"ray/internal/bootstrap"
 	"ray/internal/head/claim"
 	"ray/internal/head/scalerpc"
 	"ray/internal/spec"
 	"ray/internal/wire"
-	"ray/providers/prices"
 )
 
 // Alone says how an autoscaler runs in a process of its own.
@@ -76,7 +73,9 @@ func RunAlone(ctx context.Context, o Alone) error {
 	if o.OnReady != nil {
 		o.OnReady()
 	}
+	a.following.Go(func() { a.watchFile(ctx, a.emit) })
 	a.follow(ctx, cancel)
+	a.following.Wait()
 	a.loop.Close()
 	if err := context.Cause(ctx); errors.Is(err, claim.ErrSuperseded) {
 		return err
@@ -91,21 +90,13 @@ func RunAlone(ctx context.Context, o Alone) error {
 
 // open reads the cluster file and makes sure that the head leaves the scaling
 // to others.
-func (a *alone) open(ctx context.Context, o Alone) error {
-	fleet, err := bootstrap.OpenFleet(o.ConfigPath, o.Address, o.Auth.Path, o.RayBinary)
-	if err != nil {
-		return err
-	}
-	table, err := prices.Load(filepath.Join(filepath.Dir(o.ConfigPath), prices.FileName))
-	if err != nil {
-		return err
-	}
+func (a *alone) open(ctx context.Context, o Alone) (err error) {
 	// What the head's own autoscaler has of its head: settings and a log.
 	settings := &Head{cfg: Config{AutoscalingConfig: o.ConfigPath, RayBinary: o.RayBinary}, log: o.Log, ready: Ready{Address: o.Address}}
-	a.autoscaling = &autoscaling{
-		h: settings, fleet: fleet, config: scalingConfig(fleet, table), rows: map[string]autoscaler.Instance{}, unready: map[string]string{},
+	a.autoscaling = &autoscaling{h: settings, tokenFile: o.Auth.Path, rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
+	if a.fleet, a.config, err = a.load(); err != nil {
+		return err
 	}
-	fleet.Progress = a.progress
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	reply, err := a.head.KV.InternalKVGet(ctx, &autoscalerpb.InternalKVGetRequest{
@@ -137,7 +128,7 @@ func (a *alone) follow(ctx context.Context, end context.CancelCauseFunc) {
 		call, cancel := context.WithTimeout(ctx, callLimit)
 		err := a.claim.Beat(call)
 		if err == nil && beats%limitsEvery == 0 {
-			_, err = a.head.ReportClusterConfig(call, &autoscalerpb.ReportClusterConfigRequest{ClusterConfig: scalerpc.LimitsOf(a.config)})
+			_, err = a.head.ReportClusterConfig(call, &autoscalerpb.ReportClusterConfigRequest{ClusterConfig: scalerpc.LimitsOf(a.limits())})
 		}
 		if err == nil {
 			_, err = a.head.ReportAutoscalingState(call, &autoscalerpb.ReportAutoscalingStateRequest{AutoscalingState: a.state()})
@@ -194,11 +185,17 @@ func (a *alone) View(ctx context.Context) (autoscaler.View, error) {
 }
 
 // Drain implements autoscaler.Drainer.
-func (a *alone) Drain(ctx context.Context, node spec.NodeID, reason string, deadline time.Time) error {
-	reply, err := a.head.DrainNode(ctx, &autoscalerpb.DrainNodeRequest{
-		NodeId: node[:], Reason: autoscalerpb.DrainNodeReason_DRAIN_NODE_REASON_IDLE_TERMINATION,
-		ReasonMessage: reason, DeadlineTimestampMs: deadline.UnixMilli(),
-	})
+func (a *alone) Drain(ctx context.Context, d autoscaler.Drain) error {
+	request := &autoscalerpb.DrainNodeRequest{
+		NodeId: d.Node[:], Reason: autoscalerpb.DrainNodeReason_DRAIN_NODE_REASON_IDLE_TERMINATION, ReasonMessage: d.Reason,
+	}
+	if d.Busy {
+		request.Reason = autoscalerpb.DrainNodeReason_DRAIN_NODE_REASON_PREEMPTION
+	}
+	if !d.Deadline.IsZero() {
+		request.DeadlineTimestampMs = d.Deadline.UnixMilli()
+	}
+	reply, err := a.head.DrainNode(ctx, request)
 	if err == nil && !reply.IsAccepted {
 		err = errors.New("the node stays: " + reply.RejectionReasonMessage)
 	}

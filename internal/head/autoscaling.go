@@ -4,18 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"ray/autoscaler"
 	"ray/internal/bootstrap"
-	"ray/internal/gcs"
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/providers"
@@ -24,11 +20,15 @@ import (
 
 // autoscaling joins the autoscaler to the head's tables and to the machines.
 type autoscaling struct {
-	h       *Head
+	h         *Head
+	tokenFile string
+	loop      *autoscaler.Reconciler
+	cancel    context.CancelFunc // of what follows the cluster file
+	following sync.WaitGroup
+
+	mu      sync.Mutex
 	fleet   *bootstrap.Fleet
 	config  autoscaler.Config
-	loop    *autoscaler.Reconciler
-	mu      sync.Mutex
 	rows    map[string]autoscaler.Instance
 	memory  autoscaler.Memory
 	unready map[string]string // last step of set-ups under way, by cloud id
@@ -43,17 +43,12 @@ func (h *Head) startAutoscaler(a wire.Auth) error {
 	if tokenFile == "" {
 		tokenFile = a.Path
 	}
-	fleet, err := bootstrap.OpenFleet(h.cfg.AutoscalingConfig, h.ready.Address, tokenFile, h.cfg.RayBinary)
-	if err != nil {
-		return fmt.Errorf("autoscaler: %w", err)
+	s := &autoscaling{h: h, tokenFile: tokenFile, rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
+	var err error
+	if s.fleet, s.config, err = s.load(); err != nil {
+		return err
 	}
-	table, err := prices.Load(filepath.Join(filepath.Dir(h.cfg.AutoscalingConfig), prices.FileName))
-	if err != nil {
-		return fmt.Errorf("autoscaler: %w", err)
-	}
-	s := &autoscaling{h: h, fleet: fleet, config: scalingConfig(fleet, table), rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
-	fleet.Progress = s.progress
-	if fleet.Manual() {
+	if s.fleet.Manual() {
 		h.log.Info("workers of this provider are started by hand or by ray up: nothing is launched here")
 	}
 	s.loop, err = autoscaler.Start(h.ctx, autoscaler.Options{
@@ -64,6 +59,9 @@ func (h *Head) startAutoscaler(a wire.Auth) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(h.ctx)
+	s.cancel = cancel
+	s.following.Go(func() { s.watchFile(ctx, s.emit) })
 	h.mu.Lock()
 	h.scaler = s
 	h.mu.Unlock()
@@ -89,9 +87,10 @@ func (h *Head) stopAutoscaler() {
 
 func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 	c := autoscaler.Config{
-		NodeTypes: map[string]autoscaler.NodeType{}, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
+		NodeTypes: map[string]autoscaler.NodeType{}, MaxDisrupted: f.Config.MaxDisrupted, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
 		UpscalingSpeed: f.Config.UpscalingSpeed, MaxCost: f.Config.MaxCost, IdleTimeout: f.Config.IdleTimeout,
 	}
+	runtime := runtimeHashes(f)
 	for name, t := range f.Config.NodeTypes {
 		hash, err := f.Config.LaunchHash(name)
 		if err != nil {
@@ -101,7 +100,7 @@ func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 		price := table.NodeType(f.Config, name)
 		n := autoscaler.NodeType{
 			Resources: t.Resources, Labels: t.Labels, Min: t.Min, Max: t.Max, IdleTimeout: &idle, Priority: int(t.Priority),
-			Price: price.USD, Unpriced: !price.Known, LaunchHash: hash, Offerings: f.Offerings(name),
+			Price: price.USD, Unpriced: !price.Known, LaunchHash: hash, RuntimeHash: runtime[name], Offerings: f.Offerings(name),
 		}
 		if f.Manual() {
 			n.Min = 0
@@ -113,11 +112,11 @@ func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 
 // Launch implements autoscaler.Provider.
 func (s *autoscaling) Launch(ctx context.Context, nodeType string, names []string, ways []spec.Offering) ([]autoscaler.Machine, []autoscaler.Attempt, error) {
-	if s.fleet.Manual() {
+	if s.current().Manual() {
 		return nil, nil, fmt.Errorf("%w: the hosts of this provider are all listed in the cluster file", autoscaler.ErrCapacity)
 	}
 	var attempts []autoscaler.Attempt
-	made, err := s.fleet.Launch(ctx, nodeType, names, ways, func(o spec.Offering, err error) {
+	made, err := s.current().Launch(ctx, nodeType, names, ways, func(o spec.Offering, err error) {
 		attempts = append(attempts, autoscaler.Attempt{Offering: o, Err: scarce(err)})
 	})
 	return machines(made), attempts, scarce(err)
@@ -133,7 +132,7 @@ func scarce(err error) error {
 
 // List implements autoscaler.Provider.
 func (s *autoscaling) List(ctx context.Context) ([]autoscaler.Machine, error) {
-	list, err := s.fleet.Workers(ctx)
+	list, err := s.current().Workers(ctx)
 	return machines(list), err
 }
 
@@ -141,7 +140,8 @@ func machines(list []providers.Instance) []autoscaler.Machine {
 	out := make([]autoscaler.Machine, 0, len(list))
 	for _, i := range list {
 		out = append(out, autoscaler.Machine{
-			ID: i.ID, Name: i.Tags[providers.TagRequest], NodeType: i.Type, IP: i.IP, LaunchHash: i.Tags[providers.TagLaunchHash],
+			Ending: i.State == providers.Stopping,
+			ID:     i.ID, Name: i.Tags[providers.TagRequest], NodeType: i.Type, IP: i.IP, LaunchHash: i.Tags[providers.TagLaunchHash],
 		})
 	}
 	return out
@@ -149,7 +149,7 @@ func machines(list []providers.Instance) []autoscaler.Machine {
 
 // Terminate implements autoscaler.Provider.
 func (s *autoscaling) Terminate(ctx context.Context, ids []string) error {
-	return s.fleet.Terminate(ctx, ids)
+	return s.current().Terminate(ctx, ids)
 }
 
 // Install implements autoscaler.Installer.
@@ -159,7 +159,7 @@ func (s *autoscaling) Install(ctx context.Context, inst autoscaler.Instance) err
 		delete(s.unready, inst.CloudID)
 		s.mu.Unlock()
 	}()
-	return s.fleet.Install(ctx, inst.CloudID)
+	return s.current().Install(ctx, inst.CloudID)
 }
 
 // progress keeps the last step of each set-up for the status, and the log.
@@ -189,68 +189,21 @@ func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
 	return v, nil
 }
 
-// Drain implements autoscaler.Drainer. Whatever the cause, only idle nodes are
-// meant: one that has got work since then refuses.
-func (s *autoscaling) Drain(ctx context.Context, node spec.NodeID, reason string, deadline time.Time) error {
-	reply, err := s.h.drain(ctx, node, spec.Drain{Reason: spec.DrainIdle, Message: reason, DeadlineMS: deadline.UnixMilli()})
+// Drain implements autoscaler.Drainer. A node that is thought to be idle
+// refuses if it has got work since then.
+func (s *autoscaling) Drain(ctx context.Context, d autoscaler.Drain) error {
+	request := spec.Drain{Reason: spec.DrainIdle, Message: d.Reason}
+	if d.Busy {
+		request.Reason = spec.DrainPreempted
+	}
+	if !d.Deadline.IsZero() {
+		request.DeadlineMS = d.Deadline.UnixMilli()
+	}
+	reply, err := s.h.drain(ctx, d.Node, request)
 	if err == nil && !reply.Accepted {
 		err = errors.New("the node stays: " + reply.Message)
 	}
 	return err
-}
-
-// Load implements autoscaler.InstanceStore.
-func (s *autoscaling) Load(context.Context) (autoscaler.Saved, error) {
-	s.h.mu.Lock()
-	text := s.h.tables.Machines()
-	s.h.mu.Unlock()
-	return s.take(text)
-}
-
-// take reads a stored table.
-func (s *autoscaling) take(text []byte) (saved autoscaler.Saved, err error) {
-	switch {
-	case len(text) == 0:
-	case text[0] == '[': // an earlier version kept the instances alone
-		err = json.Unmarshal(text, &saved.Instances)
-	default:
-		err = json.Unmarshal(text, &saved)
-	}
-	if err != nil {
-		return saved, fmt.Errorf("the stored instance table cannot be read: %w", err)
-	}
-	for _, r := range saved.Instances {
-		s.rows[r.ID] = r
-	}
-	s.memory = saved.Memory
-	return saved, nil
-}
-
-// Save implements autoscaler.InstanceStore.
-func (s *autoscaling) Save(_ context.Context, c autoscaler.Changes) error {
-	text, err := s.apply(c)
-	if err != nil {
-		return err
-	}
-	return s.h.change(func(t *gcs.Tables) (gcs.Change, error) { return t.SetMachines(text), nil })
-}
-
-// apply takes changes over and gives the whole table to store.
-func (s *autoscaling) apply(c autoscaler.Changes) ([]byte, error) {
-	for _, r := range c.Instances {
-		s.rows[r.ID] = r
-	}
-	for _, id := range c.Removed {
-		delete(s.rows, id)
-	}
-	if c.Memory != nil {
-		s.memory = *c.Memory
-	}
-	rows := make([]autoscaler.Instance, 0, len(s.rows))
-	for _, id := range slices.Sorted(maps.Keys(s.rows)) {
-		rows = append(rows, s.rows[id])
-	}
-	return json.Marshal(autoscaler.Saved{Instances: rows, Memory: s.memory})
 }
 
 // emit tells an event, and prints it at the drivers.
@@ -263,7 +216,11 @@ func (s *autoscaling) emit(e spec.Event) {
 
 func (s *autoscaling) wake() { s.loop.Wake() }
 
-func (s *autoscaling) close() { s.loop.Close() }
+func (s *autoscaling) close() {
+	s.cancel()
+	s.following.Wait()
+	s.loop.Close()
+}
 
 // admits implements scaler.
 func (s *autoscaling) admits(instance string) bool { return s.loop.Admits(instance) }

@@ -84,7 +84,7 @@ func TestJoinedEvent(t *testing.T) {
 
 // TestScalingSpeed passes a speed of nothing on as it is: a few at a time.
 func TestScalingSpeed(t *testing.T) {
-	f := &bootstrap.Fleet{Config: &clusterfile.Config{UpscalingSpeed: 0}}
+	f := &bootstrap.Fleet{Config: &clusterfile.Config{UpscalingSpeed: 0}, Provider: launching{}}
 	if c := scalingConfig(f, prices.Builtin()); c.UpscalingSpeed != 0 {
 		t.Errorf("speed %v", c.UpscalingSpeed)
 	}
@@ -138,9 +138,12 @@ func TestScalerDrainMayBeRefused(t *testing.T) {
 	})
 	s := &autoscaling{h: h}
 	for _, cause := range []autoscaler.Cause{autoscaler.CauseIdle, autoscaler.CauseOutdated, autoscaler.CauseMaxWorkers} {
-		if err := s.Drain(t.Context(), n.id, string(cause), time.Now().Add(time.Minute)); err == nil || !strings.Contains(err.Error(), "the node stays") {
+		if err := s.Drain(t.Context(), autoscaler.Drain{Node: n.id, Reason: string(cause), Deadline: time.Now().Add(time.Minute)}); err == nil || !strings.Contains(err.Error(), "the node stays") {
 			t.Errorf("%s: %v", cause, err)
 		}
+	}
+	if err := s.Drain(t.Context(), autoscaler.Drain{Node: n.id, Reason: string(autoscaler.CauseSetup), Busy: true}); err != nil {
+		t.Errorf("a busy node that leaves when it is idle: %v", err)
 	}
 }
 

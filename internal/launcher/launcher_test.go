@@ -244,13 +244,44 @@ func TestSetupFailsAndIsRepaired(t *testing.T) {
 	}
 }
 
+// What concerns the workers alone is the head's to change: it and they go on.
+func TestChangeForWorkers(t *testing.T) {
+	b := newBench(t, demo)
+	c := b.up(t)
+	if _, err := b.fake.Create(t.Context(), providers.CreateRequest{Token: "w", Type: "cpu", Kind: providers.Worker, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(demo, "CPU: 4}", "CPU: 4}, max_workers: 7", 1) + "worker_setup_commands: [for workers]\n"
+	b.write(t, changed)
+	plan, err := b.cluster(t).Plan(t.Context())
+	if err != nil || len(plan.Changes) != 1 || plan.Changes[0].Action != "update" || plan.Changes[0].Disturbs != "" {
+		t.Errorf("plan %+v, %v", plan.Changes, err)
+	}
+	asks := len(b.asks)
+	c = b.up(t)
+	head, workers, err := c.live(t.Context())
+	if err != nil || head == nil || len(workers) != 1 || b.creates() != 2 || len(b.asks) != asks {
+		t.Errorf("head %v, workers %v, %v, calls %q, asked %q", head, workers, err, b.fake.Calls(), b.asks[asks:])
+	}
+	host, err := b.fake.Host(t.Context(), head.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := host.ReadFile(t.Context(), cluster.BootstrapPath); err != nil || !strings.Contains(string(text), "for workers") {
+		t.Errorf("the head's copy was not replaced: %v\n%s", err, text)
+	}
+	if plan, err := b.cluster(t).Plan(t.Context()); err != nil || len(plan.Changes) != 0 {
+		t.Errorf("afterwards: %+v, %v", plan.Changes, err)
+	}
+}
+
 func TestChangedFile(t *testing.T) {
 	b := newBench(t, demo)
 	b.up(t)
 	if _, err := b.fake.Create(t.Context(), providers.CreateRequest{Token: "w", Type: "cpu", Kind: providers.Worker, Count: 1}); err != nil {
 		t.Fatal(err)
 	}
-	b.write(t, strings.Replace(demo, "CPU: 4", "CPU: 8", 1))
+	b.write(t, strings.Replace(demo, "set it up", "set it up again", 1))
 	b.no = true
 	if err := b.cluster(t).Up(t.Context(), UpOptions{}); !errors.Is(err, errDeclined) {
 		t.Fatalf("got %v", err)

@@ -11,7 +11,7 @@ import (
 
 // Change is one thing that `ray up` would do.
 type Change struct {
-	Action   string `json:"action"` // create, replace, set-up, start or terminate
+	Action   string `json:"action"` // create, replace, set-up, start, update or terminate
 	What     string `json:"what"`
 	Count    int    `json:"count"`
 	Why      string `json:"why"`
@@ -77,7 +77,7 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 		return nil, err
 	}
 	defer host.Close()
-	same, err := bootstrap.UpToDate(ctx, u.node(*u.head, host))
+	fit, err := bootstrap.Compare(ctx, u.node(*u.head, host))
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,10 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 	case !alive:
 		head.Action, head.Why = "start", "the machine is there, but no head runs on it"
 		return u.replaced(head), nil
-	case !same:
+	case u.takesOver(fit):
+		return append(out, Change{Action: "update", What: "workers", Count: len(u.workers),
+			Why: "what concerns them has changed; the head goes on, a few workers at a time are set up again or replaced"}), nil
+	case fit != bootstrap.Fits:
 		head.Action, head.Why, head.Disturbs = "set-up", "the cluster file has changed", everything
 		return u.replaced(head), nil
 	}

@@ -153,7 +153,7 @@ func (u *up) compare(ctx context.Context) error {
 		return err
 	}
 	u.host = host
-	same, err := bootstrap.UpToDate(ctx, u.node(*u.head, host))
+	fit, err := bootstrap.Compare(ctx, u.node(*u.head, host))
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (u *up) compare(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case same && alive && !u.o.RestartOnly:
+	case fit == bootstrap.Fits && alive && !u.o.RestartOnly:
 		u.Record.HeadID, u.Record.Address = u.head.ID, u.publicAddress(*u.head, a.Address)
 		if err := u.dir.remember(u.Record); err != nil {
 			return err
@@ -172,6 +172,10 @@ func (u *up) compare(ctx context.Context) error {
 		u.say("The head's machine is there, but no head runs on it. Setting it up again.")
 		u.o.NoRestart = false
 		return u.clear(ctx, false)
+	case u.takesOver(fit) && !u.o.RestartOnly:
+		u.say("What has changed concerns the workers alone: the head takes it over as it runs, and changes a few workers at a time.")
+		u.o.NoRestart = true
+		return nil
 	case u.o.NoRestart:
 		return nil
 	}
@@ -179,6 +183,11 @@ func (u *up) compare(ctx context.Context) error {
 		return err
 	}
 	return u.clear(ctx, false)
+}
+
+// takesOver tells whether a head that runs can make the change by itself.
+func (u *up) takesOver(fit bootstrap.Fit) bool {
+	return fit == bootstrap.HeadFits && !u.Provider.Traits().Manual
 }
 
 // fits tells whether the head's machine is what the file describes. One that

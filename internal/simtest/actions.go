@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"ray/autoscaler"
@@ -20,18 +21,14 @@ func (w *World) perform(a autoscaler.Action) {
 	answer := func(err error) { tell(autoscaler.Result{Err: err}) }
 	switch a.Kind {
 	case autoscaler.ActLaunch:
-		var names []string
-		for _, i := range a.Instances {
-			names = append(names, i.ID)
-		}
 		w.after(w.wait(), func() {
-			machines, tried, err := w.launch(w.now, a.NodeType, names, a.Ways)
+			machines, tried, err := w.launch(w.now, a.NodeType, a.Instances, a.Ways)
 			w.after(w.wait(), func() { tell(autoscaler.Result{Machines: machines, Attempts: tried, Err: err}) })
 		})
 	case autoscaler.ActInstall:
 		w.install(a.Instances[0], answer)
 	case autoscaler.ActDrain:
-		w.after(w.wait()/10, func() { answer(w.drain(a.Instances[0].CloudID)) })
+		w.after(w.wait()/10, func() { answer(w.drain(a.Instances[0].CloudID, a.Instances[0].Gentle)) })
 	case autoscaler.ActTerminate:
 		w.after(w.wait(), func() {
 			if w.chance(w.faults.Terminate) {
@@ -52,20 +49,20 @@ func (w *World) install(i autoscaler.Instance, answer func(error)) {
 		switch {
 		case m == nil || m.gone:
 			answer(errors.New("no such machine"))
-		case w.nodes[m.ID] != nil:
+		case w.nodes[m.ID] != nil && w.nodes[m.ID].State != spec.NodeDead:
 			answer(nil)
 		case w.chance(w.faults.Install):
 			answer(errors.New("command 2 of 3 ended with status 1"))
 		case w.chance(w.faults.NeverJoins):
 			answer(nil)
 		default:
-			w.join(m)
+			w.join(m, i.RuntimeHash)
 			answer(nil)
 		}
 	})
 }
 
-func (w *World) join(m *machine) {
+func (w *World) join(m *machine, hash string) {
 	for _, row := range w.rows {
 		if row.CloudID == m.ID && !row.State.Serving() {
 			return // its machine is being taken away; the head does not admit it
@@ -73,19 +70,35 @@ func (w *World) join(m *machine) {
 	}
 	total := w.Config.NodeTypes[m.NodeType].Resources
 	n := &spec.Node{NodeInfo: spec.NodeInfo{Instance: m.ID, NodeType: m.NodeType, Total: total.Clone()}, State: spec.NodeAlive, Available: total.Clone()}
-	copy(n.ID[:], m.ID)
+	w.joined++
+	copy(n.ID[:], fmt.Sprintf("n%04d", w.joined))
 	w.nodes[m.ID] = n
+	w.setUp[m.ID] = hash
 	w.busySince[m.ID] = w.now
 }
 
-func (w *World) drain(id string) error {
+func (w *World) drain(id string, busy bool) error {
 	n := w.nodes[id]
-	if n == nil || w.runs(id) {
+	if n == nil || n.State == spec.NodeDead || w.runs(id) && !busy {
 		return errors.New("it runs something")
 	}
-	n.State = spec.NodeDraining
-	w.after(time.Second, func() { w.nodeDies(id) })
+	n.State, n.Drain = spec.NodeDraining, &spec.Drain{Reason: spec.DrainIdle}
+	if busy {
+		n.Drain.Reason = spec.DrainPreempted
+	}
+	w.leaveIfIdle(id)
 	return nil
+}
+
+// leaveIfIdle ends a node that drains and has nothing left to do.
+func (w *World) leaveIfIdle(id string) {
+	if n := w.nodes[id]; n.State == spec.NodeDraining && !w.runs(id) {
+		w.after(time.Second, func() {
+			if w.nodes[id] == n {
+				w.nodeDies(id, spec.DeathIdle)
+			}
+		})
+	}
 }
 
 func (w *World) terminate(id string) {
@@ -101,15 +114,15 @@ func (w *World) terminate(id string) {
 
 func (w *World) machineDies(id string) {
 	w.machines[id].gone = true
-	w.nodeDies(id)
+	w.nodeDies(id, spec.DeathUnexpected)
 }
 
 // nodeDies ends a node; its tasks wait again.
-func (w *World) nodeDies(id string) {
-	if w.nodes[id] == nil {
+func (w *World) nodeDies(id, kind string) {
+	if w.nodes[id] == nil || w.nodes[id].State == spec.NodeDead {
 		return
 	}
-	w.nodes[id].State = spec.NodeDead
+	w.nodes[id].State, w.nodes[id].DeathKind = spec.NodeDead, kind
 	for _, t := range w.tasks {
 		if t.node == id {
 			t.node = ""

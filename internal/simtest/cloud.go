@@ -66,9 +66,9 @@ func (c *cloud) count(nodeType string) int {
 }
 
 // launch makes a machine for each name that has none.
-func (c *cloud) launch(now time.Time, nodeType string, names []string, ways []spec.Offering) (out []autoscaler.Machine, tried []autoscaler.Attempt, err error) {
-	for _, name := range names {
-		if have := c.byName(name); have != nil {
+func (c *cloud) launch(now time.Time, nodeType string, instances []autoscaler.Instance, ways []spec.Offering) (out []autoscaler.Machine, tried []autoscaler.Attempt, err error) {
+	for _, inst := range instances {
+		if have := c.byName(inst.ID); have != nil {
 			out = append(out, have.Machine)
 			continue
 		}
@@ -86,7 +86,7 @@ func (c *cloud) launch(now time.Time, nodeType string, names []string, ways []sp
 		c.made++
 		c.launches++
 		m := &machine{
-			Machine: autoscaler.Machine{ID: fmt.Sprintf("m%03d", c.made), Name: name, NodeType: nodeType},
+			Machine: autoscaler.Machine{ID: fmt.Sprintf("m%03d", c.made), Name: inst.ID, NodeType: nodeType, LaunchHash: inst.LaunchHash},
 			visible: now.Add(c.wait()),
 		}
 		c.machines[m.ID] = m

@@ -28,7 +28,7 @@ func randomConfig(rnd *rand.Rand) autoscaler.Config {
 	c := autoscaler.Config{NodeTypes: map[string]autoscaler.NodeType{}, HeadType: "head", MaxWorkers: 2 + rnd.IntN(12),
 		UpscalingSpeed: []float64{0, 1, 2, autoscaler.Unlimited}[rnd.IntN(4)], IdleTimeout: time.Duration(10+rnd.IntN(120)) * time.Second}
 	for i := range 1 + rnd.IntN(3) {
-		t := autoscaler.NodeType{Resources: amounts(float64(1+rnd.IntN(8)), 0), Max: 1 + rnd.IntN(8)}
+		t := autoscaler.NodeType{RuntimeHash: "first", LaunchHash: "first", Resources: amounts(float64(1+rnd.IntN(8)), 0), Max: 1 + rnd.IntN(8)}
 		t.Min = rnd.IntN(2) * rnd.IntN(t.Max)
 		c.NodeTypes[fmt.Sprintf("cpu%d", i)] = t
 	}
@@ -45,7 +45,8 @@ func randomConfig(rnd *rand.Rand) autoscaler.Config {
 		budget := 4 + rnd.Float64()*20
 		c.MaxCost = &budget
 	}
-	c.NodeTypes["gpu"] = autoscaler.NodeType{Price: 9.5, Resources: amounts(4, 1), Max: 1 + rnd.IntN(3)}
+	c.MaxDisrupted = 1 + rnd.IntN(2)
+	c.NodeTypes["gpu"] = autoscaler.NodeType{Price: 9.5, RuntimeHash: "first", LaunchHash: "first", Resources: amounts(4, 1), Max: 1 + rnd.IntN(3)}
 	return c
 }
 
@@ -96,7 +97,7 @@ func randomSchedule(t *testing.T, seed uint64, verbose bool) {
 
 // trouble does one random thing.
 func trouble(rnd *rand.Rand, w *World) {
-	switch rnd.IntN(7) {
+	switch rnd.IntN(9) {
 	case 0:
 		w.StopHead()
 		if rnd.IntN(2) == 0 {
@@ -108,6 +109,16 @@ func trouble(rnd *rand.Rand, w *World) {
 	case 2:
 		w.quota["cpu0"] = rnd.IntN(3)
 	case 3:
+		name := []string{"cpu0", "gpu"}[rnd.IntN(2)]
+		if t := w.Config.NodeTypes[name]; rnd.IntN(2) == 0 {
+			t.LaunchHash = fmt.Sprint("launch", rnd.IntN(3))
+			w.Config.NodeTypes[name] = t
+		} else {
+			t.RuntimeHash = fmt.Sprint("set-up", rnd.IntN(3))
+			w.Config.NodeTypes[name] = t
+		}
+		w.SetConfig(w.Config)
+	case 4:
 		for _, name := range slices.Sorted(maps.Keys(w.Config.NodeTypes)) {
 			offerings := w.Config.NodeTypes[name].Offerings
 			good := rnd.IntN(len(offerings) + 1) // always has machines
@@ -137,6 +148,13 @@ func settle(t *testing.T, w *World) {
 	}
 	w.Constraints = held
 	w.Run(10 * time.Minute)
+	for id, hash := range w.setUp {
+		m := w.machines[id]
+		want := w.Config.NodeTypes[m.NodeType]
+		if !m.gone && (hash != want.RuntimeHash || m.LaunchHash != want.LaunchHash) {
+			t.Errorf("%s was not changed: set up by %q, launched by %q; the file says %q, %q", id, hash, m.LaunchHash, want.RuntimeHash, want.LaunchHash)
+		}
+	}
 	before := w.launches
 	w.Run(time.Hour)
 	if w.launches != before {

@@ -24,6 +24,8 @@ import (
 //	scarce                             what is not asked for at present
 //	run DUR                            prints what was said meanwhile
 //	lose TYPE                          a machine disappears
+//	crash TYPE                         a node daemon ends
+//	change TYPE launch|setup HASH      the cluster file is changed
 //	head stop|start
 //	show                               machines, tasks, table
 func TestScripts(t *testing.T) {
@@ -75,8 +77,17 @@ func (s *story) command(d *datadriven.TestData) (string, error) {
 	case "run":
 		s.w.Run(length(plain[0]))
 		return s.events(), nil
-	case "lose":
-		return s.lose(plain[0]), nil
+	case "lose", "crash":
+		return s.lose(d.Cmd, plain[0]), nil
+	case "change":
+		t := s.w.Config.NodeTypes[plain[0]]
+		if plain[1] == "launch" {
+			t.LaunchHash = plain[2]
+		} else {
+			t.RuntimeHash = plain[2]
+		}
+		s.w.Config.NodeTypes[plain[0]] = t
+		s.w.SetConfig(s.w.Config)
 	case "head":
 		if plain[0] == "stop" {
 			s.w.StopHead()
@@ -150,7 +161,7 @@ func (s *story) cluster(types string, named map[string]string) error {
 		if fields[0] != "type" {
 			return fmt.Errorf("unknown line %q", line)
 		}
-		t := autoscaler.NodeType{Resources: needs(pairs), Min: atoi(pairs["min"]), Max: atoi(pairs["max"])}
+		t := autoscaler.NodeType{LaunchHash: "v1", RuntimeHash: "v1", Resources: needs(pairs), Min: atoi(pairs["min"]), Max: atoi(pairs["max"])}
 		for _, zone := range strings.FieldsFunc(pairs["zones"], func(r rune) bool { return r == ',' }) {
 			t.Offerings = append(t.Offerings, spec.Offering{Type: fields[1], Place: zone})
 		}
@@ -184,12 +195,17 @@ func (s *story) events() string {
 	return strings.Join(said, "\n") + "\n"
 }
 
-func (s *story) lose(nodeType string) string {
+func (s *story) lose(cmd, nodeType string) string {
 	for _, m := range s.w.alive() {
-		if m.NodeType == nodeType {
-			s.w.machineDies(m.ID)
-			return "lost " + m.ID + "\n"
+		if m.NodeType != nodeType {
+			continue
 		}
+		if cmd == "crash" {
+			s.w.nodeDies(m.ID, spec.DeathUnexpected)
+			return "the node on " + m.ID + " ended\n"
+		}
+		s.w.machineDies(m.ID)
+		return "lost " + m.ID + "\n"
 	}
 	return "there is none\n"
 }

@@ -38,6 +38,8 @@ type World struct {
 	memory      autoscaler.Memory // as the store has it
 	results     []autoscaler.Result
 	nodes       map[string]*spec.Node // by machine
+	setUp       map[string]string     // RuntimeHash of the node, by machine
+	joined      int                   // nodes that ever joined
 	hidden      map[string]bool       // nodes that have not re-registered with a new head
 	busySince   map[string]time.Time
 	tasks       []*task
@@ -60,7 +62,7 @@ func NewWorld(seed uint64, config autoscaler.Config, head spec.Resources, faults
 	w := &World{
 		clock: clock{now: start}, start: start, Config: config,
 		cloud: cloud{rnd: rand.New(rand.NewPCG(seed, 7)), faults: faults, quota: map[string]int{}, dry: map[spec.Offering]bool{}, machines: map[string]*machine{}},
-		rows:  map[string]autoscaler.Instance{}, nodes: map[string]*spec.Node{}, hidden: map[string]bool{}, busySince: map[string]time.Time{},
+		rows:  map[string]autoscaler.Instance{}, nodes: map[string]*spec.Node{}, hidden: map[string]bool{}, setUp: map[string]string{}, busySince: map[string]time.Time{},
 	}
 	w.nodes[headID] = &spec.Node{
 		NodeInfo: spec.NodeInfo{ID: spec.NodeID{255}, Head: true, NodeType: config.HeadType, Total: head},
@@ -243,6 +245,7 @@ func (w *World) finish(t *task, id string) {
 	w.busySince[id] = w.now
 	w.tasks = slices.DeleteFunc(w.tasks, func(other *task) bool { return other == t })
 	w.Done++
+	w.leaveIfIdle(id)
 }
 
 // accidents are what happens by itself.
@@ -255,7 +258,7 @@ func (w *World) accidents(passed time.Duration) {
 		case w.chance(w.faults.LossPerHour * passed.Hours()):
 			w.machineDies(id)
 		case w.chance(w.faults.CrashPerHour * passed.Hours()):
-			w.nodeDies(id)
+			w.nodeDies(id, spec.DeathUnexpected)
 		}
 	}
 }
@@ -277,6 +280,9 @@ func (w *World) check() {
 	if limit := w.Config.MaxCost; limit != nil && w.cost() > *limit+1e-6 {
 		w.broken("machines cost %.4f per hour, max_cost_per_hour is %.4f", w.cost(), *limit)
 	}
+	if n, limit := w.disrupted(), w.Config.MaxDisrupted; limit > 0 && n > limit {
+		w.broken("%d nodes are being changed at once, max_disrupted_workers is %d", n, limit)
+	}
 	names := map[string]string{}
 	for _, m := range w.alive() {
 		if other := names[m.Name]; other != "" {
@@ -284,6 +290,20 @@ func (w *World) check() {
 		}
 		names[m.Name] = m.ID
 	}
+}
+
+// disrupted counts the nodes that a change of the file keeps from working,
+// without those that have waited for long for the end of what they run.
+func (w *World) disrupted() int {
+	n := 0
+	for _, row := range w.rows {
+		changed := row.StopCause == autoscaler.CauseOutdated || row.StopCause == autoscaler.CauseSetup
+		old := row.Gentle && w.now.Sub(row.Since()) >= 10*time.Minute
+		if changed && !old && (row.State == autoscaler.RayStopRequested || row.State == autoscaler.RayStopping || row.State == autoscaler.RayInstalling) {
+			n++
+		}
+	}
+	return n
 }
 
 // cost is what the machines cost by the hour; the simulated head is free.
