@@ -247,7 +247,7 @@ func TestSetupFailsAndIsRepaired(t *testing.T) {
 // What concerns the workers alone is the head's to change: it and they go on.
 func TestChangeForWorkers(t *testing.T) {
 	b := newBench(t, demo)
-	c := b.up(t)
+	b.up(t)
 	if _, err := b.fake.Create(t.Context(), providers.CreateRequest{Token: "w", Type: "cpu", Kind: providers.Worker, Count: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestChangeForWorkers(t *testing.T) {
 		t.Errorf("plan %+v, %v", plan.Changes, err)
 	}
 	asks := len(b.asks)
-	c = b.up(t)
+	c := b.up(t)
 	head, workers, err := c.live(t.Context())
 	if err != nil || head == nil || len(workers) != 1 || b.creates() != 2 || len(b.asks) != asks {
 		t.Errorf("head %v, workers %v, %v, calls %q, asked %q", head, workers, err, b.fake.Calls(), b.asks[asks:])
