@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"ray/internal/spec"
 )
 
 // Why nodes are launched; the detail is added when the reply is made.
@@ -12,6 +14,7 @@ const (
 	reasonConstraint = "request_resources"
 	reasonGroup      = "placement groups"
 	reasonDemand     = "pending tasks and actors"
+	reasonReplace    = "nodes whose machines are to be taken away"
 )
 
 // limitSpeed drops launches for tasks and actors that upscaling_speed does
@@ -110,5 +113,32 @@ func (pl *planner) chooseWays(o *offer) {
 	}
 	if len(o.ways) == 0 && scarce != nil && (o.block == nil || o.block.Until.Before(when)) {
 		o.block = scarce
+	}
+}
+
+// replaceLeaving finds room for what runs on nodes whose machines will be taken
+// away, so that it can go on at once when they are. What a node runs is kept
+// together: nobody here knows what it consists of.
+func (pl *planner) replaceLeaving(p *packer) {
+	var wants []want
+	for _, h := range pl.leaving {
+		used := h.node.Total.Clone()
+		used.Sub(h.node.Available)
+		declared := pl.byName[h.inst.NodeType].typ.Resources
+		for name, amount := range used {
+			if amount <= 0 || declared[name] <= 0 {
+				delete(used, name) // its own name, bundles of groups
+			}
+		}
+		if len(used) == 0 {
+			continue
+		}
+		if s, ok := pl.shapeOf(spec.Demand{Resources: used, Count: 1, Kind: "task"}); ok {
+			wants = append(wants, want{s, 1})
+		}
+	}
+	if wants = pl.ordered(wants); len(wants) > 0 {
+		p.fill(wants)
+		pl.launch(p, wants, reasonReplace, true)
 	}
 }

@@ -170,6 +170,24 @@ func (m *Manager) nodeLives(row *Instance, node *spec.Node) {
 		m.move(row.ID, RayRunning, "its node joined")
 		m.setupWorked(row.NodeType)
 	}
+	if row.State == RayRunning && node.State == spec.NodeDraining {
+		m.drains(row, node)
+	}
+}
+
+// drains is told of a node that somebody else asked to leave: the cloud, by the
+// node's own watcher, or a person. It ends by itself, by its own deadline.
+func (m *Manager) drains(row *Instance, node *spec.Node) {
+	cause, why := CauseDrained, "it was asked to leave"
+	if node.Drain != nil && node.Drain.Message != "" {
+		why = node.Drain.Message
+	}
+	if node.Preempted() {
+		cause = CausePreempted
+		m.event("WARNING", fmt.Sprintf("%s is to be taken away: %s.", describe(row), why))
+	}
+	m.table.Edit(row.ID, func(i *Instance) { i.StopCause, i.Gentle = cause, true })
+	m.move(row.ID, RayStopping, why)
 }
 
 // nodeGone handles a machine whose node is dead, or unknown if dead is nil.

@@ -24,6 +24,7 @@ func plan(req Request, alone bool) Reply {
 	pl.keepMinimum()
 	pl.holdConstraints()
 	p := newPacker(append(slices.Clone(pl.existing), pl.planned...))
+	pl.replaceLeaving(p)
 	pl.placeGroups(p)
 	pl.placeDemands(p)
 	pl.limitSpeed()
@@ -45,7 +46,8 @@ type planner struct {
 	saved    float64 // part of cost that this round's terminations will save
 	hosts    []host
 	shapes   map[string]*shape
-	largest  vec // of each resource, the most that one node has
+	largest  vec    // of each resource, the most that one node has
+	leaving  []host // their machines will be taken away with what runs there
 	// ending are the instances that this round terminates.
 	ending map[string]bool
 	// protected are the bins that request_resources needs, by bin name.
@@ -182,6 +184,9 @@ func (pl *planner) addHost(inst *Instance, node *spec.Node) {
 			o.stopping++
 			if inst.Returns() {
 				o.returning++
+			}
+			if inst.StopCause == CausePreempted && node != nil && node.State == spec.NodeDraining {
+				pl.leaving = append(pl.leaving, host{inst, node})
 			}
 		}
 		return

@@ -66,6 +66,8 @@ const (
 	CauseOutdated   Cause = "outdated"
 	CauseRemoved    Cause = "node type removed"
 	CauseSetup      Cause = "set-up changed"
+	CausePreempted  Cause = "its machine is to be taken away"
+	CauseDrained    Cause = "drained"
 	CauseCrashed    Cause = "its node daemon ended" // of a restart
 )
 

@@ -23,6 +23,7 @@ type script struct {
 //	type NAME min=N max=N RES=N... [label.KEY=VALUE] [price=N] [unpriced=1] [idle=DUR] [hash=H]
 //	cluster max=N [cost=N] [speed=N] [idle=DUR]
 //	node NAME TYPE RES=used/total ... [idle=DUR] [label.KEY=VALUE]   (RAY_RUNNING instance with its node)
+//	     [hash=H] [rhash=H] [leaving=1] [why=LAUNCH_REASON] [age=DUR]
 //	head RES=used/total ...
 //	instance NAME TYPE STATE
 //	demand COUNT RES=N ... [label.KEY=CONDITION]
@@ -85,7 +86,7 @@ func duration(s string) time.Duration {
 func resourcesOf(named map[string]string) spec.Resources {
 	r := spec.Resources{}
 	for k, v := range named {
-		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority", "rhash", "cause"}, k) {
+		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority", "rhash", "cause", "leaving", "why", "age"}, k) {
 			continue
 		}
 		f, err := strconv.ParseFloat(v, 64)
@@ -164,6 +165,15 @@ func (s *script) addInstance(name, nodeType string, state State, named map[strin
 	i := instance(name, nodeType, state, named["hash"])
 	i.RuntimeHash = named["rhash"]
 	i.StopCause = map[string]Cause{"setup": CauseSetup}[named["cause"]]
+	i.LaunchReason = map[string]string{"demand": reasonDemand, "min": reasonMin}[named["why"]]
+	if named["leaving"] != "" {
+		i.State, i.StopCause = RayStopping, CausePreempted
+		n := &s.req.Nodes[len(s.req.Nodes)-1]
+		n.State, n.Drain = spec.NodeDraining, &spec.Drain{Reason: spec.DrainPreempted}
+	}
+	if v, ok := named["age"]; ok {
+		i.History[0].TimeMS = s.req.Now.Add(-duration(v)).UnixMilli()
+	}
 	s.req.Instances = append(s.req.Instances, i)
 }
 

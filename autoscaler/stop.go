@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -94,6 +95,8 @@ func (pl *planner) stopIdle() {
 			keep = "request_resources needs it"
 		case used[h.inst.ID]:
 			keep = "pending work will run on it"
+		case joinedLately(h.inst, pl.req.Now):
+			keep = "it has just joined for pending work"
 		case !ends:
 			keep = "idle nodes stay (idle timeout is off)"
 		case h.idleFor() < timeout:
@@ -106,4 +109,13 @@ func (pl *planner) stopIdle() {
 		pl.stop(h, CauseIdle, fmt.Sprintf("idle for %s, timeout %s", h.idleFor().Round(time.Second), timeout))
 	}
 	slices.SortFunc(pl.reply.Kept, func(a, b Kept) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
+}
+
+// joinHold is how long a node that was launched for work is kept for it after
+// it has joined: the work may be between two places at that moment.
+const joinHold = 10 * time.Second
+
+func joinedLately(i *Instance, now time.Time) bool {
+	forWork := strings.HasPrefix(i.LaunchReason, reasonDemand) || strings.HasPrefix(i.LaunchReason, reasonGroup) || strings.HasPrefix(i.LaunchReason, reasonReplace)
+	return forWork && i.Restarts == 0 && now.Sub(i.Since()) < joinHold
 }

@@ -167,6 +167,7 @@ func (d *daemon) work() error {
 	d.goes(func() { d.acceptLocal(d.unix) })
 	d.goes(d.tick)
 	d.goes(d.watchMemory)
+	d.goes(d.watchPreemption)
 	if !d.cfg.Head {
 		d.goes(d.keepLease)
 	}

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +44,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePortCommand,
 			"holdport": holdPortCommand,
+			"metadata": metadataCommand,
 			"waitfor":  waitForCommand,
 			"nothing":  nothingCommand,
 		},
@@ -94,6 +99,26 @@ func holdPortCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 	ts.Defer(func() { _ = l.Close() })
+}
+
+// metadataCommand is `metadata VAR FILE`: serves EC2's metadata at the address
+// in VAR. Once FILE is there, the first that asked for a token is told that its
+// machine ends in a minute.
+func metadataCommand(ts *testscript.TestScript, _ bool, args []string) {
+	notice := ts.MkAbs(args[1])
+	var tokens atomic.Int64
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /latest/api/token", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, tokens.Add(1)) })
+	mux.HandleFunc("GET /latest/meta-data/spot/instance-action", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat(notice); err != nil || r.Header.Get("X-aws-ec2-metadata-token") != "1" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"action": "terminate", "time": %q}`, time.Now().Add(time.Minute).UTC().Format(time.RFC3339))
+	})
+	server := httptest.NewServer(mux)
+	ts.Setenv(args[0], server.URL)
+	ts.Defer(server.Close)
 }
 
 // waitForCommand is `waitfor TEXT PROGRAM ARGS...`: runs the program until its

@@ -206,6 +206,9 @@ func Env(n *Node) map[string]string {
 	if l := labels(n); l != "" {
 		env["RAY_OVERRIDE_LABELS"] = l
 	}
+	if cloud := n.Config.Provider.Type; cloud == "aws" || cloud == "gcp" {
+		env["RAY_CLOUD_PROVIDER"] = cloud // whose metadata service to watch
+	}
 	if n.HeadAddress != "" {
 		env["RAY_HEAD_ADDRESS"] = n.HeadAddress
 		env["RAY_HEAD_IP"] = n.HeadAddress

@@ -129,3 +129,13 @@ func (w *World) nodeDies(id, kind string) {
 		}
 	}
 }
+
+// notice tells a node that its machine will be taken away in two minutes.
+func (w *World) notice(id string) {
+	const left = 2 * time.Minute
+	n := w.nodes[id]
+	n.State = spec.NodeDraining
+	n.Drain = &spec.Drain{Reason: spec.DrainPreempted, Message: "spot interruption", DeadlineMS: w.now.Add(left).UnixMilli()}
+	w.leaveIfIdle(id)
+	w.after(left, func() { w.machineDies(id) })
+}

@@ -13,14 +13,15 @@ import (
 // Faults are the chances (0 to 1) that things go wrong, and how slow they are
 // when they do not.
 type Faults struct {
-	Capacity     float64 // a launch call is refused for lack of capacity
-	Lost         float64 // a launch call works, but its answer is lost
-	Terminate    float64 // a terminate call fails
-	Install      float64 // a set-up fails
-	NeverJoins   float64 // a set-up works, but the node never joins
-	CrashPerHour float64 // a node's daemon dies
-	LossPerHour  float64 // a machine disappears
-	Slowness     time.Duration
+	Capacity      float64 // a launch call is refused for lack of capacity
+	Lost          float64 // a launch call works, but its answer is lost
+	Terminate     float64 // a terminate call fails
+	Install       float64 // a set-up fails
+	NeverJoins    float64 // a set-up works, but the node never joins
+	CrashPerHour  float64 // a node's daemon dies
+	LossPerHour   float64 // a machine disappears
+	NoticePerHour float64 // a machine is taken away two minutes after a notice
+	Slowness      time.Duration
 }
 
 // machine is one made-up machine.
@@ -47,7 +48,7 @@ func (c *cloud) wait() time.Duration {
 	return time.Duration(c.rnd.Int64N(int64(c.faults.Slowness) + 1))
 }
 
-func (c *cloud) chance(p float64) bool { return c.rnd.Float64() < p }
+func (c *cloud) chance(p float64) bool { return p > 0 && c.rnd.Float64() < p }
 
 // alive are the machines that exist, oldest first.
 func (c *cloud) alive() []*machine {

@@ -73,7 +73,7 @@ func randomSchedule(t *testing.T, seed uint64, verbose bool) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	chance := func(most float64) float64 { return float64(rnd.IntN(2)) * rnd.Float64() * most }
 	faults := Faults{Capacity: chance(0.5), Lost: chance(0.3), Terminate: chance(0.3), Install: chance(0.3),
-		NeverJoins: chance(0.1), CrashPerHour: chance(20), LossPerHour: chance(20), Slowness: time.Duration(1+rnd.IntN(20)) * time.Second}
+		NeverJoins: chance(0.1), CrashPerHour: chance(20), LossPerHour: chance(20), NoticePerHour: chance(20), Slowness: time.Duration(1+rnd.IntN(20)) * time.Second}
 	w := NewWorld(seed, randomConfig(rnd), amounts(float64(rnd.IntN(3)), 0), faults)
 	w.pace = func() time.Duration { return time.Duration(500+rnd.IntN(3500)) * time.Millisecond }
 	defer func() {

@@ -25,6 +25,7 @@ import (
 //	run DUR                            prints what was said meanwhile
 //	lose TYPE                          a machine disappears
 //	crash TYPE                         a node daemon ends
+//	notice TYPE                        a machine will be taken away in two minutes
 //	change TYPE launch|setup HASH      the cluster file is changed
 //	head stop|start
 //	show                               machines, tasks, table
@@ -77,7 +78,7 @@ func (s *story) command(d *datadriven.TestData) (string, error) {
 	case "run":
 		s.w.Run(length(plain[0]))
 		return s.events(), nil
-	case "lose", "crash":
+	case "lose", "crash", "notice":
 		return s.lose(d.Cmd, plain[0]), nil
 	case "change":
 		t := s.w.Config.NodeTypes[plain[0]]
@@ -171,7 +172,7 @@ func (s *story) cluster(types string, named map[string]string) error {
 	if v, ok := named["slow"]; ok {
 		faults.Slowness = length(v)
 	}
-	s.w = NewWorld(1, c, amounts(1, 0), faults)
+	s.w, s.said = NewWorld(1, c, amounts(1, 0), faults), 0
 	return nil
 }
 
@@ -203,6 +204,10 @@ func (s *story) lose(cmd, nodeType string) string {
 		if cmd == "crash" {
 			s.w.nodeDies(m.ID, spec.DeathUnexpected)
 			return "the node on " + m.ID + " ended\n"
+		}
+		if cmd == "notice" {
+			s.w.notice(m.ID)
+			return m.ID + " will be taken away\n"
 		}
 		s.w.machineDies(m.ID)
 		return "lost " + m.ID + "\n"

@@ -257,6 +257,8 @@ func (w *World) accidents(passed time.Duration) {
 		switch {
 		case w.chance(w.faults.LossPerHour * passed.Hours()):
 			w.machineDies(id)
+		case w.chance(w.faults.NoticePerHour * passed.Hours()):
+			w.notice(id)
 		case w.chance(w.faults.CrashPerHour * passed.Hours()):
 			w.nodeDies(id, spec.DeathUnexpected)
 		}
