@@ -51,6 +51,8 @@ type Config struct {
 	// IdleTimeout is how long a worker is idle before it leaves; negative
 	// means that it stays.
 	IdleTimeout time.Duration `json:"idle_timeout"`
+	// AutoStop is nil for a cluster that is not ended by itself.
+	AutoStop *AutoStop `json:"auto_stop,omitempty"`
 	// MaxDisrupted is how many nodes may be changed at one time when the file
 	// has changed; 0 is a quarter of them, at least one.
 	MaxDisrupted int `json:"max_disrupted_workers,omitempty"`

@@ -58,6 +58,7 @@ type View struct {
 	Demands     []spec.Demand
 	Groups      []spec.PlacementGroup // not yet placed
 	Constraints []spec.Demand         // request_resources
+	Drivers     int                   // jobs that have not ended
 }
 
 // Machine is one machine as the provider sees it.
@@ -95,6 +96,7 @@ const (
 	ActInstall   ActionKind = "install"   // make a node of the machine
 	ActDrain     ActionKind = "drain"     // ask the node to give up its work and leave
 	ActTerminate ActionKind = "terminate" // take the machine away
+	ActEnd       ActionKind = "end"       // take the head's machine away, and this process with it
 )
 
 // Action is one thing to do for instances of one type. Install and drain name
@@ -123,29 +125,31 @@ type Manager struct {
 	timing Timing
 	newID  func(nodeType string) string
 
-	table    *Table
-	started  time.Time
-	now      time.Time
-	under    map[string]ActionKind // instances with an action under way
-	gone     map[string]time.Time  // termination agreed by the provider at
-	seen     map[string]time.Time  // node of a running instance last seen at
-	held     map[string]time.Time  // not to be stopped before
-	retry    map[string]time.Time  // termination to be tried again at
-	stands   map[string]time.Time  // when the machine was seen last
-	installs map[string]bool       // installed in this process's life
-	backoff  map[string]*Trial     // by node type
-	ways     map[Way]*Trial        // by offering
-	remember bool                  // backoff, ways or failures have changed since they were stored
-	failures []spec.Failure
-	reply    Reply
-	planned  map[string]bool // demands of the last plan, by demandKey; never changed in place
-	events   []spec.Event
-	told     map[string]reminder // infeasible lines
-	size     string              // last "Resized to" text
-	actions  []Action
-	adding   counter
-	removing counter
-	renewing counter
+	table     *Table
+	started   time.Time
+	now       time.Time
+	under     map[string]ActionKind // instances with an action under way
+	gone      map[string]time.Time  // termination agreed by the provider at
+	seen      map[string]time.Time  // node of a running instance last seen at
+	held      map[string]time.Time  // not to be stopped before
+	retry     map[string]time.Time  // termination to be tried again at
+	stands    map[string]time.Time  // when the machine was seen last
+	installs  map[string]bool       // installed in this process's life
+	backoff   map[string]*Trial     // by node type
+	ways      map[Way]*Trial        // by offering
+	remember  bool                  // backoff, ways or failures have changed since they were stored
+	failures  []spec.Failure
+	reply     Reply
+	planned   map[string]bool // demands of the last plan, by demandKey; never changed in place
+	events    []spec.Event
+	told      map[string]reminder // infeasible lines
+	idleSince time.Time           // of the whole cluster, for AutoStop; zero while something runs
+	ending    bool                // the cluster is being stopped
+	size      string              // last "Resized to" text
+	actions   []Action
+	adding    counter
+	removing  counter
+	renewing  counter
 }
 
 // ManagerOptions configure a Manager.
@@ -194,7 +198,9 @@ func (m *Manager) Step(o Observation) []Action {
 	m.takeListing(o.Listing, nodes)
 	m.takeNodes(nodes)
 	m.checkTimeouts()
-	if m.ready(o.View.Nodes) {
+	if m.autoStop(&o.View) {
+		m.end(o.Listing)
+	} else if m.ready(o.View.Nodes) {
 		m.plan(o.View)
 	}
 	m.act(nodes)
@@ -254,7 +260,7 @@ func (m *Manager) fail(nodeType, kind, instance, details string) {
 func (m *Manager) forget() {
 	for _, memory := range []map[string]time.Time{m.gone, m.seen, m.held, m.retry, m.stands} {
 		for id := range memory {
-			if row := m.table.Get(id); row == nil || row.State.Terminal() {
+			if row := m.table.Get(id); id != headRow && (row == nil || row.State.Terminal()) {
 				delete(memory, id)
 			}
 		}

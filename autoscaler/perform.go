@@ -43,6 +43,10 @@ func (r *Reconciler) perform(ctx context.Context, a Action) (result Result) {
 			ids = append(ids, inst.CloudID)
 		}
 		result.Err = r.o.Provider.Terminate(ctx, ids)
+	case ActEnd:
+		ctx, cancel := context.WithTimeout(ctx, terminateLimit)
+		defer cancel()
+		result.Err = r.o.Provider.EndHead(ctx)
 	default:
 		result.Err = errors.New("unknown action " + string(a.Kind))
 	}

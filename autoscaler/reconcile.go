@@ -23,6 +23,8 @@ type Provider interface {
 	List(ctx context.Context) ([]Machine, error)
 	// Terminate takes machines away. One that is gone already is no error.
 	Terminate(ctx context.Context, ids []string) error
+	// EndHead takes the head's machine away, on which this may run.
+	EndHead(ctx context.Context) error
 }
 
 // Installer makes a node of a machine.

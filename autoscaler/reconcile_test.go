@@ -91,6 +91,13 @@ func (r *rig) Terminate(_ context.Context, ids []string) error {
 	return nil
 }
 
+func (r *rig) EndHead(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, "end the head")
+	return nil
+}
+
 func (r *rig) Install(ctx context.Context, inst Instance) error {
 	if err := r.pause(ctx); err != nil {
 		return err

@@ -17,6 +17,7 @@ type Report struct {
 	Waiting    []Waiting
 	Kept       []Kept
 	Stopping   []spec.PendingInstance // instances on their way out, with the reason
+	AutoStop   *spec.AutoStop         // the countdown; nil without one
 	Backoffs   []spec.Backoff         // types and offerings that are left alone for now
 
 	config  Config
@@ -27,7 +28,7 @@ type Report struct {
 func (m *Manager) Report() Report {
 	r := Report{
 		Failures: append([]spec.Failure(nil), m.failures...), Waiting: m.reply.Waiting, Kept: m.reply.Kept, config: m.config, planned: m.planned,
-		Backoffs: m.backoffs(),
+		Backoffs: m.backoffs(), AutoStop: m.autoStopStatus(),
 	}
 	for _, name := range m.config.typeNames() {
 		t := m.config.NodeTypes[name]

@@ -20,6 +20,8 @@ func (m *Manager) takeResults(results []Result, nodes nodeIndex) {
 			m.drained(r.Action.Instances[0].ID, r.Err)
 		case ActTerminate:
 			m.terminated(r)
+		case ActEnd:
+			m.ended(r.Err)
 		}
 	}
 }

@@ -113,6 +113,13 @@ type Provider interface {
 	Traits() Traits
 }
 
+// SelfEnder is a provider by which a program cannot end the instance that it
+// runs on with Terminate, since that would not live to see it done.
+type SelfEnder interface {
+	// EndSelf ends the instance of the caller, who is killed soon after.
+	EndSelf(ctx context.Context, id string) error
+}
+
 // Preparer is a provider that needs more than machines: keys, networks, rights.
 type Preparer interface {
 	// Prepare finds or makes what the cluster file leaves open and gives the

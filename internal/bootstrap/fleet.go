@@ -118,6 +118,24 @@ func (f *Fleet) Terminate(ctx context.Context, ids []string) error {
 	return f.Provider.Terminate(ctx, ids)
 }
 
+// EndHead ends the machine of the head. On a cloud the machine goes on for a
+// moment after that.
+func (f *Fleet) EndHead(ctx context.Context) error {
+	list, err := f.Provider.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		if i.Kind == providers.Head && i.State.Live() {
+			if p, ok := f.Provider.(providers.SelfEnder); ok {
+				return p.EndSelf(ctx, i.ID)
+			}
+			return f.Provider.Terminate(ctx, []string{i.ID})
+		}
+	}
+	return fmt.Errorf("the provider does not list the head: %w", providers.ErrNoInstance)
+}
+
 // Install makes a node of a machine; it may be called again for one that is
 // set up half or whole.
 func (f *Fleet) Install(ctx context.Context, id string) error {

@@ -22,6 +22,7 @@ type Config struct {
 	UpscalingSpeed float64
 	MaxCost        *float64 // US dollars by the hour for all machines, the head included; nil = no bound
 	MaxDisrupted   int      // workers that a change of the file may keep from working at once; 0 = a quarter
+	AutoStop       *AutoStop
 	IdleTimeout    time.Duration
 	Provider       Provider
 	Auth           Auth
@@ -47,6 +48,12 @@ type Config struct {
 type origin struct {
 	at    map[string]position // where each field stands
 	unset map[string]bool     // lists of set-up commands that the file left out
+}
+
+// AutoStop is the auto_stop section: the end of a cluster that nobody uses.
+type AutoStop struct {
+	Idle   time.Duration
+	Action string // down
 }
 
 // Provider is the provider section.
@@ -133,6 +140,10 @@ func newConfig(source string, doc map[string]any, o origin) *Config {
 		c.MaxCost = &limit
 	}
 	c.MaxDisrupted = whole(doc["max_disrupted_workers"])
+	if stop := sub(doc, "auto_stop"); stop != nil {
+		idle, _ := asFloat(stop["idle_minutes"])
+		c.AutoStop = &AutoStop{Idle: duration(idle * 60), Action: str(stop["action"])}
+	}
 	c.HeadSetup, c.WorkerSetup = o.commands(doc)
 	types := sub(doc, "available_node_types")
 	for _, name := range slices.Sorted(maps.Keys(types)) {

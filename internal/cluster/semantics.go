@@ -75,6 +75,7 @@ func (c *checker) semantics(doc, full map[string]any) {
 	} else if s, ok := name.(string); ok && !reName.MatchString(s) {
 		c.addAt("cluster_name", "%q is no cluster name: use letters, digits, dots, dashes and underscores, at most 63", s)
 	}
+	c.autoStop(doc)
 	c.docker(doc)
 	provider := str(sub(doc, "provider")["type"])
 	if provider == "local" {
@@ -128,6 +129,26 @@ func (c *checker) limits(full, types map[string]any) {
 	}
 	if most, ok := full["max_workers"].(int64); ok && int64(total) > most {
 		c.addAt("max_workers", "%d, but min_workers of the node types add up to %d", most, total)
+	}
+}
+
+// autoStop checks the section by which a cluster ends itself.
+func (c *checker) autoStop(doc map[string]any) {
+	section := sub(doc, "auto_stop")
+	if section == nil {
+		return
+	}
+	if idle, ok := asFloat(section["idle_minutes"]); section["idle_minutes"] == nil || ok && idle <= 0 {
+		c.addAt("auto_stop.idle_minutes", "give the minutes, more than 0, after which a cluster that runs nothing ends")
+	}
+	provider := str(sub(doc, "provider")["type"])
+	switch action := section["action"]; {
+	case action == "stop":
+		c.addAt("auto_stop.action", "not supported yet: stop, which would keep the head's disk; down ends all machines")
+	case action != "down":
+		c.addAt("auto_stop.action", `give "down", which ends all machines`)
+	case provider == "local":
+		c.addAt("auto_stop", "is not for the local provider, whose machines are there anyway; remove it")
 	}
 }
 

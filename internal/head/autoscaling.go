@@ -90,6 +90,9 @@ func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 		NodeTypes: map[string]autoscaler.NodeType{}, MaxDisrupted: f.Config.MaxDisrupted, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
 		UpscalingSpeed: f.Config.UpscalingSpeed, MaxCost: f.Config.MaxCost, IdleTimeout: f.Config.IdleTimeout,
 	}
+	if stop := f.Config.AutoStop; stop != nil {
+		c.AutoStop = &autoscaler.AutoStop{Idle: stop.Idle, Action: stop.Action}
+	}
 	runtime := runtimeHashes(f)
 	for name, t := range f.Config.NodeTypes {
 		hash, err := f.Config.LaunchHash(name)
@@ -152,6 +155,9 @@ func (s *autoscaling) Terminate(ctx context.Context, ids []string) error {
 	return s.current().Terminate(ctx, ids)
 }
 
+// EndHead implements autoscaler.Provider.
+func (s *autoscaling) EndHead(ctx context.Context) error { return s.current().EndHead(ctx) }
+
 // Install implements autoscaler.Installer.
 func (s *autoscaling) Install(ctx context.Context, inst autoscaler.Instance) error {
 	defer func() {
@@ -181,6 +187,11 @@ func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	v := autoscaler.View{Nodes: h.tables.Nodes(), Demands: h.demands(), Constraints: slices.Clone(h.tables.Constraints())}
+	for _, j := range h.tables.Jobs() {
+		if j.Status == spec.JobPending || j.Status == spec.JobRunning {
+			v.Drivers++
+		}
+	}
 	for _, g := range h.tables.Groups() {
 		if g.Info.State == spec.PGPending || g.Info.State == spec.PGRescheduling {
 			v.Groups = append(v.Groups, g.Info)
@@ -243,6 +254,7 @@ func sameNeed(a, b spec.Demand) bool {
 func (s *autoscaling) fill(st *spec.Status) {
 	report := s.loop.Report()
 	st.NodeTypes, st.Failures, st.Backoffs = report.NodeTypes, report.Failures, report.Backoffs
+	st.AutoStop = report.AutoStop
 	s.notes(report, st.Nodes)
 	s.mu.Lock()
 	for _, p := range report.Pending {

@@ -25,6 +25,14 @@ func (w *World) perform(a autoscaler.Action) {
 			machines, tried, err := w.launch(w.now, a.NodeType, a.Instances, a.Ways)
 			w.after(w.wait(), func() { tell(autoscaler.Result{Machines: machines, Attempts: tried, Err: err}) })
 		})
+	case autoscaler.ActEnd:
+		w.after(w.wait(), func() {
+			if w.chance(w.faults.Terminate) {
+				answer(errors.New("the cloud is unwell"))
+				return
+			}
+			w.endHead()
+		})
 	case autoscaler.ActInstall:
 		w.install(a.Instances[0], answer)
 	case autoscaler.ActDrain:
@@ -138,4 +146,17 @@ func (w *World) notice(id string) {
 	n.Drain = &spec.Drain{Reason: spec.DrainPreempted, Message: "spot interruption", DeadlineMS: w.now.Add(left).UnixMilli()}
 	w.leaveIfIdle(id)
 	w.after(left, func() { w.machineDies(id) })
+}
+
+// endHead takes the head's machine away: nothing may be left that somebody pays
+// for, and nothing may run.
+func (w *World) endHead() {
+	if w.manager == nil {
+		return // it was asked for by a head that has gone since
+	}
+	if n := len(w.alive()); n > 0 || len(w.tasks) > 0 {
+		w.broken("the head was ended with %d machines and %d tasks left", n, len(w.tasks))
+	}
+	w.StopHead()
+	w.Ended = true
 }

@@ -54,3 +54,11 @@ func (w *World) Backoffs() string {
 	}
 	return b.String()
 }
+
+// head tells whether the head's machine is gone.
+func (w *World) head() string {
+	if w.Ended {
+		return "the head has ended\n"
+	}
+	return ""
+}

@@ -93,6 +93,31 @@ func randomSchedule(t *testing.T, seed uint64, verbose bool) {
 	w.SetConfig(w.Config)
 	w.Calm()
 	settle(t, w)
+	if seed%2 == 0 {
+		endsItself(t, w)
+	}
+}
+
+// endsItself gives a calm cluster auto_stop: it ends whole.
+func endsItself(t *testing.T, w *World) {
+	w.tasks, w.Constraints = nil, nil
+	for name, typ := range w.Config.NodeTypes {
+		typ.Min, typ.Max = 1, 2
+		w.Config.NodeTypes[name] = typ
+	}
+	w.Config.MaxWorkers, w.Config.AutoStop = 20, &autoscaler.AutoStop{Idle: 10 * time.Minute, Action: "down"}
+	w.SetConfig(w.Config)
+	w.Run(9 * time.Minute)
+	if len(w.alive()) == 0 || w.Ended {
+		t.Errorf("before its time: ended %t, machines: %s", w.Ended, w.Machines())
+	}
+	w.Run(30 * time.Minute)
+	if !w.Ended || len(w.alive()) > 0 {
+		t.Errorf("auto_stop: ended %t, machines left: %s", w.Ended, w.Machines())
+	}
+	for _, problem := range w.Trouble {
+		t.Error(problem)
+	}
 }
 
 // trouble does one random thing.

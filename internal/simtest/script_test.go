@@ -15,7 +15,7 @@ import (
 
 // TestScripts runs testdata/*.txt. A script is one cluster's story:
 //
-//	cluster [max=N] [idle=DUR] [speed=N] [slow=DUR]   (input: "type NAME CPU=N [GPU=N] [min=N] [max=N] [zones=A,B]" lines)
+//	cluster [stop=DUR] [max=N] [idle=DUR] [speed=N] [slow=DUR]   (input: "type NAME CPU=N [GPU=N] [min=N] [max=N] [zones=A,B]" lines)
 //	task N CPU=N [GPU=N] for=DUR       submit N tasks
 //	request N CPU=N                    request_resources; 0 takes it back
 //	quota TYPE N                       the cloud gives no more than N
@@ -96,7 +96,7 @@ func (s *story) command(d *datadriven.TestData) (string, error) {
 			s.w.StartHead()
 		}
 	case "show":
-		return fmt.Sprintf("machines: %s\ntasks: %d done, %d wait, %d run\n%s", s.w.Machines(), s.w.Done, s.w.Waiting(), len(s.w.tasks)-s.w.Waiting(), s.w.Table()), nil
+		return s.w.head() + fmt.Sprintf("machines: %s\ntasks: %d done, %d wait, %d run\n%s", s.w.Machines(), s.w.Done, s.w.Waiting(), len(s.w.tasks)-s.w.Waiting(), s.w.Table()), nil
 	default:
 		return "", fmt.Errorf("unknown command %s", d.Cmd)
 	}
@@ -148,6 +148,9 @@ func (s *story) cluster(types string, named map[string]string) error {
 	}
 	if v, ok := named["idle"]; ok {
 		c.IdleTimeout = length(v)
+	}
+	if v, ok := named["stop"]; ok {
+		c.AutoStop = &autoscaler.AutoStop{Idle: length(v), Action: "down"}
 	}
 	if v, ok := named["speed"]; ok {
 		c.UpscalingSpeed = float64(atoi(v))

@@ -44,6 +44,7 @@ type World struct {
 	busySince   map[string]time.Time
 	tasks       []*task
 	Done        int
+	Ended       bool // by auto_stop
 	Constraints []spec.Demand
 	ids         int
 	listed      time.Time
@@ -192,7 +193,7 @@ func (w *World) view() autoscaler.View {
 		n := *w.nodes[id]
 		n.Available = n.Available.Clone()
 		n.IdleMS = 0
-		if busy := w.busySince[id]; id != headID && !w.runs(id) {
+		if busy := w.busySince[id]; !w.runs(id) {
 			n.IdleMS = max(1, w.now.Sub(busy).Milliseconds())
 		}
 		v.Nodes = append(v.Nodes, n)

@@ -204,6 +204,7 @@ type Status struct {
 	GroupReserved Resources   `json:"group_reserved,omitempty"`
 	GroupUsed     Resources   `json:"group_used,omitempty"`
 	Infeasible    []Demand    `json:"infeasible,omitempty"`
+	AutoStop      *AutoStop   `json:"auto_stop,omitempty"`
 	Backoffs      []Backoff   `json:"backoffs,omitempty"` // node types and offerings that are not asked for at present
 	Actors        []ActorInfo `json:"actors,omitempty"`
 	Tasks         []TaskInfo  `json:"tasks,omitempty"` // running and pending, at most 1,000

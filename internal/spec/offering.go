@@ -22,6 +22,13 @@ func (o Offering) String() string {
 	return strings.Join(slices.DeleteFunc([]string{o.Type, o.Place, market}, func(s string) bool { return s == "" }), " ")
 }
 
+// AutoStop is the countdown to the end of a whole cluster that nobody uses.
+type AutoStop struct {
+	Action string `json:"action"`
+	IdleMS int64  `json:"idle_ms"`         // how long nothing must run
+	AtMS   int64  `json:"at_ms,omitempty"` // when it ends if nothing comes; 0 while something runs
+}
+
 // Backoff is something that is not to be asked for before a time, after it
 // could not be had.
 type Backoff struct {

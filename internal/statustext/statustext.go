@@ -48,6 +48,7 @@ func RenderWith(s spec.Status, o Options) string {
 	if o.Verbose {
 		lines = append(lines, backoffLines(s)...)
 	}
+	lines = append(lines, autoStopLines(s)...)
 	lines = append(lines, "", "Resources", rule, "Total Usage:")
 	lines = append(lines, usageLines(s, o.Verbose)...)
 	lines = append(lines, "", "From request_resources:")
@@ -219,4 +220,17 @@ func backoffLines(s spec.Status) []string {
 		lines = append(lines, fmt.Sprintf(" %s: next try in %s - %s", b.What, wait, b.Reason))
 	}
 	return lines
+}
+
+// autoStopLines tell when the cluster ends by itself; nothing if it does not.
+func autoStopLines(s spec.Status) []string {
+	a := s.AutoStop
+	switch {
+	case a == nil:
+		return nil
+	case a.AtMS == 0:
+		return []string{"Auto-stop:", fmt.Sprintf(" %s once nothing has run for %s", a.Action, time.Duration(a.IdleMS)*time.Millisecond)}
+	}
+	left := max(0, time.Duration(a.AtMS-s.TimeMS)*time.Millisecond).Round(time.Second)
+	return []string{"Auto-stop:", fmt.Sprintf(" %s in %s if nothing is run", a.Action, left)}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 
 	"ray/internal/session"
 	"ray/internal/sshx"
+	"ray/providers"
 )
 
 // Limits of ending an instance.
@@ -151,4 +153,37 @@ func parentOf(pid int) (int, error) {
 		return 0, errors.New("unreadable stat")
 	}
 	return strconv.Atoi(string(fields[1]))
+}
+
+// EndSelf implements providers.SelfEnder: the instance is gone from the list
+// before its processes are, this one among them. They are ended by a program
+// in a session of its own.
+func (p *Provider) EndSelf(ctx context.Context, id string) error {
+	inst, err := p.read(id)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return p.wrap("end "+id, err)
+	}
+	inst.State, inst.Ended = providers.Terminated, time.Now()
+	err = os.MkdirAll(p.ended(), 0o700)
+	if err == nil {
+		err = p.write(filepath.Join(p.ended(), id+".json"), inst)
+	}
+	if err == nil {
+		err = os.Remove(p.record(id))
+	}
+	if err != nil {
+		return p.wrap("end "+id, err)
+	}
+	stop := exec.Command("/bin/sh", "-c", sshx.Quote(p.o.Ray)+" stop --force; rm -rf "+sshx.Quote(p.dir(id))) // outlives ctx
+	stop.Env = append(os.Environ(), "RAY_TMPDIR="+p.tmp(id))
+	stop.Dir = "/"
+	stop.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := stop.Start(); err != nil {
+		return p.wrap("end "+id, err)
+	}
+	go func() { _ = stop.Wait() }() // until it has ended this process
+	return nil
 }
