@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,11 @@ func callHead(ctx context.Context, address, method string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	return callHeadAs(ctx, auth, address, method, in, out)
+}
+
+// callHeadAs makes the call with a given token.
+func callHeadAs(ctx context.Context, auth wire.Auth, address, method string, in, out any) error {
 	dial, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	last := error(nil)
@@ -54,6 +60,29 @@ func callHead(ctx context.Context, address, method string, in, out any) error {
 		return errors.New(info.Message)
 	}
 	return err
+}
+
+// callCmd is `ray __call METHOD`: one call to a head for the Python package,
+// when its process is connected to no cluster or to another one. What the call
+// takes is JSON on standard input, what it gives on standard output.
+func callCmd() *cobra.Command {
+	var address string
+	cmd := &cobra.Command{
+		Use: "__call METHOD", Hidden: true, Args: exactArgs("method"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var in, out json.RawMessage
+			if err := json.NewDecoder(cmd.InOrStdin()).Decode(&in); err != nil {
+				return fmt.Errorf("the call's parameters: %w", err)
+			}
+			if err := callHead(cmd.Context(), address, args[0], in, &out); err != nil {
+				return err
+			}
+			_, err := cmd.OutOrStdout().Write(out)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", "", "host:port of the head")
+	return cmd
 }
 
 // headAddress is the host:port of the head: the one given, RAY_ADDRESS, or

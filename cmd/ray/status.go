@@ -24,10 +24,14 @@ import (
 // reach it. ok is false if there is no current cluster.
 var clusterTarget = launchedTarget
 
-// statusTarget is where status is asked for.
+// statusTarget is where status is asked for: a dashboard, or the head itself
+// where there is none or it cannot be reached from here.
 type statusTarget struct {
 	url   string // http://host:port
 	token string
+
+	head string // host:port, if url is ""
+	auth wire.Auth
 }
 
 type statusOptions struct {
@@ -161,7 +165,8 @@ func localTarget(address string) (statusTarget, error) {
 	case len(found) == 0 && (address == "" || address == "auto"):
 		return statusTarget{}, errors.New("no cluster runs on this machine: start one by `ray start --head` or `ray up CLUSTER.yaml`, or name one by --address")
 	case len(found) == 0:
-		return statusTarget{}, fmt.Errorf("no node of the cluster at %s runs on this machine: give its dashboard instead, as in --address http://HOST:8265", address)
+		auth, err := wire.LoadToken()
+		return statusTarget{head: strings.TrimPrefix(address, "ray://"), auth: auth}, err
 	}
 	chosen := found[0]
 	if len(clusters) > 1 {
@@ -177,7 +182,12 @@ func localTarget(address string) (statusTarget, error) {
 		}
 	}
 	if chosen.Dashboard == "" {
-		return statusTarget{}, fmt.Errorf("the cluster at %s has no dashboard, which answers ray status: start its head with --include-dashboard=true", chosen.Address)
+		auth, err := wire.LoadToken()
+		if (err != nil || !auth.Disabled) && chosen.TokenPath != "" {
+			auth.Path = chosen.TokenPath
+			auth.Token, err = readToken(chosen.TokenPath)
+		}
+		return statusTarget{head: chosen.Address, auth: auth}, err
 	}
 	return withToken(statusTarget{url: "http://" + chosen.Dashboard}, chosen.TokenPath)
 }

@@ -123,11 +123,29 @@ func TestStatusTargets(t *testing.T) {
 		done()
 	}
 	for _, c := range []struct{ file, address, want string }{
-		{"bad.yaml", "", "no such file"}, {"c.yaml", "h:1", "not both"}, {"", "192.0.2.1:6379", "--address http://HOST:8265"},
+		{"bad.yaml", "", "no such file"}, {"c.yaml", "h:1", "not both"},
 	} {
 		if _, _, err := findTarget(t.Context(), c.file, c.address); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+}
+
+// TestStatusOfAHeadFarAway is asked of the head itself: there is no daemon here
+// that knows the dashboard.
+func TestStatusOfAHeadFarAway(t *testing.T) {
+	token := strings.Repeat("0f", 32)
+	t.Setenv("RAY_AUTH_MODE", "")
+	t.Setenv("RAY_AUTH_TOKEN", token)
+	t.Setenv("RAY_ADDRESS", "")
+	t.Setenv("RAY_TMPDIR", t.TempDir())
+	target, done, err := findTarget(t.Context(), "", "192.0.2.1:6379")
+	if err != nil || target.url != "" || target.head != "192.0.2.1:6379" || target.auth.Token != token {
+		t.Fatalf("%+v, %v", target, err)
+	}
+	done()
+	if _, err := newDashboard(target).Logs(t.Context(), spec.NodeID{1}, 2); err == nil || !strings.Contains(err.Error(), "--include-dashboard=true") {
+		t.Errorf("logs: %v", err)
 	}
 }
 

@@ -27,7 +27,8 @@ const (
 // nodeLogs are the files that hold a node daemon's log, in order of interest.
 var nodeLogs = []string{"raylet.err", "raylet.out"}
 
-// dashboard asks a head's HTTP API. It is the source of `ray status`.
+// dashboard asks a head's HTTP API, or for the status the head itself. It is
+// the source of `ray status`.
 type dashboard struct {
 	target statusTarget
 	client *http.Client
@@ -40,6 +41,10 @@ func newDashboard(t statusTarget) *dashboard {
 // Status is the cluster's status.
 func (d *dashboard) Status(ctx context.Context) (spec.Status, error) {
 	var status spec.Status
+	if d.target.url == "" {
+		err := callHeadAs(ctx, d.target.auth, d.target.head, "status", struct{}{}, &status)
+		return status, err
+	}
 	body, err := d.get(ctx, "/api/v1/status")
 	if err != nil {
 		return status, err
@@ -52,6 +57,9 @@ func (d *dashboard) Status(ctx context.Context) (spec.Status, error) {
 
 // Logs are the last lines of the log of a node's daemon.
 func (d *dashboard) Logs(ctx context.Context, node spec.NodeID, lines int) ([]string, error) {
+	if d.target.url == "" {
+		return nil, errors.New("logs are read through the dashboard: start the head with --include-dashboard=true, or name the dashboard by --address http://HOST:8265")
+	}
 	var firstErr error
 	for _, name := range nodeLogs {
 		query := url.Values{"node_id": {node.String()}, "filename": {name}, "lines": {strconv.Itoa(lines)}}

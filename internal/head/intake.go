@@ -126,7 +126,7 @@ func (h *Head) take(l *nodeLink, c *wire.Call) {
 // and are no node.
 var openMethods = []string{
 	wire.MethodRegister, wire.MethodHeartbeat,
-	"nodes.list", "node.drain", "actor.get", wire.MethodActorKill,
+	"nodes.list", "node.drain", "actor.get", wire.MethodActorKill, "status", "autoscaler.request",
 }
 
 // commit queues a change, which was just made under h.mu. first runs before

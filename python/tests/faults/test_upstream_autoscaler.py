@@ -1,4 +1,4 @@
-"""The service for autoscalers, asked by upstream's own stub and client."""
+"""The service for autoscalers, asked by upstream's own stub and client, and the same by this package's names."""
 
 import contextlib
 import datetime
@@ -26,6 +26,35 @@ LOAD = """
         time.sleep(0.02)
     print("ready", flush=True)
     time.sleep(600)
+"""
+
+# The program "client" in the words of this package.
+OURS = """
+    import json, sys, ray
+    from ray.autoscaler._private.commands import debug_status, request_resources
+    from ray.autoscaler.v2.sdk import get_cluster_status, request_cluster_resources
+
+    address = sys.argv[1]
+    if sys.argv[2] == "connected":
+        ray.init(address, log_to_driver=False)
+        request_resources(bundles=[{"CPU": 1}] * 3, bundle_label_selectors=[{"disk": "ssd"}] * 3)
+    else:
+        request_cluster_resources(address, [{"resources": {"CPU": 1}, "label_selector": {"disk": "ssd"}}] * 3)
+    status = get_cluster_status(address)
+    text = debug_status(b"", b"", verbose=True, address=address)
+    request_cluster_resources(address, [])
+    later = get_cluster_status(address).resource_demands.cluster_constraint_demand
+    demands = status.resource_demands
+    (group,) = demands.placement_group_demand
+    json.dump({
+        "nodes": [(n.node_status, n.total_resources()["CPU"]) for n in status.active_nodes + status.idle_nodes],
+        "free": status.available_resources()["CPU"],
+        "tasks": [str(shape) for d in demands.ray_task_actor_demand for shape in d.bundles_by_count],
+        "group": [group.strategy, group.state, str(group.bundles_by_count[0])],
+        "constraints": [sum(s.count for s in d.bundles_by_count) for d in demands.cluster_constraint_demand],
+        "later": len(later),
+        "status": text,
+    }, sys.stdout)
 """
 
 pytestmark = pytest.mark.timeout(600)  # the first test installs upstream's package
@@ -151,3 +180,19 @@ def test_client(loaded, upstream, tmp_path, secure):
     assert said["nodes"] == [["RUNNING", 2.0]] and list(said["known"].values()) == [True]
     assert " {'CPU': 50.0}: 3+ pending tasks/actors" in said["status"]
     assert " {'CPU': 1.0}: 3 from request_resources()" in said["status"]
+
+
+@pytest.mark.parametrize("how", ["connected", "by address"])
+def test_ours(loaded, how):
+    status, out, err = loaded.drive(OURS, loaded.address, how)
+    assert status == 0, err
+    said = json.loads(out)
+    assert said.pop("status").count(" {'CPU': 50.0}: 3+ pending tasks/actors") == 1
+    assert said == {
+        "nodes": [["RUNNING", 2.0]],
+        "free": 1.0,
+        "tasks": ["[3 {'CPU': 50}]"],
+        "group": ["STRICT_SPREAD", "PENDING", "[2 {'CPU': 70}]"],
+        "constraints": [3],
+        "later": 0,
+    }

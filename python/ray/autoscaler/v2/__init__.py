@@ -1,0 +1,1 @@
+"""What a program can ask of a cluster's autoscaler by the head's address."""
