@@ -21,7 +21,7 @@ const spillPrefix = "ray_spilled_objects_"
 type spillPlaces struct {
 	dirs []string // parents of the store's own directories
 	uris []string // s3://bucket/prefix
-	// piece is how many bytes go to a disk in one write; 0: an object at a time.
+	// piece is how many bytes go to a disk in one write; 0: the store's choice.
 	piece int
 }
 

@@ -5,9 +5,10 @@ import (
 	"sort"
 )
 
-// align is the granularity of allocations and of buffers inside blobs: a cache
-// line, and what SIMD loads of array libraries want.
-const align = 64
+// align is the granularity of allocations: a page, so that objects go to disks
+// and come from there without a copy. Objects smaller than a few of them
+// travel inline and are not here.
+const align = blockSize
 
 func roundUp(n, to uint64) uint64 { return (n + to - 1) / to * to }
 

@@ -18,14 +18,10 @@ type directory struct {
 	// threshold is the used fraction of the file system above which nothing is
 	// written any more.
 	threshold float64
-	// piece is how many bytes go into one write; 0: an object at a time.
+	// piece is how many bytes go into one write; 0 means bufferSize.
 	piece int
 	lock  *os.File
 }
-
-// blockSize is what parts of a file are aligned to, so that the room of each
-// can be given back.
-const blockSize = 4096
 
 // openDirectory makes the directory and locks it.
 func openDirectory(dir string, threshold float64, piece int) (*directory, error) {
@@ -55,49 +51,6 @@ func diskError(err error) error {
 		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	}
 	return err
-}
-
-func (d *directory) write(name string, parts [][]byte, stored func(int, uint64)) error {
-	path := filepath.Join(d.dir, name)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, os.ErrNotExist) { // somebody has removed the directory
-		if err = os.MkdirAll(d.dir, 0o700); err == nil {
-			f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		}
-	}
-	if err != nil {
-		return diskError(err)
-	}
-	off := uint64(0)
-	for i, p := range parts {
-		if err = d.writePart(f, off, p); err != nil {
-			_ = f.Truncate(int64(off)) // what failed takes no room
-			break
-		}
-		stored(i, off)
-		off = roundUp(off+uint64(len(p)), blockSize)
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return diskError(err)
-}
-
-func (d *directory) writePart(f *os.File, off uint64, data []byte) error {
-	piece := len(data)
-	if d.piece > 0 {
-		piece = d.piece
-	}
-	for at := 0; at < len(data); at += piece {
-		if _, err := f.WriteAt(data[at:min(at+piece, len(data))], int64(off)+int64(at)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *directory) open(name string) (volumeFile, error) {
-	return os.Open(filepath.Join(d.dir, name))
 }
 
 func (d *directory) discard(name string, off, n uint64) {

@@ -103,12 +103,12 @@ func (s *Store) fileOffset(e *entry) uint64 {
 	return headerSize + e.off
 }
 
-// data is the memory of e.
+// data is the memory of e; what it has room for ends with a block.
 func (s *Store) data(e *entry) []byte {
 	if e.over != nil {
-		return e.over.mem[:e.size:e.size]
+		return e.over.mem[:e.size]
 	}
-	return s.arena.bytes(e.off, e.size)
+	return s.arena.bytes(e.off, roundUp(e.size, align))[:e.size]
 }
 
 // Bytes is the memory at a file offset that Create gave, for the daemon's own writing.

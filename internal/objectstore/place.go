@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"sync"
+	"sync/atomic"
 
 	"ray/internal/spec"
 )
@@ -45,24 +47,49 @@ func sumsOf(data []byte) []byte {
 	return sums
 }
 
+// readers is how many chunks of an object are read at the same time: while one
+// is checked the next is on its way.
+const readers = 3
+
 // read fills dst with the chunks of an object from chunk first on.
 func (p *place) read(id spec.ObjectID, first int, dst []byte) error {
 	f, err := p.file.volume.open(p.file.name)
 	if err != nil {
 		return fmt.Errorf("restore %s: %w: %w", id, ErrDamaged, err)
 	}
-	for i := range chunks(uint64(len(dst))) {
-		part := chunkOf(dst, i)
-		if _, readErr := f.ReadAt(part, int64(p.off)+int64(first+i)*sumChunk); readErr != nil {
-			err = fmt.Errorf("restore %s: %w: it cannot be read from %s: %w", id, ErrDamaged, p.file.name, readErr)
-			break
-		}
-		if crc32.Checksum(part, castagnoli) != binary.LittleEndian.Uint32(p.sums[4*(first+i):]) {
-			err = fmt.Errorf("restore %s: %w: wrong checksum in %s", id, ErrDamaged, p.file.name)
-			break
+	var next atomic.Int64
+	total := chunks(uint64(len(dst)))
+	errs := make([]error, min(readers, total))
+	work := func(worker int) {
+		for errs[worker] == nil {
+			i := int(next.Add(1)) - 1
+			if i >= total {
+				return
+			}
+			if errs[worker] = p.readChunk(id, f, first+i, chunkOf(dst, i)); errs[worker] != nil {
+				next.Store(int64(total)) // nobody needs the rest
+			}
 		}
 	}
-	return errors.Join(err, f.Close())
+	var wg sync.WaitGroup
+	for worker := 1; worker < len(errs); worker++ {
+		wg.Go(func() { work(worker) })
+	}
+	if len(errs) > 0 {
+		work(0)
+	}
+	wg.Wait()
+	return errors.Join(errors.Join(errs...), f.Close())
+}
+
+func (p *place) readChunk(id spec.ObjectID, f volumeFile, i int, dst []byte) error {
+	if _, err := f.ReadAt(dst, int64(p.off)+int64(i)*sumChunk); err != nil {
+		return fmt.Errorf("restore %s: %w: it cannot be read from %s: %w", id, ErrDamaged, p.file.name, err)
+	}
+	if crc32.Checksum(dst, castagnoli) != binary.LittleEndian.Uint32(p.sums[4*i:]) {
+		return fmt.Errorf("restore %s: %w: wrong checksum in %s", id, ErrDamaged, p.file.name)
+	}
+	return nil
 }
 
 // readRange reads n bytes at off.
@@ -71,7 +98,8 @@ func (p *place) readRange(id spec.ObjectID, off, n uint64) ([]byte, error) {
 		return nil, nil
 	}
 	first, last := off/sumChunk, (off+n-1)/sumChunk
-	buf := make([]byte, min((last+1)*sumChunk, p.size)-first*sumChunk)
+	size := min((last+1)*sumChunk, p.size) - first*sumChunk
+	buf := aligned(int(roundUp(size, blockSize)))[:size]
 	if err := p.read(id, int(first), buf); err != nil {
 		return nil, err
 	}

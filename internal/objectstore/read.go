@@ -82,7 +82,7 @@ func (s *Store) View(id spec.ObjectID) (data []byte, release func(), err error) 
 	p := e.place
 	p.users++
 	s.mu.Unlock()
-	data = make([]byte, p.size)
+	data = aligned(int(roundUp(p.size, blockSize)))[:p.size]
 	err = p.read(id, 0, data)
 	s.left(p)
 	return data, func() {}, err

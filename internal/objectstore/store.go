@@ -33,7 +33,7 @@ type Config struct {
 	// them and Close removes them. The first one also holds the file for what
 	// does not fit into memory.
 	SpillDirs []string
-	// Piece is how many bytes go to a disk in one write; 0: an object at a time.
+	// Piece is how many bytes go to a disk in one write; 0 means 4 MB.
 	Piece int
 	// Remotes take objects in turn, beside SpillDirs. OverflowDir is then what
 	// the first of SpillDirs is else: the place for what does not fit into memory.

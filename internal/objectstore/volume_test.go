@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blocks is how many bytes of disk a file takes.
-func blocks(t *testing.T, path string) int64 {
+// onDisk is how many bytes of disk a file takes.
+func onDisk(t *testing.T, path string) int64 {
 	t.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -26,8 +26,8 @@ func blocks(t *testing.T, path string) int64 {
 
 func TestSmallObjectsShareAFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spill")
-	s := open(t, Config{Capacity: 1 << 20, SpillDirs: []string{dir}, MinSpill: 400 << 10})
-	content := func(n byte) []byte { return bytes.Repeat([]byte{n, ^n}, 25<<9) } // 25 KiB
+	s := open(t, Config{Capacity: 1 << 20, SpillDirs: []string{dir}, MinSpill: 384 << 10})
+	content := func(n byte) []byte { return bytes.Repeat([]byte{n, ^n}, 24<<9) } // 24 KiB
 	for n := byte(1); n <= 48; n++ {
 		put(t, s, 1, id(n), content(n), true)
 	}
@@ -36,7 +36,7 @@ func TestSmallObjectsShareAFile(t *testing.T) {
 		t.Fatalf("%v, %+v", names, s.Stats())
 	}
 	path := spillFile(t, dir, id(1))
-	if info, err := os.Stat(path); err != nil || info.Size() < 400<<10 {
+	if info, err := os.Stat(path); err != nil || info.Size() < 384<<10 {
 		t.Errorf("%v %v", info, err)
 	}
 	for n := byte(1); n <= 16; n++ {
@@ -47,11 +47,11 @@ func TestSmallObjectsShareAFile(t *testing.T) {
 		}
 	}
 	// What is deleted gives its room back, and the others stay.
-	before := blocks(t, path)
+	before := onDisk(t, path)
 	for n := byte(2); n <= 16; n++ {
 		s.Delete(id(n))
 	}
-	wait(t, "room to be given back", func() bool { return blocks(t, path) <= before/8 })
+	wait(t, "room to be given back", func() bool { return onDisk(t, path) <= before/8 })
 	r := get(s, 2, id(1))
 	if r.err != nil || !bytes.Equal(s.Bytes(r.off, r.size), content(1)) {
 		t.Fatal(r.err)
@@ -219,6 +219,47 @@ func TestJoined(t *testing.T) {
 			want := "abcde"[min(off, 5):min(off+int64(n), 5)]
 			if string(got[:m]) != want || (m < n) != (err == io.EOF && n > 0) {
 				t.Errorf("%d at %d: %q %v", n, off, got[:m], err)
+			}
+		}
+	}
+}
+
+// TestFilesOfAnyShape writes and reads parts of all sizes around those of
+// blocks and buffers.
+func TestFilesOfAnyShape(t *testing.T) {
+	for _, dir := range []string{t.TempDir(), "/dev/shm"} { // the latter may have no O_DIRECT
+		dir = filepath.Join(dir, "spill-"+filepath.Base(t.TempDir()))
+		for _, piece := range []int{0, 1, 10_000} {
+			d, err := openDirectory(dir, 1, piece)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var parts [][]byte
+			for i, size := range []int{0, 1, 64, blockSize - 1, blockSize, blockSize + 1, 3*blockSize + 5, 0, 10_000, bufferSize - blockSize, 2*bufferSize + 17} {
+				if piece == 1 && size > bufferSize {
+					size = 100_000
+				}
+				parts = append(parts, bytes.Repeat([]byte{byte(i + 1), byte(i)}, (size+1)/2)[:size])
+			}
+			offsets := map[int]uint64{}
+			if err := d.write("file", parts, func(i int, off uint64) { offsets[i] = off }); err != nil || len(offsets) != len(parts) {
+				t.Fatal(offsets, err)
+			}
+			f, err := d.open("file")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, p := range parts {
+				got := make([]byte, len(p))
+				if n, err := f.ReadAt(got, int64(offsets[i])); err != nil || n != len(p) || !bytes.Equal(got, p) {
+					t.Errorf("part %d of %d bytes, piece %d: %d %v", i, len(p), piece, n, err)
+				}
+			}
+			if _, err := f.ReadAt(make([]byte, 2*bufferSize), int64(offsets[len(parts)-1]+bufferSize)); err == nil {
+				t.Error("a read past the end succeeds")
+			}
+			if err := errors.Join(f.Close(), d.close()); err != nil {
+				t.Error(err)
 			}
 		}
 	}

@@ -168,7 +168,7 @@ def test_damaged_spill_file(start, tmp_path, spilled, damage):
             os.truncate(path, 1000)
         elif damage == "flip":
             with open(path, "r+b") as file:
-                file.seek(-10, os.SEEK_END)
+                file.seek(15 * MIB)
                 file.write(b"\xff" * 5)
         elif damage == "remove":
             os.remove(path)
