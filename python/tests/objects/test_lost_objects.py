@@ -142,18 +142,24 @@ def test_object_outlives_the_worker_that_made_it(start):
     assert ray.get(small, timeout=30) == "small"
 
 
-def test_many_objects_lost_at_once(cluster):
-    built = cluster({}, dict(num_cpus=1, resources={"spot": 1}, object_store_memory=300 << 20))
+def test_ten_thousand_objects_lost_at_once(cluster, tally):
+    node = dict(num_cpus=1, resources={"spot": 1}, object_store_memory=300 << 20)
+    built = cluster({"object_store_memory": 300 << 20}, node)
+    runs = tally()
 
-    @ray.remote(resources={"spot": 0.01}, num_cpus=0.01)
-    def make(i):
-        return np.full(15_000, i)
+    @ray.remote(resources={"spot": 1}, num_returns=1000)
+    def make(first):
+        runs.hit()
+        return [np.full(13_000, first + i) for i in range(1000)]
 
-    refs = [make.remote(i) for i in range(1000)]
+    refs = sum((make.remote(1000 * i) for i in range(10)), [])
     ray.wait(refs, num_returns=len(refs), fetch_local=False)
-    built.add_node(num_cpus=1, resources={"spot": 1}, object_store_memory=300 << 20)
+    built.add_node(**node)
     kill(built, built.workers[0])
-    assert [int(array[0]) for array in ray.get(refs, timeout=100)] == list(range(1000))
+    some = list(range(0, 10_000, 1000)) + [9_999]
+    assert [int(array[0]) for array in ray.get([refs[i] for i in some], timeout=100)] == some
+    assert runs.count() == 20
+    assert len(ray.wait(refs, num_returns=len(refs), fetch_local=False, timeout=100)[0]) == len(refs)
 
 
 def test_items_of_a_generator_are_made_again(cluster, tally):
@@ -211,8 +217,10 @@ def test_lineage_is_kept_within_its_bound(cluster, tally):
         calls.hit()
         return np.full(200_000, n, dtype=np.uint8)
 
-    refs = [make.remote(n) for n in range(60)]
-    ray.wait(refs, num_returns=60, fetch_local=False)
+    refs = []
+    for n in range(60):  # one after the other: lineage is given up in the order of the tasks' ends
+        refs.append(make.remote(n))
+        ray.wait(refs[-1:], fetch_local=False)
     built.add_node(**NODE)
     kill(built, built.workers[0])
     assert int(ray.get(refs[-1], timeout=60)[0]) == 59
