@@ -16,6 +16,7 @@ func upCmd() *cobra.Command {
 	var o launcher.UpOptions
 	var least, most int
 	var plan, asJSON bool
+	var onFailure string
 	cmd := &cobra.Command{
 		Use:     "up CLUSTER_CONFIG_FILE",
 		Aliases: []string{"create-or-update"},
@@ -27,6 +28,9 @@ changed, it does nothing.`,
 		Example: "  ray up cluster.yaml\n  ray up -y cluster.yaml --wait",
 		Args:    exactArgs("cluster-config-file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Remove = onFailure == "remove"; !o.Remove && onFailure != "keep" {
+				return usagef("Invalid value for '--on-failure': '%s' is not one of 'keep', 'remove'.", onFailure)
+			}
 			if o.NoRestart && o.RestartOnly {
 				return usagef("--no-restart and --restart-only exclude each other.")
 			}
@@ -61,6 +65,7 @@ changed, it does nothing.`,
 	f.bindYes(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&o.Wait, "wait", false, "return when min_workers workers have joined")
+	flags.StringVar(&onFailure, "on-failure", "keep", "what becomes of a head that this command made and could not set up: keep (for a look, or another try) or remove")
 	flags.BoolVar(&plan, "plan", false, "only tell what would be done; exit status 2 if that is something")
 	flags.BoolVar(&plan, "dry-run", false, "the same as --plan")
 	flags.BoolVar(&asJSON, "json", false, "print JSON: with --plan the plan, else one event a line")

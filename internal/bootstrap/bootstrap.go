@@ -113,7 +113,25 @@ func (e *StepError) Error() string {
 			b.WriteString("\n  | " + line)
 		}
 	}
+	if hint := e.hint(); hint != "" {
+		b.WriteString("\n" + hint)
+	}
 	return b.String()
+}
+
+// hint says what to do about the failures that are the machine's.
+func (e *StepError) hint() string {
+	said := strings.Join(e.Tail, "\n")
+	if e.Err != nil {
+		said += "\n" + e.Err.Error()
+	}
+	switch {
+	case strings.Contains(strings.ToLower(said), "no space left on device"):
+		return "The disk of " + e.Host + " is full: free some of it, or ask for a larger one in node_config (AWS: BlockDeviceMappings, Google Cloud: disks)."
+	case strings.Contains(said, "Cannot allocate memory"):
+		return "The memory of " + e.Host + " is used up: ask for a larger machine in node_config."
+	}
+	return ""
 }
 
 func (e *StepError) Unwrap() error { return e.Err }

@@ -44,17 +44,21 @@ func (r *Run) await(ctx context.Context) error {
 		limit = defaultWait
 	}
 	begun := time.Now()
+	var refused time.Time // when the key was first refused
 	for {
 		try, cancel := context.WithTimeout(ctx, 20*time.Second)
 		err := r.Host.Run(try, sshx.Command{Line: "true"})
 		cancel()
 		var conn *sshx.ConnError
+		if errors.As(err, &conn) && conn.Reason == sshx.AuthBad && refused.IsZero() {
+			refused = time.Now()
+		}
 		switch waited := time.Since(begun); {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.As(err, &conn) || !conn.Passing(), waited > limit, conn.Reason == sshx.AuthBad && waited > authGrace:
+		case !errors.As(err, &conn) || !conn.Passing(), waited > limit, conn.Reason == sshx.AuthBad && time.Since(refused) > authGrace:
 			return fmt.Errorf("gave up after %s: %w", waited.Round(time.Second), err)
 		}
 		r.report(Output, err.Error())

@@ -19,6 +19,9 @@ type UpOptions struct {
 	NoRestart   bool
 	RestartOnly bool
 	Wait        bool // until min_workers have joined
+	// Remove ends what this run has made if it fails; else it is kept, for a
+	// look or another try.
+	Remove bool
 }
 
 // errSame ends a list of steps early: nothing needs to be done.
@@ -334,6 +337,9 @@ func (u *up) failed(err error) error {
 	if lerr != nil || head == nil && len(workers) == 0 {
 		return err
 	}
+	if u.o.Remove && u.fresh && head != nil {
+		return errors.Join(err, u.remove(*head))
+	}
 	n := len(workers)
 	if head != nil {
 		n++
@@ -342,6 +348,19 @@ func (u *up) failed(err error) error {
 		_, _ = fmt.Fprintf(u.l.ErrOut, "%d machine(s) of %s exist now: go on with `ray up`, or remove them with `ray down`.\n", n, u.Config.Name)
 	}
 	return err
+}
+
+// remove ends the head's machine that this run has made, and the workers that
+// its autoscaler may have launched.
+func (u *up) remove(head providers.Instance) error {
+	ctx, cancel := context.WithTimeout(context.Background(), downLimit)
+	defer cancel()
+	n, err := u.drainAll(ctx, DownOptions{})
+	if err != nil {
+		return fmt.Errorf("removing %s: %w; run `ray down`", head.ID, err)
+	}
+	u.say("Removed %d machine(s), as asked; nothing of %s runs.", n, u.Config.Name)
+	return nil
 }
 
 func (u *up) summary() {
