@@ -33,6 +33,8 @@ require (
 
 require github.com/kevinburke/ssh_config v1.6.0
 
+require github.com/aws/aws-sdk-go-v2/service/pricing v1.51.5 // indirect
+
 require (
 	cloud.google.com/go/auth v0.24.1-0.20261001053825-dbc26066f70a // indirect
 	cloud.google.com/go/auth/oauth2adapt v0.3.1 // indirect

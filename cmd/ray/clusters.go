@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -56,6 +57,15 @@ func clustersCmd() *cobra.Command {
 			}
 			if err := w.Flush(); err != nil {
 				return err
+			}
+			var dates []string
+			for _, s := range list {
+				if s.PriceDate != "" && !slices.Contains(dates, s.PriceDate) {
+					dates = append(dates, s.PriceDate)
+				}
+			}
+			if len(dates) > 0 {
+				_, _ = fmt.Fprintf(out, "Prices of %s, without disks and traffic; `ray prices --refresh` asks the provider.\n", strings.Join(dates, ", "))
 			}
 			for _, s := range list {
 				if s.Problem != "" {

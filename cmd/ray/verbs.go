@@ -6,7 +6,7 @@ import "github.com/spf13/cobra"
 func lifecycleCmds() []*cobra.Command {
 	return []*cobra.Command{
 		upCmd(), downCmd(), attachCmd(), execCmd(), submitCmd(), getHeadIPCmd(), getWorkerIPsCmd(),
-		rsyncUpCmd(), rsyncDownCmd(), monitorCmd(), dashboardCmd(), sshConfigCmd(), clustersCmd(), useCmd(), configCmd(), clusterDumpCmd(),
+		rsyncUpCmd(), rsyncDownCmd(), monitorCmd(), dashboardCmd(), sshConfigCmd(), clustersCmd(), pricesCmd(), useCmd(), configCmd(), clusterDumpCmd(),
 		startCmd(), stopCmd(), statusCmd(), whyCmd(),
 		jobCmd(),
 		versionCmd(), completionCmd(), getAuthTokenCmd(), symmetricRunCmd(), microbenchmarkCmd(), checkOpenPortsCmd(),

@@ -20,10 +20,13 @@ type Summary struct {
 	Address  string `json:"address,omitempty"`
 	// Cost of what exists, in US dollars an hour; types without a price are
 	// left out.
-	Cost    float64 `json:"cost_per_hour"`
-	File    string  `json:"file"`
-	Dir     string  `json:"dir"`
-	Problem string  `json:"problem,omitempty"`
+	Cost float64 `json:"cost_per_hour"`
+	// PriceDate is that of the prices, "" where nothing costs anything.
+	PriceDate string `json:"price_date,omitempty"`
+
+	File    string `json:"file"`
+	Dir     string `json:"dir"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // Clusters lists what is remembered, with what each provider says of it.
@@ -69,7 +72,10 @@ func (l *Launcher) ask(ctx context.Context, d dir, s *Summary) error {
 	if head != nil {
 		exist = append([]providers.Instance{*head}, workers...)
 	}
-	s.Cost = costOf(c.Config, table, exist).Now
+	cost := costOf(c.Config, table, exist)
+	if s.Cost = cost.Now; s.Cost > 0 {
+		s.PriceDate = cost.dates()
+	}
 	s.Head, s.Workers = "down", len(workers)
 	if head != nil {
 		s.Head = "up"

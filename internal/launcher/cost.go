@@ -23,8 +23,11 @@ type Cost struct {
 	Types map[string]prices.Estimate `json:"types"`
 	// Unknown are node types without a price; the sums leave them out.
 	Unknown []string `json:"unknown,omitempty"`
-	// Date is that of the table of prices; spot prices are typical ones.
+	// Date is the oldest of the prices that are used: that of the table in the
+	// program, where spot prices are typical ones, or when a provider was asked.
 	Date string `json:"date"`
+	// Newest is the date of the newest, if it is another.
+	Newest string `json:"newest_date,omitempty"`
 }
 
 // priceTable is the launcher's, with what was asked of providers.
@@ -37,11 +40,19 @@ func (l *Launcher) PricesPath() string { return filepath.Join(l.Root, prices.Fil
 
 // costOf adds up what the file allows, and what exists.
 func costOf(cfg *cluster.Config, table *prices.Table, live []providers.Instance) Cost {
-	c := Cost{Types: map[string]prices.Estimate{}, Date: table.Date}
+	c := Cost{Types: map[string]prices.Estimate{}}
+	var dates []string
 	for _, name := range cfg.TypeNames() {
 		e := table.NodeType(cfg, name)
 		if c.Types[name] = e; !e.Known && (name == cfg.HeadType || cfg.NodeTypes[name].Max > 0) {
 			c.Unknown = append(c.Unknown, name)
+		}
+		dates = append(dates, cmp.Or(e.Date, table.Date))
+	}
+	slices.Sort(dates)
+	if len(dates) > 0 {
+		if c.Date = dates[0]; dates[len(dates)-1] != c.Date {
+			c.Newest = dates[len(dates)-1]
 		}
 	}
 	usd := func(name string) float64 { return c.Types[name].USD }
@@ -74,13 +85,20 @@ func (c Cost) free() bool {
 	return true
 }
 
+func (c Cost) dates() string {
+	if c.Newest != "" {
+		return c.Date + " to " + c.Newest
+	}
+	return c.Date
+}
+
 // String is the cost for people, on one line.
 func (c Cost) String() string {
 	if c.free() {
 		return "Cost: nothing; the machines are there anyway."
 	}
 	s := fmt.Sprintf("Cost per hour: $%.3f now, $%.3f with min_workers, at most $%.3f (prices of %s, without disks and traffic",
-		c.Now, c.Min, c.Max, c.Date)
+		c.Now, c.Min, c.Max, c.dates())
 	if len(c.Unknown) > 0 {
 		s += "; not counted, since their price is not known: " + strings.Join(c.Unknown, ", ")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"ray/internal/session"
 	"ray/internal/sshx"
 	"ray/providers"
+	"ray/providers/prices"
 )
 
 // addressWait is how long a head that was started may take to say where it is.
@@ -80,6 +82,9 @@ func (c *Cluster) node(inst providers.Instance, host sshx.Host) bootstrap.Node {
 	}
 	if inst.Kind == providers.Head {
 		n.Files = map[string][]byte{cluster.BootstrapPath: c.bootstrapConfig().Marshal()}
+		if asked, err := os.ReadFile(c.l.PricesPath()); err == nil {
+			n.Files["~/"+prices.FileName] = asked
+		}
 		if key, err := c.keyFile(); err == nil && key != nil {
 			n.Files[bootstrapKey] = key
 		}

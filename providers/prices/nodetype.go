@@ -15,6 +15,10 @@ type Estimate struct {
 	// Machine is the provider's name of the machine, "" if the file leaves it
 	// open.
 	Machine string `json:"machine,omitempty"`
+	// Date is when the provider was asked for the price; "" is the table's.
+	Date string `json:"date,omitempty"`
+	// Accelerators are those that are paid for besides the machine.
+	Accelerators []string `json:"accelerators,omitempty"`
 }
 
 // Free providers' nodes are on machines that are there and paid for anyway.
@@ -36,7 +40,9 @@ func (t *Table) NodeType(cfg *cluster.Config, name string) Estimate {
 		e := Estimate{Machine: first(node, "InstanceType", "InstanceTypes")}
 		market, _ := node["InstanceMarketOptions"].(map[string]any)
 		e.Spot = market["MarketType"] == "spot"
-		e.USD, e.Known = t.Machine(kind, orElse(cfg.Provider.Text("region"), "us-west-2"), e.Machine, e.Spot)
+		region := orElse(cfg.Provider.Text("region"), "us-west-2")
+		e.USD, e.Known = t.Machine(kind, region, e.Machine, e.Spot)
+		e.Date = t.asked(kind, region, e.Machine)
 		return e
 	case "gcp":
 		return t.gcp(orElse(cfg.Provider.Text("region"), "us-west1"), node)
@@ -51,13 +57,16 @@ func (t *Table) gcp(region string, node map[string]any) Estimate {
 		e.Spot = e.Spot || s["preemptible"] == true || s["provisioningModel"] == "SPOT"
 	}
 	e.USD, e.Known = t.Machine("gcp", region, e.Machine, e.Spot)
+	e.Date = t.asked("gcp", region, e.Machine)
 	for _, a := range mappings(node["guestAccelerators"]) {
 		name, _ := a["acceleratorType"].(string)
 		count, ok := a["acceleratorCount"].(int64)
 		if !ok {
 			count = 1
 		}
-		each, known := t.Accelerator("gcp", region, name[strings.LastIndexByte(name, '/')+1:], e.Spot)
+		name = name[strings.LastIndexByte(name, '/')+1:]
+		e.Accelerators = append(e.Accelerators, name)
+		each, known := t.Accelerator("gcp", region, name, e.Spot)
 		e.USD += float64(count) * each
 		e.Known = e.Known && known
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func TestNodeType(t *testing.T) {
 	for text, want := range map[string]Estimate{
 		"provider: {type: aws, region: us-west-2}\navailable_node_types: {h: {resources: {}, node_config: {InstanceType: m5.large, InstanceMarketOptions: {MarketType: spot}}}}":                                                                           {USD: 0.0384, Known: true, Spot: true, Machine: "m5.large"},
 		"provider: {type: aws, region: us-west-2}\navailable_node_types: {h: {resources: {}, node_config: {}}}":                                                                                                                                            {},
-		"provider: {type: gcp, region: us-west1, project_id: p}\navailable_node_types: {h: {resources: {}, node_config: {machineType: zones/z/machineTypes/n1-standard-4, guestAccelerators: [{acceleratorType: nvidia-tesla-t4, acceleratorCount: 2}]}}}": {USD: 0.89, Known: true, Machine: "n1-standard-4"},
+		"provider: {type: gcp, region: us-west1, project_id: p}\navailable_node_types: {h: {resources: {}, node_config: {machineType: zones/z/machineTypes/n1-standard-4, guestAccelerators: [{acceleratorType: nvidia-tesla-t4, acceleratorCount: 2}]}}}": {USD: 0.89, Known: true, Machine: "n1-standard-4", Accelerators: []string{"nvidia-tesla-t4"}},
 		"provider: {type: gcp, region: us-west1, project_id: p}\navailable_node_types: {h: {resources: {}, node_config: {machineType: n1-standard-2, scheduling: [{preemptible: true}]}}}":                                                                 {USD: 0.03325, Known: true, Spot: true, Machine: "n1-standard-2"},
 		"provider: {type: process}\navailable_node_types: {h: {resources: {CPU: 1}, node_config: {}}}":                                                                                                                                                     {Known: true, Free: true},
 	} {
@@ -56,7 +57,7 @@ func TestNodeType(t *testing.T) {
 		if math.Abs(got.USD-want.USD) < 1e-9 {
 			got.USD = want.USD
 		}
-		if got != want {
+		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s\n got %+v\nwant %+v", text, got, want)
 		}
 	}

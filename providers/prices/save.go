@@ -11,8 +11,9 @@ import (
 	"ray/internal/session"
 )
 
-// FileName of stored prices in the launcher's state directory.
-const FileName = "prices.json"
+// FileName of stored prices in the launcher's state directory, and in the home
+// of a head, whose autoscaler reads them.
+const FileName = "ray_prices.json"
 
 // Save stores prices that a provider gave, by region and machine, besides
 // those that are stored at path already.

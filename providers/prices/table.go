@@ -118,9 +118,21 @@ func (t *Table) Machine(cloud, region, machine string, spot bool) (float64, bool
 	return c.market(base*factor, spot), ok
 }
 
+// asked is when a machine's price was asked of the provider, "" if it is the
+// table's.
+func (t *Table) asked(cloud, region, machine string) string {
+	return t.Clouds[cloud].Asked[region][machine].Date
+}
+
 // Accelerator gives the price of one accelerator for an hour.
 func (t *Table) Accelerator(cloud, region, name string, spot bool) (float64, bool) {
 	c := t.Clouds[cloud]
+	if p := c.Asked[region][name]; p.OnDemand > 0 {
+		if spot && p.Spot > 0 {
+			return p.Spot, true
+		}
+		return c.market(p.OnDemand, spot), true
+	}
 	factor, ok := c.Regions[region]
 	base, known := c.Accelerators[name]
 	return c.market(base*factor, spot), ok && known
