@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"ray/internal/spec"
 	"ray/internal/wire"
 	"ray/node/owner"
+	"ray/node/pool"
 )
 
 // frame handles one frame of a data connection. An error ends the connection.
@@ -116,6 +118,22 @@ func (d *daemon) rooted(j *job, t *owner.Template, root spec.ActorID) (*owner.Te
 		return nil, err
 	}
 	return d.template(j, text)
+}
+
+// forgetClasses drops the classes of placement groups that are gone, and the
+// templates that led to them: clients that have one still know it.
+func (d *daemon) forgetClasses() {
+	gone := map[*pool.Class]bool{}
+	for _, c := range d.pool.ForgetClasses() {
+		gone[c] = true
+	}
+	if len(gone) == 0 {
+		return
+	}
+	maps.DeleteFunc(d.templates, func(_ string, t *owner.Template) bool {
+		c, ok := t.Class.(*class)
+		return ok && c.pool != nil && gone[c.pool]
+	})
 }
 
 func (d *daemon) onExport(body []byte) error {

@@ -73,6 +73,7 @@ func (d *daemon) tick() {
 		case <-slow.C:
 			d.locked(func() {
 				d.pool.Reap(d.now(), func(k pool.Key) bool { j := d.jobs[k.Job]; return j == nil || j.dead })
+				d.forgetClasses()
 				d.warnWaiting()
 				if d.pastDeadline(time.Now()) {
 					d.stop(errShutdown)

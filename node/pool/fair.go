@@ -93,7 +93,7 @@ func (p *Pool) inTurn() []*Class {
 		}
 	}
 	if len(jobs) > 1 {
-		for _, c := range p.classes {
+		for c := range p.known {
 			if j, waits := jobs[c.Key.Job]; waits && !c.Actor {
 				j.held += c.weight() * spec.Fixed(len(c.leased))
 				jobs[c.Key.Job] = j

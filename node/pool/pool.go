@@ -40,17 +40,18 @@ type Class struct {
 	Mean    float64 // run time in µs; 0 unknown
 	Running int
 
-	ended  int // tasks that have run to their end here
-	name   string
-	need   []amount
-	cpus   []amount // the part of need that is CPUs, also of a bundle
-	gpu    bool
-	queue  []*Task
-	head   int
-	cap    int
-	leased []*Worker
-	listed bool
-	began  int64 // when the last of it began
+	ended   int // tasks that have run to their end here
+	name    string
+	need    []amount
+	cpus    []amount // the part of need that is CPUs, also of a bundle
+	gpu     bool
+	grouped bool // it needs what a bundle offers
+	queue   []*Task
+	head    int
+	cap     int
+	leased  []*Worker
+	listed  bool
+	began   int64 // when the last of it began
 	// patience is until when the class is not held room for again.
 	patience int64
 }
@@ -172,8 +173,9 @@ type Effect struct {
 type Pool struct {
 	led      *ledger
 	ncpu     int
-	classes  map[string]*Class
-	waiting  []*Class // classes with queued tasks, in turn
+	classes  map[string]*Class // by name
+	known    map[*Class]bool   // those that have indexes in the ledger
+	waiting  []*Class          // classes with queued tasks, in turn
 	workers  map[spec.WorkerID]*Worker
 	idle     map[Key][]*Worker
 	starting map[Key]int
@@ -191,9 +193,9 @@ type Pool struct {
 // New makes a pool over total.
 func New(total spec.Resources) *Pool {
 	return &Pool{
-		led:      newLedger(total),
-		ncpu:     max(1, int(total[spec.CPU]/spec.FixedScale)),
-		classes:  map[string]*Class{},
+		led:     newLedger(total),
+		ncpu:    max(1, int(total[spec.CPU]/spec.FixedScale)),
+		classes: map[string]*Class{}, known: map[*Class]bool{},
 		workers:  map[spec.WorkerID]*Worker{},
 		idle:     map[Key][]*Worker{},
 		starting: map[Key]int{},
@@ -223,7 +225,7 @@ func (p *Pool) Running() int { return p.running }
 
 // Classes calls f for each class.
 func (p *Pool) Classes(f func(*Class)) {
-	for _, c := range p.classes {
+	for c := range p.known {
 		f(c)
 	}
 }
@@ -254,26 +256,27 @@ func (p *Pool) Class(k Key, need spec.Resources, actor bool, variant string) *Cl
 	if c := p.classes[name]; c != nil {
 		return c
 	}
-	c := &Class{Key: k, Need: need.Clone(), Actor: actor, name: name, need: p.led.keep(p.led.amounts(need)), cap: 1}
-	for _, a := range c.need {
-		resource := p.led.names[a.index]
-		c.gpu = c.gpu || isGPU(resource)
-		if resource == spec.CPU || strings.HasPrefix(resource, spec.CPU+"_group_") {
-			c.cpus = append(c.cpus, a)
-		}
-	}
+	c := &Class{Key: k, Need: need.Clone(), Actor: actor, name: name, cap: 1}
 	p.classes[name] = c
+	p.know(c)
 	return c
 }
 
 // Feasible tells whether the class could ever run here.
-func (p *Pool) Feasible(c *Class) bool { return p.led.feasible(c.need) }
+func (p *Pool) Feasible(c *Class) bool {
+	p.know(c)
+	return p.led.feasible(c.need)
+}
 
 // Fits tells whether a task of the class could begin now.
-func (p *Pool) Fits(c *Class) bool { return p.led.fits(c.need) }
+func (p *Pool) Fits(c *Class) bool {
+	p.know(c)
+	return p.led.fits(c.need)
+}
 
 // Lacks says what of a class's needs is not free now: "0 of 4 CPU free".
 func (p *Pool) Lacks(c *Class) (out []string) {
+	p.know(c)
 	for _, a := range c.need {
 		if name := p.led.names[a.index]; p.led.avail[a.index] < a.n && !strings.HasPrefix(name, "bundle_group_") {
 			base, _, inGroup := strings.Cut(name, "_group_")
@@ -307,6 +310,7 @@ func (p *Pool) Add(t *Task, now int64) {
 
 func (p *Pool) push(t *Task) {
 	c := t.Class
+	p.know(c)
 	if c.head > 32 && c.head > len(c.queue)/2 {
 		n := copy(c.queue, c.queue[c.head:])
 		clear(c.queue[n:])

@@ -14,9 +14,9 @@ import (
 type ledger struct {
 	index map[string]int
 	names []string
-	// lasting are names that a class counts with; free are the indexes of names
-	// that nothing uses any more (of bundles that are gone).
-	lasting []bool
+	// lasting is how many classes count with a name; free are the indexes of
+	// names that nothing uses any more (of bundles that are gone).
+	lasting []int
 	free    []int
 	total   []spec.Fixed
 	avail   []spec.Fixed
@@ -71,7 +71,7 @@ func (l *ledger) intern(name string) int {
 		l.names = append(l.names, name)
 		l.total = append(l.total, 0)
 		l.avail = append(l.avail, 0)
-		l.lasting = append(l.lasting, false)
+		l.lasting = append(l.lasting, 0)
 	}
 	l.index[name] = i
 	return i
@@ -80,7 +80,7 @@ func (l *ledger) intern(name string) int {
 // forget gives up a name of which there is nothing left, unless it is lasting.
 func (l *ledger) forget(name string) {
 	i, ok := l.index[name]
-	if !ok || l.lasting[i] || l.total[i] != 0 || l.avail[i] != 0 {
+	if !ok || l.lasting[i] > 0 || l.total[i] != 0 || l.avail[i] != 0 {
 		return
 	}
 	delete(l.index, name)
@@ -91,9 +91,17 @@ func (l *ledger) forget(name string) {
 // keep makes the names of a class lasting: its tasks and leases hold their indexes.
 func (l *ledger) keep(need []amount) []amount {
 	for _, a := range need {
-		l.lasting[a.index] = true
+		l.lasting[a.index]++
 	}
 	return need
+}
+
+// release ends what keep began.
+func (l *ledger) release(need []amount) {
+	for _, a := range need {
+		l.lasting[a.index]--
+		l.forget(l.names[a.index])
+	}
 }
 
 func (l *ledger) change(name string, by spec.Fixed) {

@@ -36,7 +36,7 @@ func (p *Pool) StartFailed(k Key, now int64) {
 
 // FailClass takes every queued task of the key out: no worker can be had.
 func (p *Pool) FailKey(k Key) (out []*Task) {
-	for _, c := range p.classes {
+	for c := range p.known {
 		if c.Key == k {
 			out = append(out, p.TakeBack(c, c.Queued(), func(*Task) bool { return true })...)
 		}
