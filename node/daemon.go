@@ -25,13 +25,12 @@ import (
 // handled under it a batch at a time, the decisions' effects are appended to
 // the buffers of connections, and the buffers are written after it is released.
 type daemon struct {
-	cfg   Config
-	log   *slog.Logger
-	self  spec.NodeID
-	auth  wire.Auth
-	start time.Time
-	// oomKills is the kernel's count of its out-of-memory kills, as last seen.
-	oomKills uint64
+	cfg      Config
+	log      *slog.Logger
+	self     spec.NodeID
+	auth     wire.Auth
+	start    time.Time
+	oomKills machine.Kills
 
 	store       *objectstore.Store
 	procs       *proc.Manager
@@ -204,7 +203,7 @@ type worker struct {
 
 func newDaemon(ctx context.Context, cfg Config) *daemon {
 	d := &daemon{
-		cfg: cfg, log: cfg.Log, self: spec.NewNodeID(), start: time.Now(), oomKills: machine.OOMKills(),
+		cfg: cfg, log: cfg.Log, self: spec.NewNodeID(), start: time.Now(),
 		auth:       wire.Auth{Token: cfg.Token, Path: cfg.TokenPath, Disabled: cfg.AuthDisabled},
 		clients:    map[owner.Client]*client{},
 		byID:       map[string]*client{},
@@ -229,6 +228,7 @@ func newDaemon(ctx context.Context, cfg Config) *daemon {
 		pyVersions: map[string]string{},
 		wake:       make(chan struct{}, 1),
 	}
+	d.oomKills.Look(d.start, machine.OOMKills())
 	if d.log == nil {
 		d.log = slog.Default()
 	}

@@ -64,15 +64,11 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 // driverEnded tells the head how an entrypoint ended.
 func (d *daemon) driverEnded(id string, e proc.Exit) {
 	out := wire.DriverExited{SubmissionID: id, ExitCode: e.Code, Signal: e.Signal}
-	var kills uint64
 	// A shell whose child was killed exits with 128 + the signal.
-	if kill := syscall.SIGKILL; e.Signal == int(kill) || e.Code == 128+int(kill) {
-		kills = machine.OOMKills()
-	}
+	kill := int(syscall.SIGKILL)
+	killed, kills := e.Signal == kill || e.Code == 128+kill, machine.OOMKills()
 	d.locked(func() {
-		if kills > d.oomKills {
-			d.oomKills, out.OutOfMemory = kills, true
-		}
+		out.OutOfMemory = killed && d.oomKills.Explain(time.Now(), kills)
 		delete(d.drivers, id)
 		d.head.notify(wire.MethodDriverExited, out)
 	})

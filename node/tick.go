@@ -8,6 +8,7 @@ import (
 
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/node/machine"
 	"ray/node/owner"
 	"ray/node/pool"
 )
@@ -71,7 +72,9 @@ func (d *daemon) tick() {
 				fast.Reset(tickEvery)
 			}
 		case <-slow.C:
+			kills := machine.OOMKills()
 			d.locked(func() {
+				d.oomKills.Look(time.Now(), kills)
 				d.pool.Reap(d.now(), func(k pool.Key) bool { j := d.jobs[k.Job]; return j == nil || j.dead })
 				d.forgetClasses()
 				d.warnWaiting()

@@ -204,9 +204,7 @@ func (d *daemon) onExit(e proc.Exit) {
 		if w == nil {
 			return
 		}
-		if kills > d.oomKills {
-			d.oomKills, w.kernel = kills, true
-		}
+		w.kernel = e.Signal == int(syscall.SIGKILL) && w.killed == "" && d.oomKills.Explain(time.Now(), kills)
 		if e.PID == 0 || (w.client == nil && w.pw == nil) {
 			delete(d.workers, e.ID)
 			w.dead = true

@@ -136,7 +136,8 @@ func field(path, name string) uint64 {
 }
 
 // OOMKills counts the processes that the kernel has killed for want of
-// memory, on the whole machine, since it started.
+// memory, on the whole machine, since it started. A control group counts its
+// own, but workers may be in others than this process.
 func OOMKills() uint64 { return field("/proc/vmstat", "oom_kill") }
 
 // CPUs is how many CPUs a node offers: those that this process may run on,
