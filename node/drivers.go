@@ -45,7 +45,9 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 			d.wakeTicker()
 		})
 	}
+	d.goes(func() { d.tellProgress(ctx, in.SubmissionID) })
 	child, err := d.startDriver(ctx, in, d.cfg.gpuNames(held.GPUs()))
+	cancel()
 	if err != nil {
 		release()
 		return nil, nil, err
@@ -60,6 +62,27 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 	})
 	return wire.DriverStarted{SubmissionID: in.SubmissionID, PID: child.PID}, nil, nil
 }
+
+// tellProgress tells the head what an entrypoint waits for, until ctx ends.
+func (d *daemon) tellProgress(ctx context.Context, id string) {
+	tick := time.NewTicker(driverNews)
+	defer tick.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if text, _ := d.envMaker.Progress(id); text != "" && text != said {
+			said = text
+			d.locked(func() { d.head.notify(wire.MethodDriverProgress, wire.DriverProgress{SubmissionID: id, Text: text}) })
+		}
+	}
+}
+
+// driverNews is how often the head is told what an entrypoint waits for.
+const driverNews = 2 * time.Second
 
 // driverEnded tells the head how an entrypoint ended.
 func (d *daemon) driverEnded(id string, e proc.Exit) {

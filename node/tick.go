@@ -225,7 +225,7 @@ func (d *daemon) activity(count bool) (out []string) {
 		out = append(out, fmt.Sprintf("%d tasks run or wait", n))
 	}
 	if n := len(d.hosted); n > 0 {
-		out = append(out, fmt.Sprintf("%d actors live here", n))
+		out = append(out, counted(n, "actor lives here", "actors live here"))
 	}
 	drivers := 0
 	for _, c := range d.clients {
@@ -234,7 +234,7 @@ func (d *daemon) activity(count bool) (out []string) {
 		}
 	}
 	if drivers > 0 {
-		out = append(out, fmt.Sprintf("%d drivers are connected", drivers))
+		out = append(out, counted(drivers, "driver is connected", "drivers are connected"))
 	}
 	if count {
 		d.countHeld()
@@ -288,4 +288,11 @@ func (d *daemon) rewatch() {
 	})
 	d.placesText = nil
 	d.placesDue = true
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

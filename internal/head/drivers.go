@@ -82,6 +82,16 @@ func (h *Head) driverExited(r *request) (any, gcs.Change, error) {
 	return nil, gcs.Change{}, nil
 }
 
+// driverProgress passes what an entrypoint waits for on to the job service.
+func (h *Head) driverProgress(r *request) (any, gcs.Change, error) {
+	var p wire.DriverProgress
+	if err := r.decode(&p); err != nil {
+		return nil, gcs.Change{}, err
+	}
+	h.work.Go(func() { h.jobs.Progress(p) })
+	return nil, gcs.Change{}, nil
+}
+
 // drivers compares the entrypoints that a node runs when it registers with
 // the job table. Needs h.mu.
 func (h *Head) drivers(from spec.NodeID, running []wire.DriverStarted) {

@@ -26,6 +26,7 @@ var methods = map[string]handler{
 	wire.MethodActorUnreferenced: (*Head).actorUnreferenced,
 	wire.MethodActorWatch:        (*Head).actorWatch,
 	wire.MethodDriverExited:      (*Head).driverExited,
+	wire.MethodDriverProgress:    (*Head).driverProgress,
 	wire.MethodEvent:             (*Head).eventNote,
 	wire.MethodPackageGet:        (*Head).pkgGet,
 	"pkg.exists":                 (*Head).pkgExists,

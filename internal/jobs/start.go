@@ -102,6 +102,18 @@ func (s *Service) startFailed(id string, err error) {
 	}
 }
 
+// Progress says in a job's message what its entrypoint waits for.
+func (s *Service) Progress(p wire.DriverProgress) {
+	_, err := s.cluster.UpdateJob(p.SubmissionID, func(j *spec.Job) {
+		if j.Status == spec.JobPending {
+			j.Message = gcs.JobPendingMessage + " It is waiting for the runtime environment to be set up: " + p.Text
+		}
+	})
+	if err != nil {
+		s.log.Warn("job status", "job", p.SubmissionID, "err", err)
+	}
+}
+
 // setupFailed is the message of a job whose environment could not be made.
 func setupFailed(info *spec.ErrorInfo) string {
 	return "runtime_env setup failed: Failed to set up runtime environment.\n" + info.Message

@@ -32,6 +32,8 @@ const (
 	MethodActorUnreferenced = "actor.unreferenced"
 	// MethodActorWatch (ActorRef → spec.ActorInfo) gives the row now and MethodActorUpdate notes from then on.
 	MethodActorWatch = "actor.watch"
+	// MethodDriverProgress (note, DriverProgress): tells what an entrypoint that was ordered waits for.
+	MethodDriverProgress = "driver.progress"
 	// MethodDriverExited (note, DriverExited): an entrypoint run by MethodDriverRun ended.
 	MethodDriverExited = "driver.exited"
 	// MethodEvent (note, spec.Event) adds to the cluster's events.
@@ -294,6 +296,12 @@ type DriverStop struct {
 // DriverForget names an entrypoint whose job is deleted.
 type DriverForget struct {
 	SubmissionID string `json:"submission_id"`
+}
+
+// DriverProgress tells how far the environment of an entrypoint has come.
+type DriverProgress struct {
+	SubmissionID string `json:"submission_id"`
+	Text         string `json:"text"` // the installer's last line
 }
 
 // DriverExited reports its end. Signal is 0 if it exited by itself.

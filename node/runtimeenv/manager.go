@@ -270,4 +270,6 @@ func (m *Manager) checkVersion(ctx context.Context, r Request, out *Env) error {
 	return nil
 }
 
-const versionTimeout = time.Minute
+// versionTimeout is long, for a py_executable may fetch packages first; the
+// limit of the whole environment is shorter as a rule.
+const versionTimeout = 15 * time.Minute

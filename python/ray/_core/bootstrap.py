@@ -143,8 +143,10 @@ def _job_of(
     namespace: Optional[str], runtime_env: Any, log_to_driver: bool, job_config: Any
 ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The job's runtime environment as the user gave it, and what the cluster is told of the job."""
+    from ray.runtime_env import uvrun
+
     config_env = json.loads(os.environ.get(_JOB_CONFIG) or "{}")
-    env = merged_env(_hooked(runtime_env), job_config, config_env)
+    env = uvrun.applied(merged_env(_hooked(runtime_env), job_config, config_env))
     if namespace == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     namespace = namespace or os.environ.get("RAY_NAMESPACE") or None

@@ -54,7 +54,10 @@ def checked(env: Optional[Env]) -> RuntimeEnv:
 def _unsupported(name: str) -> str:
     if name in RuntimeEnv.known_fields or name in _PUBLIC_NAMES.values():
         return f"not supported yet: runtime_env field {name!r}"
-    return f"runtime_env has an unknown field {name!r}; supported are {', '.join(SUPPORTED + ('excludes',))}"
+    plugins = ""
+    if os.environ.get("RAY_RUNTIME_ENV_PLUGINS"):
+        plugins = " (not supported yet: plugins, as RAY_RUNTIME_ENV_PLUGINS names them)"
+    return f"runtime_env has an unknown field {name!r}{plugins}; supported are {', '.join(SUPPORTED + ('excludes',))}"
 
 
 def normalize(env: Optional[Env], client: Any = None) -> Dict[str, Any]:

@@ -220,6 +220,7 @@ def test_stop_while_the_environment_is_made(cluster, server):
         with silent.accept()[0]:
             assert installers()
             assert server.job(id)["driver_node_id"]
+            wait_until(lambda: "to be set up: pip: " in server.job(id)["message"], 20, "what it waits for is told")
             assert server.logs(id) == ""
             assert json.loads(server.ask("POST", f"/api/jobs/{id}/stop")[1]) == {"stopped": True}
             assert server.job(id)["status"] == "STOPPED"
