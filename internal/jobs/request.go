@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
+	"slices"
 	"strings"
 
 	"ray/internal/spec"
@@ -34,6 +36,9 @@ func parseRequest(body []byte) (r Request, err error) {
 		}
 		return r, fmt.Errorf("ValueError: the body is no JSON object: %w", err)
 	}
+	if name := unknownField(body); name != "" {
+		return r, fmt.Errorf("TypeError: JobSubmitRequest.__init__() got an unexpected keyword argument '%s'", name)
+	}
 	if r.SubmissionID == "" {
 		r.SubmissionID = r.JobID
 	}
@@ -52,6 +57,24 @@ func parseRequest(body []byte) (r Request, err error) {
 		return r, errors.New("ValueError: entrypoint resources must not be negative")
 	}
 	return r, nil
+}
+
+// unknownField names a field that a request does not have: a mistyped one must
+// not pass as one that was left out.
+func unknownField(body []byte) string {
+	var given map[string]json.RawMessage
+	if json.Unmarshal(body, &given) != nil {
+		return ""
+	}
+	t := reflect.TypeFor[Request]()
+	for i := range t.NumField() {
+		delete(given, t.Field(i).Tag.Get("json"))
+	}
+	names := slices.Sorted(maps.Keys(given))
+	if len(names) == 0 {
+		return ""
+	}
+	return names[0]
 }
 
 // need is what the entrypoint's node must have.

@@ -439,6 +439,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/api/jobs/", `{"entrypoint": "x", "job_id": "taken"}`, 400, "already exists"},
 		{"POST", "/api/jobs/", `{"entrypoint": 5}`, 400, "entrypoint must be string"},
 		{"POST", "/api/jobs/", `{}`, 400, "entrypoint is missing"},
+		{"POST", "/api/jobs/", `{"entrypoint": "x", "entrypoint_num_cpu": 1}`, 400, "unexpected keyword argument 'entrypoint_num_cpu'"},
 		{"POST", "/api/jobs/", `{"entrypoint": "x", "metadata": {"a": 1}}`, 400, "metadata"},
 		{"POST", "/api/jobs/", `{"entrypoint": "x", "runtime_env": []}`, 400, "runtime_env must be an object"},
 		{"POST", "/api/jobs/", `{"entrypoint": "x", "submission_id": "../up"}`, 400, "slashes"},
