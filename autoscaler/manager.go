@@ -147,6 +147,7 @@ type Manager struct {
 	ending    bool                // the cluster is being stopped
 	size      string              // last "Resized to" text
 	actions   []Action
+	meter     Meter
 	adding    counter
 	removing  counter
 	renewing  counter
@@ -169,7 +170,7 @@ func NewManager(o ManagerOptions) *Manager {
 		config: o.Config, timing: o.Timing.withDefaults(), newID: o.NewID, started: o.Now, now: o.Now,
 		under: map[string]ActionKind{}, gone: map[string]time.Time{}, seen: map[string]time.Time{},
 		held: map[string]time.Time{}, retry: map[string]time.Time{}, stands: map[string]time.Time{}, installs: map[string]bool{},
-		backoff: map[string]*Trial{}, ways: map[Way]*Trial{}, told: map[string]reminder{},
+		backoff: map[string]*Trial{}, ways: map[Way]*Trial{}, told: map[string]reminder{}, meter: newMeter(),
 	}
 	m.recall(o.Memory)
 	var notes []string
@@ -231,6 +232,9 @@ func (m *Manager) move(id string, next State, reason string) bool {
 	if err := m.table.Move(m.now, id, next, reason); err != nil {
 		m.event("ERROR", "Internal: "+err.Error())
 		return false
+	}
+	if next == Terminated && m.table.Get(id).CloudID != "" {
+		m.meter.add(countStopped, 1)
 	}
 	return true
 }

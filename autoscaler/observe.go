@@ -166,6 +166,12 @@ func (m *Manager) nodeLives(row *Instance, node *spec.Node) {
 		m.table.Edit(row.ID, func(i *Instance) { i.NodeID = node.ID })
 	}
 	if row.State == Allocated || row.State == RayInstalling {
+		if row.StopCause == CauseCrashed {
+			m.meter.add(countRecovered, 1)
+		} else {
+			m.meter.add(countUpdated, 1)
+		}
+		m.meter.took(countUpdateTime, m.now.Sub(row.Since()).Seconds())
 		m.table.Edit(row.ID, func(i *Instance) { i.Renew, i.Gentle, i.StopCause = false, false, "" })
 		m.move(row.ID, RayRunning, "its node joined")
 		m.setupWorked(row.NodeType)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ray/internal/spec"
@@ -104,6 +105,9 @@ type Reconciler struct {
 	work    sync.WaitGroup
 	wake    chan struct{}
 	slots   chan struct{} // for set-ups
+
+	configErrors atomic.Int64
+	troubled     int // rounds that could not be made
 
 	mu      sync.Mutex
 	results []Result
@@ -213,6 +217,7 @@ func (r *Reconciler) loop(ctx context.Context) {
 		begun := time.Now()
 		r.list(ctx)
 		r.round(ctx)
+		r.manager.meter.took(countRounds, time.Since(begun).Seconds())
 		// Wake-ups that come all the time must not keep a processor busy.
 		rest := max(r.o.Debounce, time.Since(begun))
 		select {
@@ -282,6 +287,8 @@ func (r *Reconciler) publish() {
 		r.o.Emit(e)
 	}
 	report, rows := r.manager.Report(), r.manager.Table().All()
+	report.Meter.add(countConfigErrors, int(r.configErrors.Load()))
+	report.Meter.add(countLoopErrors, r.troubled)
 	r.mu.Lock()
 	r.report, r.rows = report, rows
 	r.mu.Unlock()
@@ -291,6 +298,9 @@ func (r *Reconciler) publish() {
 func (r *Reconciler) trouble(what string, err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return true
+	}
+	if err != nil {
+		r.troubled++
 	}
 	text := ""
 	if err != nil {

@@ -252,6 +252,15 @@ func TestReconcilerLife(t *testing.T) {
 		if len(r.seen().machines) > 0 {
 			t.Errorf("machines left: %v", r.seen().machines)
 		}
+		meter := rec.Report().Meter
+		for name, want := range map[string]float64{countStarted: 1, countStopped: 1, countUpdated: 1, countFailedUpdate: 0, countLoopErrors: 0, countCreateTime: 1} {
+			if got, ok := meter.Counts[name]; got != want || !ok {
+				t.Errorf("%s is %g, want %g", name, got, want)
+			}
+		}
+		if meter.Counts[countRounds] == 0 {
+			t.Error("no round was measured")
+		}
 		for _, want := range []string{"Adding 1 node(s) of type cpu.", "Removing 1 nodes of type cpu (idle)."} {
 			if !slices.Contains(r.seen().events, want) {
 				t.Errorf("no event %q in %q", want, r.seen().events)

@@ -18,7 +18,8 @@ type Report struct {
 	Kept       []Kept
 	Stopping   []spec.PendingInstance // instances on their way out, with the reason
 	AutoStop   *spec.AutoStop         // the countdown; nil without one
-	Backoffs   []spec.Backoff         // types and offerings that are left alone for now
+	Meter      Meter
+	Backoffs   []spec.Backoff // types and offerings that are left alone for now
 
 	config  Config
 	planned map[string]bool // demands of the last round, by demandKey
@@ -28,7 +29,7 @@ type Report struct {
 func (m *Manager) Report() Report {
 	r := Report{
 		Failures: append([]spec.Failure(nil), m.failures...), Waiting: m.reply.Waiting, Kept: m.reply.Kept, config: m.config, planned: m.planned,
-		Backoffs: m.backoffs(), AutoStop: m.autoStopStatus(),
+		Backoffs: m.backoffs(), AutoStop: m.autoStopStatus(), Meter: m.meter.clone(),
 	}
 	for _, name := range m.config.typeNames() {
 		t := m.config.NodeTypes[name]
@@ -37,7 +38,7 @@ func (m *Manager) Report() Report {
 	for _, id := range m.table.ids(func(i *Instance) bool { return !i.State.Terminal() && i.State != RayRunning }) {
 		row := m.table.Get(id)
 		p := spec.PendingInstance{
-			ID: row.CloudID, IP: row.IP, NodeType: row.NodeType, State: string(row.State), Since: row.Since().UnixMilli(), Reason: row.Reason,
+			ID: row.CloudID, IP: row.IP, NodeType: row.NodeType, State: string(row.State), Since: row.Since().UnixMilli(), Reason: row.Reason, Again: row.Renew,
 		}
 		if row.State.InFlight() {
 			p.Reason = row.LaunchReason

@@ -50,6 +50,8 @@ func (m *Manager) launched(r Result) {
 	}
 	m.attempted(r.Action.NodeType, r.Attempts)
 	if failed > 0 {
+		m.meter.add(countFailedCreate, failed)
+		m.meter.add(countLaunchErrors, 1)
 		m.fail(r.Action.NodeType, "LaunchFailed", "", err.Error())
 		if len(r.Attempts) == 0 || !errors.Is(err, ErrCapacity) {
 			m.launchFailed(r.Action.NodeType, err)
@@ -64,7 +66,11 @@ func (m *Manager) allocated(row *Instance, machine Machine, reason string) {
 	if row.State == Queued {
 		m.move(row.ID, Requested, "its machine exists already")
 	}
-	m.move(row.ID, Allocated, reason)
+	asked := row.Since()
+	if m.move(row.ID, Allocated, reason) {
+		m.meter.add(countStarted, 1)
+		m.meter.took(countCreateTime, m.now.Sub(asked).Seconds())
+	}
 	m.launchWorked(row.NodeType)
 }
 
@@ -86,6 +92,11 @@ func (m *Manager) installFailed(row *Instance, details string) {
 	if !m.move(row.ID, RayInstallFailed, details) {
 		return
 	}
+	if row.StopCause == CauseCrashed {
+		m.meter.add(countFailedAgain, 1)
+	} else {
+		m.meter.add(countFailedUpdate, 1)
+	}
 	m.fail(row.NodeType, "NodeTerminated", row.CloudID, "set-up failed: "+details)
 	m.event("ERROR", fmt.Sprintf("Setting up %s failed: %s. It is terminated.", describe(row), details))
 	m.setupFailed(row.NodeType, details)
@@ -98,6 +109,7 @@ func (m *Manager) drained(id string, err error) {
 	}
 	if err != nil {
 		m.held[id] = m.now.Add(m.timing.Refused)
+		m.meter.add(countDrainErrors, 1)
 		m.stay(id, "refused to drain: "+err.Error())
 		return
 	}

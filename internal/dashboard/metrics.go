@@ -2,7 +2,9 @@ package dashboard
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -42,6 +44,9 @@ func Metrics(st spec.Status) string {
 		demand[label("kind", d.Kind)] += float64(d.Count)
 	}
 	gauge(&b, "ray_pending_demand", "Tasks and actors that wait for a place.", demand)
+	if st.Autoscaling {
+		scalerMetrics(&b, st, total)
+	}
 	return b.String()
 }
 
@@ -64,5 +69,56 @@ func gauge(b *strings.Builder, name, help string, rows map[string]float64) {
 	slices.Sort(keys)
 	for _, k := range keys {
 		fmt.Fprintf(b, "%s{%s} %g\n", name, k, rows[k])
+	}
+}
+
+// scalerMetrics are those of the autoscaler, by upstream's names.
+func scalerMetrics(b *strings.Builder, st spec.Status, total spec.Resources) {
+	session := label("SessionName", filepath.Base(st.SessionDir))
+	ofType := func(nodeType string) string { return session + "," + label("NodeType", nodeType) }
+	pending, states := spec.Resources{}, map[string]float64{"updating_nodes": 0, "recovering_nodes": 0, "running_workers": 0}
+	types := map[string]spec.Resources{}
+	for _, t := range st.NodeTypes {
+		types[t.Name] = t.Resources
+	}
+	for _, p := range st.Pending {
+		pending.Add(types[p.NodeType])
+		if p.State == "RAY_INSTALLING" {
+			states["updating_nodes"]++
+		}
+		if p.Again {
+			states["recovering_nodes"]++
+		}
+	}
+	alive := slices.DeleteFunc(slices.Clone(st.Nodes), func(n spec.Node) bool { return n.State == spec.NodeDead })
+	for _, n := range alive {
+		if !n.Head {
+			states["running_workers"]++
+		}
+	}
+	byResource := func(r spec.Resources) map[string]float64 {
+		rows := map[string]float64{}
+		for name, v := range r {
+			if !strings.Contains(name, "_group_") && !strings.HasPrefix(name, "node:") {
+				rows[session+","+label("resource", name)] = v.Float()
+			}
+		}
+		return rows
+	}
+	gauge(b, "autoscaler_active_nodes", "Nodes in the cluster, by type.", countBy(alive, func(n spec.Node) string { return ofType(n.NodeType) }))
+	gauge(b, "autoscaler_pending_nodes", "Machines on their way, by type.", countBy(st.Pending, func(p spec.PendingInstance) string { return ofType(p.NodeType) }))
+	gauge(b, "autoscaler_recently_failed_nodes", "Recent failures of machines, by type.", countBy(st.Failures, func(f spec.Failure) string { return ofType(f.NodeType) }))
+	gauge(b, "autoscaler_cluster_resources", "Resources of the cluster.", byResource(total))
+	gauge(b, "autoscaler_pending_resources", "Resources of machines on their way.", byResource(pending))
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		gauge(b, "autoscaler_"+name, "Machines in this state.", map[string]float64{session: states[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(st.ScalerCounts)) {
+		full := "autoscaler_" + name
+		if sum, timed := st.ScalerSums[name]; timed {
+			fmt.Fprintf(b, "# HELP %s Time taken, in seconds.\n# TYPE %s summary\n%s_sum{%s} %g\n%s_count{%s} %g\n", full, full, full, session, sum, full, session, st.ScalerCounts[name])
+			continue
+		}
+		fmt.Fprintf(b, "# HELP %s Counted since the head began.\n# TYPE %s counter\n%s{%s} %g\n", full, full, full, session, st.ScalerCounts[name])
 	}
 }

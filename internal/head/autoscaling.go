@@ -254,7 +254,7 @@ func sameNeed(a, b spec.Demand) bool {
 func (s *autoscaling) fill(st *spec.Status) {
 	report := s.loop.Report()
 	st.NodeTypes, st.Failures, st.Backoffs = report.NodeTypes, report.Failures, report.Backoffs
-	st.AutoStop = report.AutoStop
+	st.AutoStop, st.ScalerCounts, st.ScalerSums = report.AutoStop, report.Meter.Counts, report.Meter.Sums
 	s.notes(report, st.Nodes)
 	s.mu.Lock()
 	for _, p := range report.Pending {

@@ -97,6 +97,7 @@ func (s *autoscaling) reload(emit func(spec.Event)) {
 			fleet.Config.Name, fleet.Config.Provider.Type, was.Config.Name, was.Config.Provider.Type)
 	}
 	if err != nil {
+		s.loop.CountConfigError()
 		tell("ERROR", fmt.Sprintf("The changed cluster file is not used: %v. What it said before stays in force.", err))
 		return
 	}

@@ -171,6 +171,7 @@ type PendingInstance struct {
 	NodeType string `json:"node_type"`
 	State    string `json:"state"` // instance state, autoscaler's table
 	Since    int64  `json:"since_ms"`
+	Again    bool   `json:"again,omitempty"` // its node comes back on the machine that it had
 	Reason   string `json:"reason,omitempty"`
 }
 
@@ -201,15 +202,19 @@ type Status struct {
 	Groups      []PlacementGroup  `json:"placement_groups,omitempty"` // those not yet placed
 	Constraints []Demand          `json:"constraints,omitempty"`      // request_resources
 	// GroupReserved and GroupUsed are summed over live bundles, for "(1.0 used of 2.0 reserved in placement groups)".
-	GroupReserved Resources   `json:"group_reserved,omitempty"`
-	GroupUsed     Resources   `json:"group_used,omitempty"`
-	Infeasible    []Demand    `json:"infeasible,omitempty"`
-	AutoStop      *AutoStop   `json:"auto_stop,omitempty"`
-	Backoffs      []Backoff   `json:"backoffs,omitempty"` // node types and offerings that are not asked for at present
-	Actors        []ActorInfo `json:"actors,omitempty"`
-	Tasks         []TaskInfo  `json:"tasks,omitempty"` // running and pending, at most 1,000
-	Jobs          []Job       `json:"jobs,omitempty"`
-	Events        []Event     `json:"events,omitempty"` // newest last, at most 200
+	GroupReserved Resources `json:"group_reserved,omitempty"`
+	GroupUsed     Resources `json:"group_used,omitempty"`
+	Infeasible    []Demand  `json:"infeasible,omitempty"`
+	// ScalerCounts and ScalerSums (seconds) are what the autoscaler has counted
+	// since the head began, by upstream's names of its metrics.
+	ScalerCounts map[string]float64 `json:"autoscaler_counts,omitempty"`
+	ScalerSums   map[string]float64 `json:"autoscaler_sums,omitempty"`
+	AutoStop     *AutoStop          `json:"auto_stop,omitempty"`
+	Backoffs     []Backoff          `json:"backoffs,omitempty"` // node types and offerings that are not asked for at present
+	Actors       []ActorInfo        `json:"actors,omitempty"`
+	Tasks        []TaskInfo         `json:"tasks,omitempty"` // running and pending, at most 1,000
+	Jobs         []Job              `json:"jobs,omitempty"`
+	Events       []Event            `json:"events,omitempty"` // newest last, at most 200
 }
 
 // NodeTypeStatus is one node type of the cluster YAML.
