@@ -42,6 +42,7 @@ __all__ = [
 
 # Imported when they are asked for: most programs need none of them.
 _LAZY = (
+    "annotations",
     "check_serialize",
     "client",
     "collective",

@@ -2,6 +2,8 @@
 
 import importlib
 import io
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -203,3 +205,21 @@ def test_graphs_are_built_and_not_run():
 def test_absent_parts_say_so(module):
     with pytest.raises(ImportError, match=f"not supported: {module} "):
         importlib.import_module(module)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "actor.ActorHandle",
+        "client_builder.ClientBuilder",
+        "exceptions.RayError",
+        "internal",
+        "util.annotations.PublicAPI",
+        "util.scheduling_strategies.NodeAffinitySchedulingStrategy",
+    ],
+)
+def test_what_import_ray_makes_reachable(name):
+    """Programs name these without importing their modules."""
+    source = f"import ray; print(ray.{name})"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
