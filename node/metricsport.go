@@ -53,7 +53,6 @@ func (d *daemon) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 
 // gauges are the daemon's own figures, with upstream's names where it has them.
 func (d *daemon) gauges() []metrics.Record {
-	st := d.store.Stats()
 	d.mu.Lock()
 	total, available := d.pool.Total(), d.pool.Available()
 	objects, tasks, actors := d.own.Counts()
@@ -67,18 +66,13 @@ func (d *daemon) gauges() []metrics.Record {
 		}
 		return r
 	}
-	out := []metrics.Record{
-		g("object_store_memory", "Bytes of objects by place.", float64(st.Used), "Location", "MMAP_SHM"),
-		g("object_store_memory", "Bytes of objects by place.", float64(st.Spilled), "Location", "SPILLED"),
-		g("object_store_num_local_objects", "Objects in this node's store.", float64(st.Objects)),
-		g("spill_manager_bytes", "Bytes moved between memory and disk.", float64(st.SpilledTotal), "Type", "Spilled"),
-		g("spill_manager_bytes", "Bytes moved between memory and disk.", float64(st.RestoredTotal), "Type", "Restored"),
+	out := append(d.storeGauges(g),
 		g("owned_objects", "Entries of the reference table.", float64(objects)),
 		g("owned_tasks", "Tasks owned here that are not forgotten.", float64(tasks)),
 		g("known_actors", "Actors that this node calls or owns.", float64(actors)),
 		g("workers", "Worker processes.", float64(workers)),
 		g("clients", "Connected drivers and workers.", float64(clients)),
-	}
+	)
 	for state, n := range states {
 		out = append(out, g("tasks", "Tasks on this node by state.", float64(n), "State", state))
 	}
@@ -91,6 +85,28 @@ func (d *daemon) gauges() []metrics.Record {
 			g("resources", "Logical resources.", (total[name]-available[name]).Float(), "Name", name, "State", "USED"))
 	}
 	return out
+}
+
+// storeGauges are the figures of the object store and of its traffic.
+func (d *daemon) storeGauges(g func(name, help string, v float64, tags ...string) metrics.Record) []metrics.Record {
+	st := d.store.Stats()
+	const memory, moved, files, wire = "Bytes of objects by place.", "Bytes moved between memory and disk.",
+		"Objects moved between memory and disk.", "Bytes of objects moved between nodes."
+	return []metrics.Record{
+		g("object_store_memory", memory, float64(st.Used), "Location", "MMAP_SHM"),
+		g("object_store_memory", memory, float64(st.Overflow), "Location", "MMAP_DISK"),
+		g("object_store_memory", memory, float64(st.Spilled), "Location", "SPILLED"),
+		g("object_store_used_memory", "Bytes of the store in use.", float64(st.Used)),
+		g("object_store_available_memory", "Bytes of the store that are free.", float64(st.Capacity-st.Used)),
+		g("object_store_fallback_memory", "Bytes of objects in memory that a file backs.", float64(st.Overflow)),
+		g("object_store_num_local_objects", "Objects in this node's store.", float64(st.Objects)),
+		g("spill_manager_bytes", moved, float64(st.SpilledTotal), "Type", "Spilled"),
+		g("spill_manager_bytes", moved, float64(st.RestoredTotal), "Type", "Restored"),
+		g("spill_manager_request_total", files, float64(st.SpilledObjects), "Type", "Spilled"),
+		g("spill_manager_request_total", files, float64(st.RestoredObjects), "Type", "Restored"),
+		g("object_manager_bytes", wire, float64(d.giver.Sent()), "Type", "PushedFromLocalPlasma"),
+		g("object_manager_bytes", wire, float64(d.fetcher.Received()), "Type", "Received"),
+	}
 }
 
 // recordMetrics takes what a program measured.

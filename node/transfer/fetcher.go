@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ray/internal/objectstore"
@@ -50,13 +51,17 @@ type Fetcher struct {
 	rates  map[spec.NodeID]float64
 	closed bool
 
-	stall time.Duration // see stallAfter
+	stall    time.Duration // see stallAfter
+	received atomic.Uint64
 }
 
 // NewFetcher makes the Fetcher of the node self; Close it at the end.
 func NewFetcher(self spec.NodeID, dial Dial, sink Sink) *Fetcher {
 	return &Fetcher{self: self, dial: dial, stall: stallAfter, sink: sink, idle: map[spec.NodeID][]net.Conn{}, busy: map[spec.NodeID]map[net.Conn]bool{}, flying: map[spec.ObjectID]*flight{}}
 }
+
+// Received is how many bytes of objects have come from other nodes.
+func (f *Fetcher) Received() uint64 { return f.received.Load() }
 
 // Fetch copies an object from the first of nodes that has it into the sink, as
 // a sealed secondary copy, and gives its size. If a node fails in the middle
@@ -239,6 +244,7 @@ func (f *Fetcher) stream(conn net.Conn, fl *flight, id spec.ObjectID, next <-cha
 			// Not as it is: answers may still come, the connection is used up.
 			return fmt.Errorf("in the middle of it: %v", err)
 		}
+		f.received.Add(uint64(len(fl.part(i))))
 		f.mu.Lock()
 		fl.arrived(i)
 		f.mu.Unlock()

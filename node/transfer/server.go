@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"ray/internal/spec"
@@ -30,12 +31,16 @@ type Server struct {
 	src     Source
 	fetcher *Fetcher
 	lines   lines
+	sent    atomic.Uint64
 }
 
 // NewServer makes the server of a node, whose own fetches are fetcher's.
 func NewServer(src Source, fetcher *Fetcher) *Server {
 	return &Server{src: src, fetcher: fetcher, lines: lines{of: map[spec.ObjectID]*line{}}}
 }
+
+// Sent is how many bytes of objects have gone to other nodes.
+func (s *Server) Sent() uint64 { return s.sent.Load() }
 
 // Forget makes the server name a dead node to nobody any more.
 func (s *Server) Forget(node spec.NodeID) { s.lines.forget(node) }
@@ -95,7 +100,11 @@ func (s *Server) answer(conn net.Conn, req []byte) error {
 	if err := conn.SetWriteDeadline(time.Now().Add(rangeTimeout)); err != nil {
 		return fmt.Errorf("bulk connection: %w", err)
 	}
-	return write(conn, head[:], data)
+	if err := write(conn, head[:], data); err != nil {
+		return err
+	}
+	s.sent.Add(n)
+	return nil
 }
 
 // read gives a range of an object that is here, or as soon as it has come.
