@@ -42,6 +42,9 @@ type Node struct {
 	Tags providers.Provider
 	// Wait bounds waiting for the host; 0 is 15 minutes.
 	Wait time.Duration
+	// Settled is asked once the host answers and no other launcher is at it;
+	// true ends the set-up: another has done it. nil is false.
+	Settled func(context.Context) (bool, error)
 }
 
 // Head tells whether the node is the head.
@@ -88,6 +91,7 @@ type Run struct {
 	// it is as far as a head is concerned.
 	same, sameHead           bool
 	hash, headHash, contents string
+	unlock                   func() // lets other launchers at the host
 }
 
 // StepError is a step that failed.
@@ -172,7 +176,8 @@ func Start(ctx context.Context, n Node, progress func(Event)) error {
 		progress = func(Event) {}
 	}
 	steps := Steps(&n)
-	r := &Run{Node: n}
+	r := &Run{Node: n, unlock: func() {}}
+	defer func() { r.unlock() }()
 	tags := newTagger(ctx, &n)
 	defer tags.close()
 	for i, step := range steps {
@@ -198,6 +203,12 @@ func Start(ctx context.Context, n Node, progress func(Event)) error {
 		}
 		event.Took = time.Since(begun)
 		r.report(Done, "")
+		if step.Title != stepAwait || n.Settled == nil {
+			continue
+		}
+		if done, err := n.Settled(ctx); done || err != nil {
+			return err
+		}
 	}
 	tags.status(statusReady, map[string]string{providers.TagRuntime: r.hash, providers.TagContents: r.contents})
 	return nil

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ray/internal/cluster"
+	"ray/internal/session"
 	"ray/internal/spec"
 	"ray/internal/sshx"
 	"ray/providers"
@@ -55,7 +56,7 @@ func (r *Run) await(ctx context.Context) error {
 		}
 		switch waited := time.Since(begun); {
 		case err == nil:
-			return nil
+			return r.lock(ctx)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !errors.As(err, &conn) || !conn.Passing(), waited > limit, conn.Reason == sshx.AuthBad && time.Since(refused) > authGrace:
@@ -126,10 +127,21 @@ func remoteToken(n *Node) string {
 	return "~/.ray/" + n.Config.Name + "-token"
 }
 
+// token gives the host the cluster's token. A head that has one already keeps
+// it: other launchers and the nodes have the same.
 func (r *Run) token(ctx context.Context) error {
 	data, err := os.ReadFile(r.TokenFile)
 	if err != nil {
 		return err
+	}
+	if r.Head() {
+		have, err := r.Host.ReadFile(ctx, remoteToken(&r.Node))
+		if err == nil && len(have) > 0 {
+			return session.WriteFile(r.TokenFile, have)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return r.Host.WriteFile(ctx, remoteToken(&r.Node), data, 0o600)
 }

@@ -113,15 +113,22 @@ func (c *Cluster) drainAll(ctx context.Context, o DownOptions) (int, error) {
 			}
 			continue
 		}
-		if empty++; empty < 2 {
+		if empty++; empty < 2 || c.unseen(ended) {
 			select {
 			case <-ctx.Done():
 				return len(ended), ctx.Err()
 			case <-time.After(settle):
 			}
+			empty = min(empty, 1)
 		}
 	}
 	return len(ended), nil
+}
+
+// unseen tells whether a machine may come yet that was asked for not long ago.
+func (c *Cluster) unseen(ended map[string]bool) bool {
+	entries, err := readJournal(c.dir.path("journal.jsonl"))
+	return err == nil && onTheWay(entries, ended, time.Now())
 }
 
 func (c *Cluster) end(ctx context.Context, ended map[string]bool, list []providers.Instance) error {

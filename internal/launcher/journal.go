@@ -138,6 +138,36 @@ func headToken(entries []Entry) string {
 	return newToken()
 }
 
+// comesWithin is how long after the call a new machine may be missing in the
+// provider's lists.
+const comesWithin = 10 * time.Second
+
+// onTheWay tells whether a request was made that may still bring a machine: its
+// answer is not known, or it named machines that have not been ended since.
+func onTheWay(entries []Entry, ended map[string]bool, now time.Time) bool {
+	answers := map[string]Entry{}
+	for _, e := range entries {
+		if e.Phase == "outcome" {
+			answers[e.Call] = e
+		}
+	}
+	for _, e := range entries {
+		if e.Phase != "intent" || e.Op != "create" || now.Sub(e.Time) > comesWithin {
+			continue
+		}
+		answer, known := answers[e.Call]
+		if !known && len(ended) == 0 {
+			return true
+		}
+		for _, id := range answer.IDs {
+			if !ended[id] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func newToken() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:])

@@ -39,6 +39,7 @@ type up struct {
 	host    sshx.Host
 	launch  string // launch hash of the head's type
 	fresh   bool   // the head was made by this run
+	theirs  bool   // or by another launcher at the same time
 }
 
 // upSteps is the verb, in order.
@@ -255,8 +256,9 @@ func (u *up) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	token := headToken(entries)
 	made, err := u.Provider.Create(ctx, providers.CreateRequest{
-		Token: headToken(entries), Type: u.Config.HeadType, Kind: providers.Head, Count: 1,
+		Token: token, Type: u.Config.HeadType, Kind: providers.Head, Count: 1,
 		Tags: map[string]string{
 			providers.TagName: "ray-" + u.Config.Name + "-head", providers.TagLaunchHash: filled, providers.TagFileHash: u.launch,
 		},
@@ -265,6 +267,7 @@ func (u *up) create(ctx context.Context) error {
 		return err
 	}
 	u.head, u.fresh = &made[0], true
+	u.theirs = made[0].Tags[providers.TagRequest] != "" && made[0].Tags[providers.TagRequest] != token
 	u.Record.HeadID = made[0].ID
 	return u.dir.remember(u.Record)
 }
@@ -280,6 +283,16 @@ func (u *up) bootstrap(ctx context.Context) error {
 	n := u.node(*u.head, u.host)
 	n.NoRestart = u.o.NoRestart && !u.fresh
 	n.RestartOnly = u.o.RestartOnly && !u.fresh
+	if u.theirs {
+		n.Settled = func(ctx context.Context) (bool, error) {
+			fit, err := bootstrap.Compare(ctx, n)
+			if fit != bootstrap.Fits || err != nil {
+				return false, err
+			}
+			_, alive, err := u.announced(ctx, u.host)
+			return alive, err
+		}
+	}
 	return bootstrap.Start(ctx, n, u.l.Progress)
 }
 

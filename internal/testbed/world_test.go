@@ -2,6 +2,7 @@ package testbed_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -132,8 +133,14 @@ func (b bed) write(name, text string) string {
 	return path
 }
 
+// commandLimit bounds each command, so that one that hangs says what it was at.
+const commandLimit = 80 * time.Second
+
 func (b bed) cmd(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Getenv("RAY_BINARY"), args...)
+	ctx, cancel := context.WithTimeout(b.Context(), commandLimit)
+	b.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Getenv("RAY_BINARY"), args...)
+	cmd.WaitDelay = time.Second
 	cmd.Env = append(os.Environ(), "HOME="+b.home, "XDG_STATE_HOME=")
 	return cmd
 }
@@ -150,10 +157,24 @@ func (b bed) ray(args ...string) string {
 	begun := time.Now()
 	out, err := b.try(args...)
 	if err != nil {
-		b.Fatalf("ray %s: %v\n%s", strings.Join(args, " "), err, out)
+		b.Fatalf("ray %s: %v after %.0f s\n%s", strings.Join(args, " "), err, time.Since(begun).Seconds(), out)
 	}
 	b.Logf("ray %s: %.1f s", args[0], time.Since(begun).Seconds())
 	return out
+}
+
+// refused runs ray, which must fail and say all of want.
+func (b bed) refused(want []string, args ...string) {
+	b.Helper()
+	out, err := b.try(args...)
+	if err == nil {
+		b.Errorf("ray %s ended well:\n%s", strings.Join(args, " "), out)
+	}
+	for _, w := range want {
+		if !strings.Contains(out, w) {
+			b.Errorf("ray %s does not say %q:\n%s", strings.Join(args, " "), w, out)
+		}
+	}
 }
 
 // control asks the bed.
@@ -210,6 +231,22 @@ func (b bed) until(what string, true func() bool) {
 	for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatalf("not so after a minute: %s", what)
+		}
+	}
+}
+
+// waitFor reads until a text has come, and goes on reading afterwards; false
+// if it never comes.
+func waitFor(r io.Reader, text string) bool {
+	var got []byte
+	for buffer := make([]byte, 4096); ; {
+		n, err := r.Read(buffer)
+		if got = append(got, buffer[:n]...); bytes.Contains(got, []byte(text)) {
+			go func() { _, _ = io.Copy(io.Discard, r) }() // ends with the writer
+			return true
+		}
+		if err != nil {
+			return false
 		}
 	}
 }

@@ -118,12 +118,15 @@ func (p *Provider) launch(ctx context.Context, s launchSpec, o providers.Offerin
 		case is(err, "InvalidParameterValue") && strings.Contains(err.Error(), "iamInstanceProfile") && time.Since(begun) < profileWait:
 		case providers.CauseOf(e) == providers.Transient && try < launchTries:
 		case is(err, "IdempotentParameterMismatch") && req.Kind == providers.Head:
-			// Another launcher made the head at the same time.
+			// Another launcher made the head at the same time, or an earlier
+			// run did; it may not show yet.
 			made, _, lerr := p.existing(ctx, req)
 			if lerr == nil && len(made) > 0 {
 				return made, nil
 			}
-			return nil, e
+			if time.Since(begun) > youngFor {
+				return nil, e
+			}
 		default:
 			return nil, e
 		}

@@ -129,24 +129,14 @@ func (p *Provider) groupName() string {
 // securityGroup finds or makes the group, and adds the rules that it lacks.
 func (s *setup) securityGroup(ctx context.Context, vpc string) (string, error) {
 	name := s.groupName()
-	out, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
-		Filters: []types.Filter{filter("vpc-id", vpc), filter("group-name", name)},
-	})
+	id, err := s.findGroup(ctx, vpc, name)
 	if err != nil {
-		return "", failed("look for the security group "+name, err)
+		return "", err
 	}
-	id := ""
-	if len(out.SecurityGroups) > 0 {
-		id = aws.ToString(out.SecurityGroups[0].GroupId)
-	} else {
-		made, err := s.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
-			GroupName: aws.String(name), VpcId: aws.String(vpc), Description: aws.String("Nodes of Ray cluster " + s.o.Config.Name),
-			TagSpecifications: s.ownTags(types.ResourceTypeSecurityGroup),
-		})
-		if err != nil {
-			return "", failed("make the security group "+name, err)
+	if id == "" {
+		if id, err = s.makeGroup(ctx, vpc, name); err != nil {
+			return "", err
 		}
-		id = aws.ToString(made.GroupId)
 	}
 	rules, err := s.rules(ctx, id)
 	if err != nil {
@@ -161,6 +151,43 @@ func (s *setup) securityGroup(ctx context.Context, vpc string) (string, error) {
 		}
 	}
 	return id, nil
+}
+
+// findGroup gives the id of the group of a name, "" if there is none.
+func (s *setup) findGroup(ctx context.Context, vpc, name string) (string, error) {
+	out, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
+		Filters: []types.Filter{filter("vpc-id", vpc), filter("group-name", name)},
+	})
+	if err != nil {
+		return "", failed("look for the security group "+name, err)
+	}
+	if len(out.SecurityGroups) == 0 {
+		return "", nil
+	}
+	return aws.ToString(out.SecurityGroups[0].GroupId), nil
+}
+
+// groupTries bounds looking for a group that is there and does not show yet.
+const groupTries = 10
+
+func (s *setup) makeGroup(ctx context.Context, vpc, name string) (string, error) {
+	made, err := s.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
+		GroupName: aws.String(name), VpcId: aws.String(vpc), Description: aws.String("Nodes of Ray cluster " + s.o.Config.Name),
+		TagSpecifications: s.ownTags(types.ResourceTypeSecurityGroup),
+	})
+	if err == nil {
+		return aws.ToString(made.GroupId), nil
+	}
+	for try := 0; is(err, "InvalidGroup.Duplicate") && try < groupTries; try++ { // another launcher was faster
+		id, ferr := s.findGroup(ctx, vpc, name)
+		if id != "" || ferr != nil {
+			return id, ferr
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return "", err
+		}
+	}
+	return "", failed("make the security group "+name, err)
 }
 
 // rules are all traffic within the group, SSH from where the launcher runs,

@@ -150,12 +150,12 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		asked.token, asked.form = key, form.Encode()
 	}
-	r = r.WithContext(context.WithValue(r.Context(), askedKey{}, asked))
+	// A call that has begun is made, whoever has given it up.
+	r = r.WithContext(context.WithValue(context.WithoutCancel(r.Context()), askedKey{}, asked))
 	seen := &seen{ResponseWriter: w}
 	lost := met != nil && met.Lost
 	if lost {
 		seen.ResponseWriter = nowhere{http.Header{}}
-		r = r.WithContext(context.WithoutCancel(r.Context()))
 	}
 	f.web.ServeHTTP(seen, r)
 	if c.Status = seen.status; lost {
