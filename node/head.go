@@ -266,6 +266,7 @@ func (h *headLink) handlers() {
 	p.Handle(wire.MethodLogRead, d.logRead)
 	p.Handle(wire.MethodLogList, d.logList)
 	p.Handle(wire.MethodDrain, d.onDrain)
+	p.Handle(wire.MethodResize, d.onResize)
 	p.Handle(wire.MethodShutdown, func(context.Context, *wire.Request) (any, []byte, error) {
 		d.log.Info("the head asks this node to shut down")
 		d.stop(errShutdown)

@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"time"
 
 	"ray/internal/autoscalerpb"
 	"ray/internal/gcs"
@@ -14,6 +15,9 @@ const (
 	limitsNamespace = "__autoscaler"
 	limitsKey       = "__autoscaler_cluster_config"
 )
+
+// resizeLimit is how long a node may take to be resized.
+const resizeLimit = 10 * time.Second
 
 // scalable is the head as scalerpc sees it.
 type scalable struct{ h *Head }
@@ -58,6 +62,18 @@ func (s scalable) SetLimits(text []byte) error {
 // Drain implements scalerpc.Cluster.
 func (s scalable) Drain(ctx context.Context, id spec.NodeID, d spec.Drain) (wire.DrainReply, error) {
 	return s.h.drain(ctx, id, d)
+}
+
+// Resize implements scalerpc.Cluster.
+func (s scalable) Resize(ctx context.Context, id spec.NodeID, r spec.Resources) (total spec.Resources, err error) {
+	p := s.h.peerOf(id)
+	if p == nil {
+		return nil, &spec.ErrorInfo{Type: "ValueError", Message: "the node is not there"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, resizeLimit)
+	defer cancel()
+	_, err = p.Call(ctx, wire.MethodResize, r, &total, nil)
+	return total, err
 }
 
 // KVGet implements scalerpc.KV. What it gives is durable.

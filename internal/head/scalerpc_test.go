@@ -55,6 +55,10 @@ func realNode(t *testing.T, address string, a wire.Auth) *fakeNode {
 	}
 	n := &fakeNode{t: t, id: spec.NewNodeID(), peer: wire.NewPeer(s, wire.PeerOptions{})}
 	n.peer.HandleRest(func(_ context.Context, r *wire.Request) (any, []byte, error) {
+		if r.Method == wire.MethodResize {
+			var want spec.Resources
+			return want, nil, r.Decode(&want)
+		}
 		var d spec.Drain
 		if r.Method == wire.MethodDrain && r.Decode(&d) == nil && d.Reason == spec.DrainIdle {
 			return wire.DrainReply{Message: "it is busy"}, nil, nil
@@ -158,8 +162,17 @@ func driveService(ctx context.Context, t *testing.T, c autoscalerpb.AutoscalerSt
 		t.Errorf("limits %v %v", text, err)
 	}
 	driveDrain(ctx, t, c, n)
-	if _, err := c.ResizeRayletResourceInstances(ctx, &autoscalerpb.ResizeRayletResourceInstancesRequest{}); status.Code(err) != codes.Unimplemented {
-		t.Errorf("resize: %v", err)
+	resize := &autoscalerpb.ResizeRayletResourceInstancesRequest{NodeId: n.id[:], Resources: map[string]float64{"CPU": 6}}
+	if reply, err := c.ResizeRayletResourceInstances(ctx, resize); err != nil || reply.TotalResources["CPU"] != 6 {
+		t.Errorf("resize: %v %v", reply, err)
+	}
+	other := spec.NewNodeID()
+	for what, bad := range map[string]*autoscalerpb.ResizeRayletResourceInstancesRequest{
+		"no id": {}, "nobody": {NodeId: other[:]}, "less than none": {NodeId: n.id[:], Resources: map[string]float64{"CPU": -1}},
+	} {
+		if _, err := c.ResizeRayletResourceInstances(ctx, bad); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("resize, %s: %v", what, err)
+		}
 	}
 }
 

@@ -78,6 +78,8 @@ const (
 	MethodLogList = "log.list"
 	// MethodDrain (spec.Drain → DrainReply) asks the node to take no new work and to say when it is idle.
 	MethodDrain = "node.drain"
+	// MethodResize (spec.Resources → spec.Resources) sets how much the node has of these, and tells all that it has.
+	MethodResize = "node.resize"
 	// MethodShutdown (note) ends the daemon: ray stop, down.
 	MethodShutdown = "node.shutdown"
 	// MethodLogLines (note, LogLines) carries autoscaler and error lines to drivers.

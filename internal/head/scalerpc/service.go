@@ -30,6 +30,8 @@ type Cluster interface {
 	SetConstraints(d []spec.Demand) error
 	// Drain asks a node to leave.
 	Drain(ctx context.Context, id spec.NodeID, d spec.Drain) (wire.DrainReply, error)
+	// Resize sets how much a node has of some resources; total is all it has then.
+	Resize(ctx context.Context, id spec.NodeID, r spec.Resources) (total spec.Resources, err error)
 	// SetLimits stores a ClusterConfig, encoded, for who asks the key-value store.
 	SetLimits(text []byte) error
 }
@@ -122,9 +124,25 @@ func (s *service) DrainNode(ctx context.Context, r *autoscalerpb.DrainNodeReques
 	return out, nil
 }
 
-// ResizeRayletResourceInstances is refused: a node's size is what it started with.
-func (s *service) ResizeRayletResourceInstances(context.Context, *autoscalerpb.ResizeRayletResourceInstancesRequest) (*autoscalerpb.ResizeRayletResourceInstancesReply, error) {
-	return nil, status.Error(codes.Unimplemented, "not supported yet: changing the resources of a running node; start another one of the size that is wanted")
+// ResizeRayletResourceInstances changes what a running node has to offer.
+func (s *service) ResizeRayletResourceInstances(ctx context.Context, r *autoscalerpb.ResizeRayletResourceInstancesRequest) (*autoscalerpb.ResizeRayletResourceInstancesReply, error) {
+	var id spec.NodeID
+	if len(r.NodeId) != len(id) {
+		return nil, invalid("resize: a node id has %d bytes, not %d", len(id), len(r.NodeId))
+	}
+	copy(id[:], r.NodeId)
+	want := spec.Resources{} // zeros too: they take a resource away
+	for name, amount := range r.Resources {
+		want[name] = spec.ToFixed(amount)
+		if !(amount >= 0 && amount <= maxAmount) { // NaN is neither
+			return nil, invalid("resize node %s: %s is %v; it must be from 0 to %.0f", id, name, amount, maxAmount)
+		}
+	}
+	total, err := s.cluster.Resize(ctx, id, want)
+	if err != nil {
+		return nil, failure(fmt.Errorf("resize node %s: %w", id, err))
+	}
+	return &autoscalerpb.ResizeRayletResourceInstancesReply{TotalResources: total.Floats()}, nil
 }
 
 // failure gives an error its code.

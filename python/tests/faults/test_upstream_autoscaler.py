@@ -117,6 +117,13 @@ def check_stub(said):
     for name in ("ReportAutoscalingState", "ReportClusterConfig", "RequestClusterResourceConstraint", "taken back"):
         assert said[name] == {}, said[name]
     assert said["drain without a reason"].startswith("INVALID_ARGUMENT: "), said
+    total = said["ResizeRayletResourceInstances"]["total_resources"]
+    assert (total["CPU"], total["disk"]) == (5, 7)
+    (larger,) = said["larger"]["cluster_resource_state"]["node_states"]
+    assert (larger["total_resources"]["CPU"], larger["total_resources"]["disk"]) == (5, 7)
+    smaller = said["smaller"]["total_resources"]
+    assert smaller["CPU"] == 2 and "disk" not in smaller
+    assert said["devices"].startswith("INVALID_ARGUMENT: "), said["devices"]
     return state
 
 

@@ -55,6 +55,11 @@ def by_stub(address, certificate=None):
         node = base64.b64decode(state["cluster_resource_state"]["node_states"][0]["node_id"])
         ask("DrainNode", messages.DrainNodeRequest(node_id=node, reason=1, reason_message="idle"))
         ask("DrainNode", messages.DrainNodeRequest(node_id=node), "drain without a reason")
+        resize = messages.ResizeRayletResourceInstancesRequest
+        ask("ResizeRayletResourceInstances", resize(node_id=node, resources={"CPU": 5, "disk": 7}))
+        ask("GetClusterResourceState", messages.GetClusterResourceStateRequest(), "larger")
+        ask("ResizeRayletResourceInstances", resize(node_id=node, resources={"CPU": 2, "disk": 0}), "smaller")
+        ask("ResizeRayletResourceInstances", resize(node_id=node, resources={"GPU": 1}), "devices")
     # What was asked for is taken back: the next one to ask finds nothing.
     ask(
         "RequestClusterResourceConstraint",
