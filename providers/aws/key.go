@@ -4,13 +4,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"os"
 	"path/filepath"
-
-	"ray/internal/sshx"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"ray/internal/cluster"
+	"ray/internal/sshx"
+	"ray/providers"
 )
 
 // keyPair gives the machines the public half of a key of this cluster, unless
@@ -25,6 +29,12 @@ func (s *setup) keyPair(ctx context.Context) error {
 		}
 		return nil
 	}
+	if name, path, err := s.upstreamKey(ctx); err != nil {
+		return err
+	} else if name != "" {
+		s.useKey(name, path)
+		return nil
+	}
 	path := filepath.Join(s.o.Dir, "key.pem")
 	public, err := sshx.EnsureKey(path)
 	if err != nil {
@@ -35,13 +45,56 @@ func (s *setup) keyPair(ctx context.Context) error {
 	if err := s.importKey(ctx, name, public); err != nil {
 		return err
 	}
+	s.useKey(name, path)
+	return nil
+}
+
+func (s *setup) useKey(name, path string) {
 	section(s.doc, "auth")["ssh_private_key"] = path
 	for _, t := range s.o.Config.TypeNames() {
 		if s.specs[t].input.KeyName == nil {
 			s.config(t)["KeyName"] = name
 		}
 	}
-	return nil
+}
+
+// upstreamKeys is how many names of keys upstream tries.
+const upstreamKeys = 10
+
+// upstreamKey gives the key pair with which upstream's launcher on this
+// machine made the cluster's head, "" if it made none: nothing else opens that
+// machine, and the launch hash covers it.
+func (s *setup) upstreamKey(ctx context.Context) (name, path string, err error) {
+	have := map[string]string{}
+	for n := range upstreamKeys {
+		name := "ray-autoscaler_" + s.region()
+		if n > 0 {
+			name = fmt.Sprintf("ray-autoscaler_%d_%s", n, s.region())
+		}
+		path := cluster.ExpandHome("~/.ssh/" + name + ".pem")
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			have[name] = path
+		}
+	}
+	if len(have) == 0 {
+		return "", "", nil
+	}
+	out, err := s.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{
+		filter("tag:"+providers.TagCluster, s.o.Config.Name), filter("tag:"+providers.TagKind, providers.Head),
+		filter("instance-state-name", "pending", "running"),
+	}})
+	if err != nil {
+		return "", "", failed("look for a head of upstream's", err)
+	}
+	for _, r := range out.Reservations {
+		for _, i := range r.Instances {
+			name := aws.ToString(i.KeyName)
+			if path, ok := have[name]; ok && instance(i).Tags[providers.TagFileHash] == "" {
+				return name, path, nil
+			}
+		}
+	}
+	return "", "", nil
 }
 
 func (s *setup) importKey(ctx context.Context, name, public string) error {

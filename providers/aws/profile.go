@@ -52,29 +52,35 @@ func (s *setup) profile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name := sharedProfile
-	if ready, err := hasRole(ctx, client, name); err != nil {
+	arn, ready, err := findProfile(ctx, client, sharedProfile)
+	if err != nil {
 		return err
-	} else if !ready {
-		name = s.profileName()
+	}
+	if !ready {
+		name := s.profileName()
 		if err := makeProfile(ctx, client, name, s.o.Config.Name); err != nil {
 			return err
 		}
+		if arn, _, err = findProfile(ctx, client, name); err != nil {
+			return err
+		}
 	}
-	s.config(head)["IamInstanceProfile"] = map[string]any{"Name": name}
+	// By ARN, as upstream has it: the launch hash covers it.
+	s.config(head)["IamInstanceProfile"] = map[string]any{"Arn": arn}
 	return nil
 }
 
-// hasRole tells whether the profile exists and has a role.
-func hasRole(ctx context.Context, client *iam.Client, name string) (bool, error) {
+// findProfile gives the profile's ARN, "" if there is none, and whether it is
+// ready: it has a role.
+func findProfile(ctx context.Context, client *iam.Client, name string) (arn string, ready bool, err error) {
 	out, err := client.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(name)})
 	if is(err, "NoSuchEntity") {
-		return false, nil
+		return "", false, nil
 	}
 	if err != nil {
-		return false, failed("look for the instance profile "+name, err)
+		return "", false, failed("look for the instance profile "+name, err)
 	}
-	return len(out.InstanceProfile.Roles) > 0, nil
+	return aws.ToString(out.InstanceProfile.Arn), len(out.InstanceProfile.Roles) > 0, nil
 }
 
 // makeProfile makes role, policy and profile; each step does nothing if it was
@@ -102,7 +108,7 @@ func makeProfile(ctx context.Context, client *iam.Client, name, cluster string) 
 			return err
 		}, "EntityAlreadyExists"},
 		{"put the role into the instance profile", func() error {
-			if ready, err := hasRole(ctx, client, name); ready || err != nil {
+			if _, ready, err := findProfile(ctx, client, name); ready || err != nil {
 				return err
 			}
 			_, err := client.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
