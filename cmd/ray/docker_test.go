@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"ray/internal/sshx/podmantest"
 )
@@ -56,7 +58,10 @@ worker_start_ray_commands: [ray stop, "ray start --node-ip-address=127.0.0.1 --a
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
 	run := func(args ...string) string {
-		cmd := exec.Command(ray, args...)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, ray, args...)
+		cmd.WaitDelay = time.Second
 		cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "RAY_TMPDIR="+root, "RAY_ADDRESS=", "RAY_CLUSTER=")
 		out, err := cmd.CombinedOutput()
 		if err != nil {

@@ -228,8 +228,8 @@ func (a *agent) answer(ctx context.Context, conn net.Conn) {
 	var res response
 	switch req.Op {
 	case "create":
-		req.Create.Kind = providers.Worker
-		res.Instances, err = p.Create(ctx, req.Create)
+		o := req.Create
+		res.Instances, err = p.Create(ctx, providers.CreateRequest{Token: o.Token, Type: o.Type, Kind: providers.Worker, Count: o.Count, Tags: o.Tags})
 	case "list":
 		res.Instances, err = p.List(ctx)
 	case "terminate":

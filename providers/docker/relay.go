@@ -18,12 +18,20 @@ import (
 // request is what the head asks of the agent: one line of JSON, one for each
 // connection.
 type request struct {
-	Secret  string                  `json:"secret"`
-	Op      string                  `json:"op"`
-	Create  providers.CreateRequest `json:"create,omitzero"`
-	IDs     []string                `json:"ids,omitempty"`
-	ID      string                  `json:"id,omitempty"`
-	Command command                 `json:"command,omitzero"`
+	Secret  string   `json:"secret"`
+	Op      string   `json:"op"`
+	Create  order    `json:"create,omitzero"`
+	IDs     []string `json:"ids,omitempty"`
+	ID      string   `json:"id,omitempty"`
+	Command command  `json:"command,omitzero"`
+}
+
+// order is what of a CreateRequest can be sent.
+type order struct {
+	Token string            `json:"token"`
+	Type  string            `json:"type"`
+	Count int               `json:"count"`
+	Tags  map[string]string `json:"tags,omitempty"`
 }
 
 type command struct {
@@ -251,7 +259,7 @@ func (r *remote) simple(ctx context.Context, req request) ([]providers.Instance,
 }
 
 func (r *remote) Create(ctx context.Context, req providers.CreateRequest) ([]providers.Instance, error) {
-	return r.simple(ctx, request{Op: "create", Create: req})
+	return r.simple(ctx, request{Op: "create", Create: order{req.Token, req.Type, req.Count, req.Tags}})
 }
 
 func (r *remote) List(ctx context.Context) ([]providers.Instance, error) {
