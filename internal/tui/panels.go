@@ -92,7 +92,7 @@ func (m Model) waitingLines(width int) []string {
 	for _, g := range m.status.Groups {
 		name := g.Name
 		if name == "" {
-			name = g.ID.String()[:8]
+			name = g.ID.String()[:16] // the process that made it, and which of its groups it is
 		}
 		text := fmt.Sprintf("group %s: %s, %s", name, plural(len(g.Bundles), "bundle"), g.Strategy)
 		lines = append(lines, waitLine(warn.Render("◷"), text, g.Reason, dim, width)...)
