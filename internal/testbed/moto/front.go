@@ -48,6 +48,7 @@ type Front struct {
 	calls  []Call
 	places map[string]bool // regions that were asked for instances
 
+	one     sync.Mutex         // one call at a time: moto's threads share what they do not guard
 	running sync.Mutex         // one RunInstances at a time
 	tokens  map[string]request // by region and client token
 }
@@ -157,7 +158,9 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if lost {
 		seen.ResponseWriter = nowhere{http.Header{}}
 	}
+	f.one.Lock()
 	f.web.ServeHTTP(seen, r)
+	f.one.Unlock()
 	if c.Status = seen.status; lost {
 		c.Error = "answer lost"
 	}

@@ -40,6 +40,8 @@ func (f *Front) ask(ctx context.Context, region, action string, params url.Value
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=testbed/20260101/"+region+"/ec2/aws4_request, SignedHeaders=host, Signature=0")
+	f.one.Lock()
+	defer f.one.Unlock()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
