@@ -158,9 +158,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if lost {
 		seen.ResponseWriter = nowhere{http.Header{}}
 	}
-	f.one.Lock()
-	f.web.ServeHTTP(seen, r)
-	f.one.Unlock()
+	f.pass(seen, r)
 	if c.Status = seen.status; lost {
 		c.Error = "answer lost"
 	}
@@ -168,6 +166,13 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if lost {
 		panic(http.ErrAbortHandler) // closes the connection
 	}
+}
+
+// pass asks moto; it panics if the caller has gone.
+func (f *Front) pass(w http.ResponseWriter, r *http.Request) {
+	f.one.Lock()
+	defer f.one.Unlock()
+	f.web.ServeHTTP(w, r)
 }
 
 // repeat answers a request that was answered before.
