@@ -82,6 +82,7 @@ type daemon struct {
 	hosted                         map[spec.ActorID]*hosted
 	nodes                          map[spec.NodeID]spec.Node
 	peers                          map[spec.NodeID]*peer
+	collector                      collector
 	away                           map[string]*awayRow
 	detached                       map[spec.ActorID]bool
 	streams                        map[spec.TaskID]*run // streaming tasks that run here

@@ -56,6 +56,8 @@ func (d *daemon) peerFrame(from spec.NodeID, f *wire.Frame) error {
 		id, n, err := wire.DecodeConsumed(f.Type, f.Body)
 		d.consumed(id, n)
 		return err
+	case pCollect:
+		d.collectHere()
 	case pTaken:
 		k := transitKey{task: r.task(), attempt: int(r.u32())}
 		k.object = r.object()

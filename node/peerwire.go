@@ -22,6 +22,7 @@ const (
 	pConsumed wire.Type = 0x77
 	pTaken    wire.Type = 0x78 // the references of a result have arrived (task, attempt)
 	pEstate   wire.Type = 0x7a // aux: one of the estate… operations
+	pCollect  wire.Type = 0x7b // collect garbage
 )
 
 // Operations of pStop.

@@ -100,6 +100,9 @@ func (d *daemon) serve() (err error) {
 		return err
 	}
 	d.keepQueued = int(keep)
+	if d.collector, err = newCollector(&d.cfg); err != nil {
+		return err
+	}
 	stored := objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), OnEvict: d.onEvict, Log: d.log}
 	if d.store, err = objectstore.New(stored); err != nil {
 		return fmt.Errorf("object store: %w", err)

@@ -84,6 +84,9 @@ func (d *daemon) tick() {
 				d.tendEnvs(time.Now())
 				d.placesDue = d.placesDue || len(d.away) > 0
 				d.settleEstate(time.Now())
+				if st := d.store.Stats(); d.collector.due(st.Used, st.Capacity, time.Now()) {
+					d.collect()
+				}
 				d.report(time.Now())
 				if d.pool.Queued() > 0 || d.beatDue() {
 					d.wakeTicker()

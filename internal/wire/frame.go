@@ -47,6 +47,7 @@ const (
 	TExit        Type = 0x54
 	TGenConsumed Type = 0x55
 	TStack       Type = 0x56
+	TCollect     Type = 0x57
 	TData        Type = 0x60
 	TAck         Type = 0x61
 	tEnd         Type = 0x62 // ends a session
@@ -61,7 +62,7 @@ var typeNames = map[Type]string{
 	TYield: "YIELD", TBlocked: "BLOCKED", TUnblocked: "UNBLOCKED", TConsumed: "CONSUMED", TPush: "PUSH",
 	TObj: "OBJ", TReady: "READY", TCreated: "CREATED", TExec: "EXEC", TLease: "LEASE", TRecall: "RECALL",
 	TRecalled: "RECALLED", TCancel: "CANCEL", TLog: "LOG", TExit: "EXIT", TGenConsumed: "GEN_CONSUMED",
-	TStack: "STACK", TData: "DATA", TAck: "ACK", tEnd: "END", TPiece: "PIECE",
+	TStack: "STACK", TCollect: "COLLECT", TData: "DATA", TAck: "ACK", tEnd: "END", TPiece: "PIECE",
 }
 
 // String is the type's name in docs/PROTOCOL.md.

@@ -44,6 +44,7 @@ LOG = 0x53
 EXIT = 0x54
 GEN_CONSUMED = 0x55
 STACK = 0x56
+COLLECT = 0x57
 
 #: A longer frame is an error of the sender.
 MAX_FRAME = 1 << 30

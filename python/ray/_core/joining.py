@@ -115,6 +115,8 @@ def serve_control(sock: Any, printer: Any, log_to_driver: bool) -> None:
             body, data = data[8 : 4 + length], data[4 + length :]
             if kind == frames.LOG and log_to_driver:
                 printer.show(json.loads(body) or [])
+            elif kind == frames.COLLECT and state._client is not None:
+                state._client.collect()
             elif kind == frames.STACK:
                 from ray._core.stacks import stack_text
 

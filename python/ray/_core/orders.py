@@ -109,6 +109,8 @@ class Orders(Process):
             with self.consumed_changed:
                 self.consumed[task_id] = max(count, self.consumed.get(task_id, 0))
                 self.consumed_changed.notify_all()
+        elif kind == frames.COLLECT:
+            self.client.collect()
         elif kind == frames.STACK:
             self.send_control(frames.call_frame(frames.NOTE, 0, "stack", {}, stack_text().encode()))
 

@@ -91,6 +91,13 @@ class Tables:
         with self._lock:
             self._flush_locked()
 
+    def collect(self) -> None:
+        """Collects Python's garbage and tells the daemon which references that leaves."""
+        import gc
+
+        gc.collect()
+        self.flush()
+
     def _flush_locked(self) -> None:
         if self._dead_refs:
             self._drain_locked()

@@ -51,7 +51,13 @@ def memory_summary(
 
 
 def global_gc() -> None:
-    """Collects Python's garbage in this process."""
+    """Collects Python's garbage in the processes of this node and of those that it works with.
+
+    The others do it soon after this call returns.
+    """
     import gc
 
+    from ray._core import state
+
+    state.client().call("objects.collect", {})
     gc.collect()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ray
 from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
+from ray.util.state import list_objects
 
 MIB = 1 << 20
 
@@ -222,3 +223,52 @@ def test_killed_worker_gives_its_memory_back(start, tmp_path):
     os.kill(ray.get(holder.hold.remote([ref])), 9)
     del ref
     assert ray.get(ray.put(blob(3, 70)))[-1] == 3
+
+
+def test_references_in_cycles_are_let_go_when_the_store_fills(start, until):
+    """Nothing but the collector of Python frees them, and a process that is idle never runs it."""
+    start(object_store_memory=100 * MIB)
+
+    @ray.remote(num_cpus=0)
+    class Tangler:
+        def __init__(self):
+            import gc
+
+            gc.disable()
+
+        def tangle(self):
+            knot = [ray.put(np.zeros(20 * MIB, np.uint8))]
+            knot.append(knot)
+
+    tangler = Tangler.remote()
+    for _ in range(3):
+        ray.get(tangler.tangle.remote())
+    assert len(large()) == 3
+    ray.get(tangler.tangle.remote())
+    until(lambda: not large())
+
+
+def test_garbage_is_collected_at_a_users_wish(start, until):
+    start(object_store_memory=100 * MIB)
+
+    @ray.remote(num_cpus=0)
+    class Tangler:
+        def __init__(self):
+            import gc
+
+            gc.disable()
+
+        def tangle(self):
+            knot = [ray.put(np.zeros(20 * MIB, np.uint8))]
+            knot.append(knot)
+
+    tangler = Tangler.remote()
+    ray.get(tangler.tangle.remote())
+    assert len(large()) == 1
+    ray._private.internal_api.global_gc()
+    until(lambda: not large())
+
+
+def large():
+    """The objects of more than a megabyte that anything refers to."""
+    return [row for row in list_objects() if row.object_size and row.object_size > MIB]
