@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any, Dict, Optional, Tuple
 
-from ray._core import state
+from ray._core import state, telling
 from ray._core.context import RayContext
 from ray._core.finding import announcement_for, split_address
 from ray._core.jobspec import job_spec, merged_env, sendable
@@ -110,6 +110,10 @@ def init(
             return session.context
         if log_to_driver is None:
             log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1") not in ("0", "false", "False")
+        if configure_logging:
+            telling.configure(logging_level, logging_format)
+        if not kwargs.get("_skip_env_hook"):
+            runtime_env = _hooked(runtime_env)
         env, job = _job_of(namespace, runtime_env, log_to_driver, job_config)
         if logging_config is not None and hasattr(logging_config, "_apply"):
             logging_config._apply()
@@ -121,7 +125,22 @@ def init(
         _begin(client, log_to_driver)
         _upload(env, client)
         session.context = RayContext(client, address)
+        if "://" not in (address or ""):
+            telling.connected(session.process is not None, session.context.dashboard_url)
         return session.context
+
+
+def _hooked(runtime_env: Any) -> Any:
+    """The environment as the function that RAY_RUNTIME_ENV_HOOK names makes it."""
+    hook = os.environ.get("RAY_RUNTIME_ENV_HOOK")
+    if not hook:
+        return runtime_env
+    import importlib
+
+    module, _, name = hook.rpartition(".")
+    if not module:
+        raise ValueError(f"RAY_RUNTIME_ENV_HOOK must be module.function, got {hook!r}")
+    return getattr(importlib.import_module(module), name)(runtime_env)
 
 
 def _is_connected(ignore_reinit_error: bool) -> bool:
@@ -206,6 +225,7 @@ def _open(
     if row is not None or explicit:
         _refuse_node_options(given)
     if row is not None:
+        telling.connecting(str(row.get("address")))
         return connect_local(row, job)
     if not explicit:
         return connect_local(
@@ -219,6 +239,7 @@ def _open(
         host, port = split_address(rest.rstrip("/"))
         return _remote(address, host, port, job)
     host, port = split_address(address)
+    telling.connecting(address)
     row = announcement_for(address)
     if row is not None:
         return connect_local(row, job)
