@@ -19,6 +19,7 @@ type hosted struct {
 	alive    bool
 	intended bool // it exits on purpose
 	initFail bool
+	left     bool // by sys.exit(): its calls have ended, their children go on
 	cause    *spec.ErrorInfo
 	initText string
 	repr     string

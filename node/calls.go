@@ -41,7 +41,7 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 		if err = json.Unmarshal(m.JSON, &in); err == nil {
 			err = runtimeenv.Check(in.RuntimeEnv)
 		}
-	case "actor.init_error", "actor.repr":
+	case "actor.init_error", "actor.repr", "actor.left":
 		d.actorWord(c, method, m)
 	case "stack":
 		d.stackText(c, m)
@@ -191,6 +191,10 @@ func (d *daemon) actorWord(c *client, method string, m *wire.Call) {
 		return
 	}
 	h := c.worker.actor
+	if method == "actor.left" {
+		h.left = true
+		return
+	}
 	var in struct {
 		Repr string `json:"repr"`
 		Text string `json:"text"`

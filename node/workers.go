@@ -177,7 +177,7 @@ func (d *daemon) workerGone(w *worker) {
 			}
 		}
 	}
-	if w.actor != nil {
+	if w.actor != nil && !w.actor.left {
 		for _, r := range w.actor.calls {
 			unfinished[r.spec.ID] = true
 		}

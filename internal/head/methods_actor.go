@@ -167,7 +167,11 @@ func (h *Head) actorKill(r *request) (any, gcs.Change, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, gcs.Change{}, err
 	}
-	change, ok := h.tables.KillActor(req.ActorID, req.NoRestart, "The actor is dead because it was killed by `ray.kill`.", h.now())
+	why := "it was killed by `ray.kill`"
+	if req.Reason != "" {
+		why = req.Reason
+	}
+	change, ok := h.tables.KillActor(req.ActorID, req.NoRestart, "The actor is dead because "+why+".", h.now())
 	if !ok {
 		return nil, gcs.Change{}, unknownActor(req.ActorID)
 	}

@@ -45,6 +45,8 @@ const (
 	EffCall
 	// EffUnreferenced: the last handle of Actor is gone.
 	EffUnreferenced
+	// EffAbandoned: of Actor nothing is left but calls whose caller has died.
+	EffAbandoned
 	// EffStop: take Task back from where it runs (Force: kill its worker).
 	EffStop
 	// EffLocLost: tell Node, the owner, that Loc has no copy of ID.

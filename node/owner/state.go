@@ -81,7 +81,8 @@ func (s *State) Tasks(f func(*Task) bool) {
 
 // ClientGone releases all that a client held and forgets its requests. Its
 // tasks that were children of a task that it has left unfinished, and whose
-// results nobody else refers to, are cancelled. It returns the unfinished
+// results nobody else refers to, are cancelled, and actors of which nothing but
+// such calls is left are abandoned. It returns the unfinished
 // streams that only c could read: what makes them must not wait for a reader.
 func (s *State) ClientGone(c Client, unfinished func(spec.TaskID) bool) (unread []spec.TaskID) {
 	for k, r := range s.reqs {
@@ -117,9 +118,32 @@ func (s *State) ClientGone(c Client, unfinished func(spec.TaskID) bool) (unread 
 		}
 	}
 	for _, t := range stop {
+		if t.Kind == KindCall && s.abandoned(t.actor) {
+			s.emit(Effect{Kind: EffAbandoned, Actor: t.actor})
+		}
 		s.Cancel(t, false)
 	}
 	return unread
+}
+
+// abandoned tells whether nothing refers to an actor that was created here but
+// calls of clients that are gone, whose results nobody wants: some of them may
+// run for ever, as a call in a thread cannot be interrupted.
+func (s *State) abandoned(a *Actor) bool {
+	if a == nil || a.Creation == nil || a.detached() {
+		return false
+	}
+	o := s.objects[spec.ActorCreationTaskID(a.ID).Return(1)]
+	if o == nil || o.firstN > 0 || len(o.more) > 0 || len(o.borrow) > 0 {
+		return false
+	}
+	left := o.pins
+	for _, t := range s.tasks {
+		if t.Kind == KindCall && t.actor == a && t.Client == 0 && !s.wanted(t) {
+			left--
+		}
+	}
+	return left == 0
 }
 
 // wanted tells whether anyone refers to a result of t.

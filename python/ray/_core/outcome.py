@@ -188,6 +188,7 @@ def _crash(worker: "Process", error: SystemExit) -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
+        worker.note("actor.left", {})
         worker.client.flush()
     finally:
         code = error.code

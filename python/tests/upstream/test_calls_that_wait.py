@@ -1,5 +1,7 @@
 """Calls that wait: for their actor, in its queue, for a reader; and what runs beside an actor's other calls."""
 
+import os
+import signal
 import sys
 import time
 
@@ -171,3 +173,38 @@ def test_a_decorator_of_the_invocation_sees_arguments_and_result(cluster):
     ref, rest = ray.remote(total).remote(4, left=1)
     assert (ray.get(ref), rest) == (8, {"left": 1})
     assert ray.get(through.remote(actor)) == (11, {"more": 1})
+
+
+@pytest.mark.parametrize("children", ["tasks", "actors"])
+def test_children_end_with_the_process_that_waited_for_them(cluster, until, children):
+    @ray.remote(num_cpus=0, max_retries=0)
+    def sleep():
+        time.sleep(600)
+
+    @ray.remote(num_cpus=0)
+    class Parent:
+        def pid(self):
+            return os.getpid()
+
+        def sleep(self):
+            time.sleep(600)
+
+        def wait(self, children):
+            if children == "actors":
+                child = Parent.options(name="child", resources={"spice": 2}).remote()
+                ray.get(child.sleep.remote())
+            else:
+                ray.get(sleep.options(resources={"spice": 2}).remote())
+
+    def free():
+        return ray.available_resources().get("spice", 0) == 2
+
+    until(free)
+    parent = Parent.remote()
+    pid = ray.get(parent.pid.remote())
+    waiting = parent.wait.remote(children)
+    until(lambda: not free())
+    os.kill(pid, signal.SIGKILL)
+    until(free)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(waiting, timeout=30)
