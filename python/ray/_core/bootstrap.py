@@ -112,8 +112,6 @@ def init(
             log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1") not in ("0", "false", "False")
         if configure_logging:
             telling.configure(logging_level, logging_format)
-        if not kwargs.get("_skip_env_hook"):
-            runtime_env = _hooked(runtime_env)
         env, job = _job_of(namespace, runtime_env, log_to_driver, job_config)
         if logging_config is not None and hasattr(logging_config, "_apply"):
             logging_config._apply()
@@ -128,19 +126,6 @@ def init(
         if "://" not in (address or ""):
             telling.connected(session.process is not None, session.context.dashboard_url)
         return session.context
-
-
-def _hooked(runtime_env: Any) -> Any:
-    """The environment as the function that RAY_RUNTIME_ENV_HOOK names makes it."""
-    hook = os.environ.get("RAY_RUNTIME_ENV_HOOK")
-    if not hook:
-        return runtime_env
-    import importlib
-
-    module, _, name = hook.rpartition(".")
-    if not module:
-        raise ValueError(f"RAY_RUNTIME_ENV_HOOK must be module.function, got {hook!r}")
-    return getattr(importlib.import_module(module), name)(runtime_env)
 
 
 def _is_connected(ignore_reinit_error: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What ray.init says on stderr, and what a hook makes of the environment."""
+"""What ray.init says on stderr."""
 
 import subprocess
 import sys
@@ -45,22 +45,3 @@ logging.getLogger("ray").addHandler(own)
 ray.init("local", num_cpus=1, include_dashboard=False)
 """
     assert "mine: Started a local Ray instance.\n" in driver(code)
-
-
-def test_a_hook_sees_the_environment_first(driver, monkeypatch, tmp_path):
-    (tmp_path / "hooking.py").write_text(
-        "def hook(env):\n    return {**(env or {}), 'env_vars': {'HOOKED': str(env)}}\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "hooking.hook")
-    driver(
-        """
-import os, ray
-ray.init("local", num_cpus=1, include_dashboard=False)
-look = ray.remote(lambda: os.environ.get("HOOKED"))
-assert ray.get(look.remote()) == "None"
-ray.shutdown()
-ray.init("local", num_cpus=1, include_dashboard=False, _skip_env_hook=True)
-assert ray.get(ray.remote(lambda: os.environ.get("HOOKED")).remote()) is None
-"""
-    )
