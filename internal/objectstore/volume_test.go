@@ -70,12 +70,13 @@ func TestAFileThatCannotBeFinishedKeepsWhatItHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A limit on the size of files stands for a disk that fills up.
+	// A limit on the size of files stands for a disk that fills up. It is this
+	// process's, whose own log of the test must stay below it.
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	limit := unix.Rlimit{Cur: 20 << 10, Max: old.Max}
+	limit := unix.Rlimit{Cur: 1800 << 10, Max: old.Max}
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestAFileThatCannotBeFinishedKeepsWhatItHas(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	parts := [][]byte{bytes.Repeat([]byte{1}, 5000), bytes.Repeat([]byte{2}, 6000), bytes.Repeat([]byte{3}, 9000)}
+	parts := [][]byte{bytes.Repeat([]byte{1}, 500_000), bytes.Repeat([]byte{2}, 600_000), bytes.Repeat([]byte{3}, 900_000)}
 	offsets := map[int]uint64{}
 	if err := d.write("file", parts, func(i int, off uint64) { offsets[i] = off }); err == nil || len(offsets) != 2 {
 		t.Fatalf("%v, %v", offsets, err)
