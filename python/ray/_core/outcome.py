@@ -125,18 +125,55 @@ def _value(client: "Client", task_id: bytes, index: int, result: Any) -> bytes:
     return client.encode_value(task_id + frames.U32.pack(index), serialized)[0]
 
 
+class Broken(BaseException):
+    """A generator whose items become references has failed after some of them."""
+
+    def __init__(self, cause: BaseException, refs: List[Any]) -> None:
+        self.cause = cause
+        self.refs = refs
+
+
 def _dynamic(client: "Client", result: Any) -> Any:
     from ray._core.generators import DynamicObjectRefGenerator
+    from ray._core.performing import call_user
 
-    return DynamicObjectRefGenerator([client.put(value) for value in result])
+    refs: List[Any] = []
+    items, end = iter(result), object()
+    try:
+        while True:
+            value = call_user(next, (items, end), {})
+            if value is end:
+                return DynamicObjectRefGenerator(refs)
+            refs.append(client.put(value))
+    except BaseException as error:
+        raise Broken(error, refs) from error
+
+
+def _broken(worker: "Process", item: "Exec", template: "Template", error: Broken) -> Tuple[int, Values, int]:
+    """The items that there are, and one more that is the error, unless the task is to be tried again."""
+    from ray._core.generators import DynamicObjectRefGenerator
+
+    if not isinstance(error.cause, Exception) or isinstance(error.cause, Cancelled) or template.retries(error.cause):
+        return failure(worker, item, template, error.cause)
+    client = worker.client
+    _, packed = _task_error(worker, template, error.cause)
+    last = client.put_error(serialization.serialize_error(packed))
+    value: DynamicObjectRefGenerator[Any] = DynamicObjectRefGenerator([*error.refs, last])
+    return frames.OK, [(1, _value(client, item.task_id, 1, value))], 0
 
 
 def failure(worker: "Process", item: "Exec", template: "Template", error: BaseException) -> Tuple[int, Values, int]:
     """Status, returns and items of a task that raised."""
     from ray._core.process import ActorExit
 
+    if isinstance(error, Broken):
+        return _broken(worker, item, template, error)
     if isinstance(error, Partial):
         status, values, items = failure(worker, item, template, error.cause)
+        if status == frames.RAISED and len(error.values) == item.nreturns:
+            print(f"{template.name} raised after all of its {item.nreturns} returns were made:", file=sys.stderr)
+            traceback.print_exception(type(error.cause), error.cause, error.cause.__traceback__)
+            return frames.OK, error.values, items
         if status == frames.RAISED and values and values[0][0] == ALL:
             rest = range(len(error.values) + 1, item.nreturns + 1)
             values = error.values + [(index, values[0][1]) for index in rest]

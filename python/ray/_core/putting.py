@@ -48,10 +48,16 @@ class Puts(Link):
             return ObjectRef(oid, self.node_id, self)
         if serialized is None:
             serialized = serialization.serialize(value)
+        return self._put_serialized(self._next_oid(), serialized)
+
+    def put_error(self, serialized: Any) -> ObjectRef:
+        """Stores what serialization.serialize_error gave as a new object: ``ray.get`` of it raises."""
+        return self._put_serialized(self._next_oid(), serialized)
+
+    def _next_oid(self) -> bytes:
         with self._lock:
             self._put_counter += 1
-            oid = self._put_prefix + frames.U32.pack(self._put_counter)
-        return self._put_serialized(oid, serialized)
+            return self._put_prefix + frames.U32.pack(self._put_counter)
 
     def _put_serialized(self, oid: bytes, serialized: Any) -> ObjectRef:
         if serialized.held:

@@ -5,6 +5,7 @@ import pickle
 import threading
 import time
 
+import numpy as np
 import pytest
 import ray
 import ray._private.worker
@@ -262,3 +263,36 @@ def test_a_dropped_handle_ends_the_actor_though_its_results_are_dropped():
         return row is None or row.state == "DEAD"
 
     wait_for_condition(gone, timeout=30)
+
+
+@pytest.mark.filterwarnings("ignore:num_returns=")
+def test_the_last_reference_of_a_broken_generator_is_its_error(tmp_path):
+    """num_returns="dynamic": what was made before the error can be used."""
+    tried = tmp_path / "tried"
+
+    @ray.remote
+    def broken(fails):
+        with open(tried, "a") as file:
+            file.write("x")
+        yield 0
+        yield np.ones(200_000)
+        if len(tried.read_text()) <= fails:
+            raise ValueError("no third")
+
+    first, second, third = ray.get(broken.options(num_returns="dynamic").remote(9))
+    assert ray.get(first) == 0 and ray.get(second).sum() == 200_000
+    with pytest.raises(ValueError, match="no third"):
+        ray.get(third)
+    tried.write_text("")
+    again = broken.options(num_returns="dynamic", retry_exceptions=True, max_retries=2).remote(1)
+    assert len(ray.get(again)) == 2
+
+
+def test_a_generator_that_raises_when_all_is_made_has_made_it():
+    @ray.remote(num_returns=2, max_retries=0)
+    def late():
+        yield 1
+        yield 2
+        raise ValueError("too late")
+
+    assert ray.get(list(late.remote())) == [1, 2]
