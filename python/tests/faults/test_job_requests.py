@@ -117,7 +117,6 @@ def test_working_dir_that_is_too_large(server, tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         with open(folder / "file.bin", "wb") as file:
             file.truncate(size)  # sparse
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN", server.token)
     client = JobSubmissionClient(f"http://{server.host}")
     before = server.jobs()

@@ -6,9 +6,15 @@ import sys
 
 import pytest
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-
 BINARY = os.environ.get("RAY_BINARY") or os.path.join(os.path.dirname(sys.executable), "ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_token():
+    """No token between the processes here; the tests of other directories want theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        yield
 
 
 @pytest.fixture

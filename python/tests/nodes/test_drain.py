@@ -50,7 +50,7 @@ def test_an_idle_drain_is_refused_by_a_busy_node(cluster, cli, until):
     done = drain(cli, built, node, IDLE)
     assert done.returncode == 1
     assert "The drain request is not accepted: The node to be idle terminated is no longer idle." in done.stderr
-    assert "1 actors live here" in done.stderr
+    assert "1 actor lives here" in done.stderr
     assert row(node)["Alive"] and ray.get(actor.add.remote(), timeout=30) == 2
     ray.kill(actor)
     until(lambda: drain(cli, built, node, IDLE, "idle for long enough").returncode == 0)

@@ -9,9 +9,15 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-
 MIB = 1 << 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_token():
+    """No token between the processes here; the tests of other directories want theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        yield
 
 
 @pytest.fixture
