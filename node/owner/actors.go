@@ -154,11 +154,13 @@ func (s *State) ActorUpdate(info spec.ActorInfo) {
 	if info.State == spec.ActorAlive {
 		a.Node = info.NodeID
 	}
+	// Whatever state the next life is in when this node hears of it: one that
+	// the head has not known to have begun is placed anew without a restart.
+	if newLife && info.State != spec.ActorDead {
+		s.recall(a)
+	}
 	switch info.State {
 	case spec.ActorAlive:
-		if newLife {
-			s.recall(a)
-		}
 		for c := range a.queues {
 			s.flush(a, c)
 		}

@@ -283,6 +283,23 @@ func TestActorRestartSendsRetriedCallsAgainInOrder(t *testing.T) {
 	}
 }
 
+// The head did not hear that the first life had begun before its node was cut
+// off: it places the actor anew, which is no restart. What had been sent to the
+// first life is sent to the second.
+func TestCallsGoToALifeThatIsNoRestart(t *testing.T) {
+	w := newWorld(t, 1)
+	a := spec.ActorID{9}
+	w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorAlive, NodeID: w.self, Incarnation: 1})
+	w.call(1, a, 1, -1)
+	w.s.Effects()
+	w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorPending, Incarnation: 1})
+	w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorPending, NodeID: spec.NodeID{2}, Incarnation: 2})
+	w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorAlive, NodeID: spec.NodeID{2}, Incarnation: 2})
+	if got := calls(w.s.Effects()); string(got) != "\x01" {
+		t.Fatalf("sent %v to the second life, want 1", got)
+	}
+}
+
 func TestFailedDependencyEndsTheTask(t *testing.T) {
 	w := newWorld(t, 1)
 	f := &Task{Spec: Spec{ID: w.taskID(2), NReturns: 1, Tmpl: &Template{Template: spec.Template{Name: "f"}}}}
