@@ -16,7 +16,6 @@ import (
 	"ray/autoscaler"
 	"ray/internal/head"
 	"ray/internal/spec"
-	"ray/internal/wire"
 )
 
 func autoscalerCmd() *cobra.Command {
@@ -39,11 +38,7 @@ func autoscalerCmd() *cobra.Command {
 }
 
 func runAutoscaler(ctx context.Context, out io.Writer, address, file string) error {
-	address, err := headAddress(address)
-	if err != nil {
-		return err
-	}
-	auth, err := wire.LoadToken()
+	address, auth, err := headAccess(address)
 	if err != nil {
 		return err
 	}

@@ -18,15 +18,21 @@ import (
 
 // callHead makes one call to the head of a cluster.
 func callHead(ctx context.Context, address, method string, in, out any) error {
-	address, err := headAddress(address)
-	if err != nil {
-		return err
-	}
-	auth, err := wire.LoadToken()
+	address, auth, err := headAccess(address)
 	if err != nil {
 		return err
 	}
 	return callHeadAs(ctx, auth, address, method, in, out)
+}
+
+// headAccess is where a head is and what opens it.
+func headAccess(address string) (string, wire.Auth, error) {
+	address, err := headAddress(address)
+	if err != nil {
+		return "", wire.Auth{}, err
+	}
+	auth, err := wire.LoadToken()
+	return address, auth, err
 }
 
 // callHeadAs makes the call with a given token.
