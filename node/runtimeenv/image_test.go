@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ray/internal/sshx/podmantest"
 )
 
 // packScript packs an interpreter, its library and the machine's libraries
@@ -32,34 +34,7 @@ done
 // podman makes a store of its own and an image in it, or skips.
 func podman(t *testing.T, py string) (image string) {
 	t.Helper()
-	tool, err := exec.LookPath("podman")
-	if err != nil {
-		t.Skip("no podman: install Debian's podman and runc")
-	}
-	dir, err := os.MkdirTemp("", "rt-image")
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime := ""
-	if path, err := exec.LookPath("runc"); err == nil {
-		runtime = "runtime = \"" + path + "\"\n"
-	}
-	for name, text := range map[string]string{
-		"CONTAINERS_CONF":         "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n" + runtime,
-		"CONTAINERS_STORAGE_CONF": "[storage]\ndriver = \"vfs\"\ngraphroot = \"" + dir + "/store\"\nrunroot = \"" + dir + "/run\"\n",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv(name, path)
-	}
-	// After Setenv, so that it runs while the variables still lead to this
-	// store and not to the user's.
-	t.Cleanup(func() {
-		_ = exec.Command(tool, "system", "reset", "--force").Run()
-		_ = os.RemoveAll(dir)
-	})
+	tool, dir := podmantest.Store(t)
 	for _, args := range [][]string{
 		{"/bin/sh", "-c", packScript, "pack", py, dir + "/root"},
 		{"/bin/sh", "-c", `tar -c -C "$1" . | "$2" import - localhost/rt-image:1`, "import", dir + "/root", tool},

@@ -40,12 +40,39 @@ chmod +x opt/bin/python3
 // reason. Environment variables of the test lead podman to its store.
 func Start(t *testing.T) Engine {
 	t.Helper()
+	tool, dir := Store(t)
+	python, base := interpreter(t)
+	e := Engine{Tool: tool, Image: "localhost/raypod:1", Options: []string{"--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "-e", "PATH=/opt/bin:/usr/local/bin:/usr/bin:/bin"}}
+	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", base} {
+		info, err := os.Lstat(d)
+		if err == nil && info.IsDir() && (d == "/usr" || !strings.HasPrefix(d, "/usr/")) {
+			e.Options = append(e.Options, "-v", d+":"+d+":ro")
+		}
+	}
+	for _, args := range [][]string{
+		{"/bin/sh", "-c", layout, "layout", dir + "/root", python},
+		{"/bin/sh", "-c", `tar -c -C "$1" . | "$2" import - "$3"`, "import", dir + "/root", tool, e.Image},
+	} {
+		if text, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+	}
+	try := append(append([]string{"run", "--rm", "--network=host"}, e.Options...), e.Image, "/bin/bash", "-c", "python3 --version")
+	if text, err := exec.Command(tool, try...).CombinedOutput(); err != nil {
+		t.Skipf("podman cannot run containers on this machine: %v: %s", err, text)
+	}
+	return e
+}
+
+// Store gives podman a store of the test's own, in a directory that ends with
+// it, or skips the test with the reason.
+func Store(t *testing.T) (tool, dir string) {
+	t.Helper()
 	tool, err := exec.LookPath("podman")
 	if err != nil {
 		t.Skip("no podman: install Debian's podman and runc")
 	}
-	python, base := interpreter(t)
-	dir, err := os.MkdirTemp("/tmp", "raypod-") // short: podman puts sockets below
+	dir, err = os.MkdirTemp("/tmp", "raypod-") // short: podman puts sockets below
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,26 +98,7 @@ func Start(t *testing.T) Engine {
 		_ = exec.CommandContext(ctx, tool, "rm", "-f", "-a", "-t", "0").Run()
 		_ = os.RemoveAll(dir)
 	})
-	e := Engine{Tool: tool, Image: "localhost/raypod:1", Options: []string{"--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "-e", "PATH=/opt/bin:/usr/local/bin:/usr/bin:/bin"}}
-	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", base} {
-		info, err := os.Lstat(d)
-		if err == nil && info.IsDir() && (d == "/usr" || !strings.HasPrefix(d, "/usr/")) {
-			e.Options = append(e.Options, "-v", d+":"+d+":ro")
-		}
-	}
-	for _, args := range [][]string{
-		{"/bin/sh", "-c", layout, "layout", dir + "/root", python},
-		{"/bin/sh", "-c", `tar -c -C "$1" . | "$2" import - "$3"`, "import", dir + "/root", tool, e.Image},
-	} {
-		if text, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, text)
-		}
-	}
-	try := append(append([]string{"run", "--rm", "--network=host"}, e.Options...), e.Image, "/bin/bash", "-c", "python3 --version")
-	if text, err := exec.Command(tool, try...).CombinedOutput(); err != nil {
-		t.Skipf("podman cannot run containers on this machine: %v: %s", err, text)
-	}
-	return e
+	return tool, dir
 }
 
 // interpreter is this machine's Python and where it is installed.
