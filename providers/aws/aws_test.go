@@ -173,7 +173,7 @@ func TestUnknownFieldsAreErrors(t *testing.T) {
       MinCount: 3
       BlockDeviceMappings:
         - Ebs: {VolumeSize: 1.5, VolumeTyp: gp3}`, 1)
-	_, err := New(Options{Config: parseFile(t, text)})
+	_, err := New(Options{Config: providertest.Parse(t, text)})
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -190,7 +190,7 @@ func TestUnknownFieldsAreErrors(t *testing.T) {
 
 func TestUnknownInstanceType(t *testing.T) {
 	account(t)
-	p, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, strings.ReplaceAll(clusterFile, "m5.xlarge", "m5.gigantic"))})
+	p, err := New(Options{Dir: t.TempDir(), Config: providertest.Parse(t, strings.ReplaceAll(clusterFile, "m5.xlarge", "m5.gigantic"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestCauses(t *testing.T) {
 func TestNoCredentials(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-	p, err := New(Options{Config: parseFile(t, clusterFile)})
+	p, err := New(Options{Config: providertest.Parse(t, clusterFile)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"ray/providers"
+	"ray/providers/providertest"
 )
 
 // Find sees machines of other clusters, in other regions, and no others.
 func TestFind(t *testing.T) {
 	account(t)
-	p, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, clusterFile)})
+	p, err := New(Options{Dir: t.TempDir(), Config: providertest.Parse(t, clusterFile)})
 	if err != nil {
 		t.Fatal(err)
 	}

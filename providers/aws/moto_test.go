@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"ray/internal/cluster"
 	"ray/internal/testbed/moto"
 	"ray/providers"
+	"ray/providers/providertest"
 )
 
 // endpoint of the one moto of this package's tests, "" where it is missing;
@@ -80,19 +80,10 @@ available_node_types:
 head_node_type: head
 `
 
-func parseFile(t *testing.T, text string) *cluster.Config {
-	t.Helper()
-	cfg, err := cluster.Parse("demo.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
-}
-
 // prepared gives a provider of the prepared cluster.
 func prepared(t *testing.T, text, dir string) *Provider {
 	t.Helper()
-	p, err := New(Options{Dir: dir, Config: parseFile(t, text)})
+	p, err := New(Options{Dir: dir, Config: providertest.Parse(t, text)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ray/providers/prices"
+	"ray/providers/providertest"
 )
 
 // priceList is the service of prices, in pages of one product, and the spot
@@ -56,7 +57,7 @@ func TestPrices(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL", web.URL)
 	t.Setenv("AWS_ACCESS_KEY_ID", "x")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
-	p, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, clusterFile)})
+	p, err := New(Options{Dir: t.TempDir(), Config: providertest.Parse(t, clusterFile)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"ray/internal/cluster"
 	"ray/internal/testbed/gce"
 	"ray/providers"
 	"ray/providers/providertest"
@@ -52,20 +51,11 @@ func cloud(t *testing.T, o gce.Options) (*gce.Server, string) {
 	return s, strings.Replace(clusterFile, "ENDPOINT", web.URL, 1)
 }
 
-func parseFile(t *testing.T, text string) *cluster.Config {
-	t.Helper()
-	cfg, err := cluster.Parse("demo.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
-}
-
 // prepared gives a provider of the prepared cluster.
 func prepared(t *testing.T, text, dir string) *Provider {
 	t.Helper()
 	t.Setenv("HOME", dir)
-	p, err := New(Options{Dir: dir, Config: parseFile(t, text)})
+	p, err := New(Options{Dir: dir, Config: providertest.Parse(t, text)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +335,7 @@ func TestMistakesInTheFile(t *testing.T) {
 		if !strings.Contains(text, change[0]) {
 			t.Fatalf("the file has no %q", change[0])
 		}
-		_, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, strings.Replace(text, change[0], change[1], 1))})
+		_, err := New(Options{Dir: t.TempDir(), Config: providertest.Parse(t, strings.Replace(text, change[0], change[1], 1))})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", change[1], err, want)
 		}
@@ -354,7 +344,7 @@ func TestMistakesInTheFile(t *testing.T) {
 
 func TestAMachineTypeThatIsNotThere(t *testing.T) {
 	_, text := cloud(t, gce.Options{})
-	p, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, strings.Replace(text, "n2-standard-4", "n2-standard-5", 1))})
+	p, err := New(Options{Dir: t.TempDir(), Config: providertest.Parse(t, strings.Replace(text, "n2-standard-4", "n2-standard-5", 1))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +382,7 @@ func TestFindSeesOtherClusters(t *testing.T) {
 	if _, err := p.Create(t.Context(), request(providers.Worker, "one", 1)); err != nil {
 		t.Fatal(err)
 	}
-	other, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, strings.Replace(text, "cluster_name: demo", "cluster_name: other", 1))})
+	other, err := New(Options{Dir: t.TempDir(), Config: providertest.Parse(t, strings.Replace(text, "cluster_name: demo", "cluster_name: other", 1))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ray/internal/testbed/gce"
+	"ray/providers/providertest"
 )
 
 // catalog is the service of prices, in two pages, before a Compute Engine.
@@ -52,7 +53,7 @@ func catalog(engine http.Handler) http.Handler {
 func TestPrices(t *testing.T) {
 	web := httptest.NewServer(catalog(gce.New(gce.Options{Project: "p1"})))
 	t.Cleanup(web.Close)
-	p, err := New(Options{Dir: t.TempDir(), Config: parseFile(t, strings.Replace(clusterFile, "ENDPOINT", web.URL, 1))})
+	p, err := New(Options{Dir: t.TempDir(), Config: providertest.Parse(t, strings.Replace(clusterFile, "ENDPOINT", web.URL, 1))})
 	if err != nil {
 		t.Fatal(err)
 	}
