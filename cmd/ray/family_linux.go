@@ -12,7 +12,9 @@ import (
 
 // family lists a daemon, the processes of its session directory (the head
 // survives its daemon and is found again by its configuration file) and all
-// that descend from them.
+// that descend from them. This process and those between it and such a daemon
+// are left out: a node that ends itself is ended by its own descendant, which
+// must live until that is done.
 func family(a session.Announcement) []session.Process {
 	parents := map[int]int{}
 	roots := map[int]bool{a.PID: true}
@@ -27,9 +29,13 @@ func family(a session.Announcement) []session.Process {
 			roots[pid] = true
 		}
 	}
+	caller := map[int]bool{}
+	for pid := os.Getpid(); pid > 1 && !roots[pid] && !caller[pid]; pid = parents[pid] {
+		caller[pid] = true
+	}
 	var out []session.Process
 	for pid := range parents {
-		if !descends(pid, roots, parents) {
+		if caller[pid] || !descends(pid, roots, parents) {
 			continue
 		}
 		if p, err := session.Identify(pid); err == nil {

@@ -76,12 +76,21 @@ func setUpScript(env *testscript.Env, binary string) error {
 		}
 	}
 	env.Defer(func() {
-		stop := exec.Command(binary, "stop", "--force")
-		stop.Env = append(os.Environ(), "RAY_TMPDIR="+root)
-		_ = stop.Run()
+		all, _ := session.List()
+		for _, a := range all {
+			if ofScript(a, root, env.WorkDir) {
+				_ = exec.Command(binary, "stop", "--force", "--session", a.SessionDir).Run()
+			}
+		}
 		_ = os.RemoveAll(root)
 	})
 	return nil
+}
+
+// ofScript tells whether the daemon runs under the script's session root, or on
+// an instance of the process provider, which keeps them in the script's home.
+func ofScript(a session.Announcement, root, work string) bool {
+	return a.TempDir == root || strings.HasPrefix(a.TempDir, work+string(filepath.Separator))
 }
 
 // freePortCommand is `freeport VAR`: sets VAR to a port that is free now.
@@ -138,14 +147,14 @@ func waitForCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// nothingCommand is `nothing`: fails if a daemon of the script's session root
-// runs for another ten seconds.
+// nothingCommand is `nothing`: fails if a daemon of the script runs for another
+// ten seconds.
 func nothingCommand(ts *testscript.TestScript, _ bool, _ []string) {
-	root := ts.Getenv("RAY_TMPDIR")
+	root, work := ts.Getenv("RAY_TMPDIR"), ts.Getenv("WORK")
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		all, err := session.List()
 		ts.Check(err)
-		i := slices.IndexFunc(all, func(a session.Announcement) bool { return a.TempDir == root })
+		i := slices.IndexFunc(all, func(a session.Announcement) bool { return ofScript(a, root, work) })
 		if i < 0 {
 			return
 		}

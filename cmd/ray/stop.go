@@ -87,9 +87,10 @@ func orphans(root string, known []session.Announcement) (found []session.Announc
 // of processes that are gone. Daemons end their workers and their head by
 // themselves; what is still there when the grace is over is killed.
 func stopSessions(ctx context.Context, chosen []session.Announcement, force bool, grace time.Duration) (int, error) {
-	var doomed []session.Process
+	var doomed, daemons []session.Process
 	for _, a := range chosen {
 		doomed = append(doomed, family(a)...)
+		daemons = append(daemons, a.Process)
 	}
 	signalAll := func(sig syscall.Signal, who []session.Process) error {
 		var errs []error
@@ -102,10 +103,6 @@ func stopSessions(ctx context.Context, chosen []session.Announcement, force bool
 	}
 	var err error
 	if !force {
-		daemons := make([]session.Process, 0, len(chosen))
-		for _, a := range chosen {
-			daemons = append(daemons, a.Process)
-		}
 		err = signalAll(syscall.SIGTERM, daemons)
 		waitGone(ctx, doomed, grace)
 	}
@@ -114,6 +111,10 @@ func stopSessions(ctx context.Context, chosen []session.Announcement, force bool
 		for _, a := range chosen {
 			left = append(left, family(a)...)
 		}
+		// The daemons last: a worker that misses its daemon ends what it
+		// started, and this process may be of that.
+		below := slices.DeleteFunc(slices.Clone(left), func(p session.Process) bool { return slices.Contains(daemons, p) })
+		left = append(below, daemons...)
 		err = errors.Join(err, signalAll(syscall.SIGKILL, left))
 		waitGone(ctx, left, 5*time.Second)
 	}
