@@ -127,7 +127,8 @@ func (d *daemon) startDriver(ctx context.Context, in wire.DriverRun, gpus []stri
 		set["PATH"] = filepath.Dir(python) + string(os.PathListSeparator) + os.Getenv("PATH")
 	}
 	c := proc.Command{ID: in.SubmissionID, Line: in.Entrypoint, Dir: env.Cwd, Env: os.Environ(),
-		LogPath: filepath.Join(d.cfg.SessionDir, "logs", driverLog(in.SubmissionID))}
+		LogPath: filepath.Join(d.cfg.SessionDir, "logs", driverLog(in.SubmissionID)),
+		Heading: fmt.Sprintf("Running entrypoint for job %s: %s", in.SubmissionID, in.Entrypoint)}
 	for k, v := range set {
 		c.Env = append(c.Env, k+"="+v)
 	}

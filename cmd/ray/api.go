@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,6 +37,7 @@ type api struct {
 type apiFlags struct {
 	address string
 	headers map[string]string
+	verify  string
 	timeout int
 }
 
@@ -41,7 +45,8 @@ func (f *apiFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.address, "address", "", "the cluster: http://host:port of its dashboard, host:port of its head, or auto")
 	flags.Var(jsonFlag{&f.headers}, "headers", "HTTP headers to send, as JSON (default: RAY_JOB_HEADERS)")
 	flags.IntVar(&f.timeout, "timeout", 30, "seconds to wait for an answer")
-	for _, name := range []string{"verify", "log-style", "log-color"} {
+	flags.StringVar(&f.verify, "verify", "true", "how the certificate of an https address is checked: true, false, or a file or directory of authorities")
+	for _, name := range []string{"log-style", "log-color"} {
 		flags.String(name, "", "accepted and ignored")
 		_ = flags.MarkHidden(name)
 	}
@@ -52,13 +57,49 @@ func (f *apiFlags) bind(flags *pflag.FlagSet) {
 // open finds the cluster's HTTP address and this user's token for it. The
 // caller calls close of the result.
 func (f *apiFlags) open(ctx context.Context) (*api, error) {
-	a := &api{headers: f.headers, client: &http.Client{}, close: func() {}}
+	transport, err := f.transport()
+	if err != nil {
+		return nil, err
+	}
+	a := &api{headers: f.headers, client: &http.Client{Transport: transport}, close: func() {}}
 	if text := os.Getenv("RAY_JOB_HEADERS"); a.headers == nil && text != "" {
 		if err := json.Unmarshal([]byte(text), &a.headers); err != nil {
 			return nil, usagef("RAY_JOB_HEADERS is not a JSON object of strings: %s", err)
 		}
 	}
 	return a, a.find(ctx, f.address)
+}
+
+// transport checks certificates as --verify says.
+func (f *apiFlags) transport() (*http.Transport, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	switch f.verify {
+	case "", "true", "True", "1":
+		return t, nil
+	case "false", "False", "0":
+		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the user's own wish
+		return t, nil
+	}
+	files := []string{f.verify}
+	if inside, err := os.ReadDir(f.verify); err == nil {
+		files = nil
+		for _, entry := range inside {
+			files = append(files, filepath.Join(f.verify, entry.Name()))
+		}
+	}
+	roots, found := x509.NewCertPool(), false
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, usagef("Invalid value for '--verify': %w", err)
+		}
+		found = roots.AppendCertsFromPEM(text) || found
+	}
+	if !found {
+		return nil, usagef("Invalid value for '--verify': %s holds no certificate in PEM form", f.verify)
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: roots}
+	return t, nil
 }
 
 // find chooses the cluster: the one given, RAY_API_SERVER_ADDRESS,

@@ -87,16 +87,16 @@ func (j jobAPI) waitEnd(ctx context.Context, id string, each func(jobDetails)) (
 	}
 }
 
-// conclude says how the job ended; a job that did not succeed is exit status 1.
-func conclude(out, errOut io.Writer, d jobDetails, id string) error {
+// conclude says how the job ended; a job that failed or was stopped is exit status 1.
+func conclude(out io.Writer, d jobDetails, id string) error {
 	switch d.Status {
 	case spec.JobSucceeded:
 		_, err := fmt.Fprintf(out, "\n%s\n\n", boxed(fmt.Sprintf("Job '%s' succeeded", id)))
 		return err
 	case spec.JobStopped:
-		_, _ = fmt.Fprintf(errOut, "\nJob '%s' was stopped\n", id)
+		_, _ = fmt.Fprintf(out, "\nJob '%s' was stopped\n", id)
 	case spec.JobFailed:
-		_, _ = fmt.Fprintf(errOut, "\n%s\n\nStatus message: %s\n\n", boxed(fmt.Sprintf("Job '%s' failed", id)), d.Message)
+		_, _ = fmt.Fprintf(out, "\n%s\n\nStatus message: %s\n\n", boxed(fmt.Sprintf("Job '%s' failed", id)), d.Message)
 	default:
 		return fmt.Errorf("the output of job '%s' ended, but its status is %s", id, d.Status)
 	}
@@ -165,13 +165,16 @@ func jobLogsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return conclude(cmd.ErrOrStderr(), cmd.ErrOrStderr(), d, args[0])
+			return conclude(cmd.ErrOrStderr(), d, args[0])
 		},
 	}
 	f.bind(cmd.Flags())
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
 	return cmd
 }
+
+// jobColumns are those of `ray job list`.
+var jobColumns = []string{"submission_id", "job_id", "type", "status", "entrypoint", "runtime_env", "metadata", "message"}
 
 func jobListCmd() *cobra.Command {
 	var f apiFlags
@@ -191,8 +194,12 @@ func jobListCmd() *cobra.Command {
 				return err
 			}
 			reply.Total = len(reply.Rows)
+			if format == "default" && reply.Total == 0 {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), "[]")
+				return err
+			}
 			o := listOptions{format: format}
-			return o.print(cmd.OutOrStdout(), resources["jobs"], reply)
+			return o.print(cmd.OutOrStdout(), resource{"submission_id", jobColumns}, reply)
 		},
 	}
 	f.bind(cmd.Flags())

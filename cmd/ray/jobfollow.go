@@ -78,7 +78,7 @@ func (f *follower) once(ctx context.Context) error {
 		header.Set("Authorization", "Bearer "+f.token)
 	}
 	url := f.base + jobPath(f.id) + "/logs/tail?" + wire.JobOffsetQuery + "=" + strconv.FormatInt(f.offset, 10)
-	conn, answer, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: header})
+	conn, answer, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: header, HTTPClient: f.client})
 	if err != nil {
 		if answer != nil && answer.StatusCode >= 400 {
 			return &apiError{status: answer.StatusCode, text: fmt.Sprintf("cannot follow the output of job '%s': %s", f.id, answer.Status)}

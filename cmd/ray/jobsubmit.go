@@ -47,9 +47,9 @@ func jobSubmitCmd() *cobra.Command {
 	f.StringVar(&o.submissionID, "submission-id", "", "id of the job (default: made up)")
 	f.StringVar(&o.deprecatedName, "job-id", "", "old name of --submission-id")
 	_ = f.MarkHidden("job-id")
-	f.StringVar(&o.envFile, "runtime-env", "", "file with the job's runtime environment")
+	f.StringVar(&o.envFile, "runtime-env", "", "YAML or JSON file with the job's runtime environment")
 	f.StringVar(&o.envJSON, "runtime-env-json", "", "the job's runtime environment as JSON")
-	f.StringVar(&o.workingDir, "working-dir", "", "directory, or URI of an archive, in which the job runs")
+	f.StringVar(&o.workingDir, "working-dir", "", "directory, .zip or .tar.gz, or URI of one, in which the job runs")
 	f.Var(jsonFlag{&o.metadata}, "metadata-json", "strings to keep with the job, as JSON")
 	f.Var(optional[float64]{&o.cpus, parseAmount}, "entrypoint-num-cpus", "CPUs that the entrypoint holds")
 	f.Var(optional[float64]{&o.gpus, parseAmount}, "entrypoint-num-gpus", "GPUs that the entrypoint holds")
@@ -61,17 +61,24 @@ func jobSubmitCmd() *cobra.Command {
 }
 
 func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
-	env, err := readRuntimeEnv(o.envFile, o.envJSON, o.workingDir)
+	errOut := cmd.ErrOrStderr()
+	if o.deprecatedName != "" {
+		_, _ = fmt.Fprintln(errOut, "--job-id option is deprecated. Please use --submission-id instead.")
+	}
+	if err := submitHook(cmd, o, args); err != nil {
+		return err
+	}
+	env, err := readRuntimeEnv(o.envFile, o.envJSON, o.workingDir, errOut)
 	if err != nil {
 		return err
 	}
-	j, err := openJobs(cmd.Context(), &o.api, cmd.ErrOrStderr())
+	j, err := openJobs(cmd.Context(), &o.api, errOut)
 	if err != nil {
 		return err
 	}
 	defer j.close()
 	ctx := cmd.Context()
-	if err := uploadWorkingDir(ctx, j.api, env); err != nil {
+	if err := shipRuntimeEnv(ctx, j.api, env, errOut); err != nil {
 		return err
 	}
 	id, err := o.submit(ctx, j, env, joinEntrypoint(args))
@@ -85,9 +92,9 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	_, _ = fmt.Fprintln(out, "Tailing logs until the job exits (disable with --no-wait):")
-	if err := j.follow(ctx, id, out, cmd.ErrOrStderr()); err != nil {
+	if err := j.follow(ctx, id, out, errOut); err != nil {
 		if errors.Is(err, context.Canceled) {
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "\nThe job goes on: `ray job logs -f %s` shows it, `ray job stop %s` ends it.\n", id, id)
+			_, _ = fmt.Fprintf(errOut, "\nThe job goes on: `ray job logs -f %s` shows it, `ray job stop %s` ends it.\n", id, id)
 		}
 		return err
 	}
@@ -95,7 +102,7 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return conclude(out, cmd.ErrOrStderr(), d, id)
+	return conclude(out, d, id)
 }
 
 // submit sends the request and gives the job's id.

@@ -3,44 +3,75 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// maxPackage is the largest working directory that the job API takes.
+// maxPackage is the largest folder or package, in bytes, that the job API takes.
 const maxPackage = 512 << 20
 
 // packDir makes a zip archive of a directory and names it by its content.
 // .gitignore and .rayignore files in it, and the patterns given, leave files
-// out, and so do a few directories that nobody wants to send.
-func packDir(dir string, excludes []string) (name string, content []byte, err error) {
-	var b bytes.Buffer
-	p := &packer{dir: dir, archive: zip.NewWriter(&b), size: b.Len, hash: sha256.New()}
-	always := append([]string{"/.git/", ".venv/", "venv/", "__pycache__/"}, excludes...)
-	p.rules = map[string][]ignoreRule{".": append(ignoreRules(always, ""), readIgnores(dir, "")...)}
+// out, and so do a few directories that nobody wants to send. With parent the
+// names in the archive begin with the directory's own.
+func packDir(dir string, excludes []string, parent bool) (name string, content []byte, err error) {
+	p := &packer{dir: dir, sizes: map[string]int64{}}
+	rules := append(defaultExcludes(), excludes...)
+	p.rules = map[string][]ignoreRule{".": append(ignoreRules(rules, ""), readIgnores(dir, "")...)}
 	if err = filepath.WalkDir(dir, p.visit); err == nil {
-		err = p.archive.Close()
+		err = p.checkSize()
+	}
+	if err == nil && parent {
+		err = p.below(dir)
+	}
+	if err == nil {
+		name, content, err = p.pack()
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("pack the working directory %s: %w", dir, err)
+		return "", nil, fmt.Errorf("pack the directory %s: %w", dir, err)
 	}
-	return "_ray_pkg_" + hex.EncodeToString(p.hash.Sum(nil))[:16] + ".zip", b.Bytes(), nil
+	return name, content, nil
+}
+
+// packFile makes a zip archive of one file.
+func packFile(file string) (name string, content []byte, err error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", nil, err
+	}
+	return (&packer{files: []packed{{file, filepath.Base(file), info}}}).pack()
+}
+
+// defaultExcludes are what no package holds, unless the environment says so.
+func defaultExcludes() []string {
+	given, there := os.LookupEnv("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES")
+	if !there {
+		return []string{"/.git/", ".venv/", "venv/", "__pycache__/"}
+	}
+	return strings.FieldsFunc(given, func(r rune) bool { return r == ',' })
 }
 
 // packer is one run of packDir.
 type packer struct {
-	dir     string
-	archive *zip.Writer
-	size    func() int
-	hash    hash.Hash
-	rules   map[string][]ignoreRule // of each directory, with those above it
+	dir   string
+	rules map[string][]ignoreRule // of each directory, with those above it
+	files []packed
+	sizes map[string]int64 // bytes of what lies directly in dir
+}
+
+// packed is a file that is to be in the archive.
+type packed struct {
+	file, rel string
+	info      fs.FileInfo
 }
 
 func (p *packer) visit(file string, entry fs.DirEntry, err error) error {
@@ -61,27 +92,64 @@ func (p *packer) visit(file string, entry fs.DirEntry, err error) error {
 		p.rules[rel] = append(above[:len(above):len(above)], readIgnores(file, rel)...)
 		return nil
 	}
-	return p.add(file, rel)
-}
-
-func (p *packer) add(file, rel string) error {
 	info, err := os.Stat(file) // follow links: the archive has none
 	if err != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
+	p.files = append(p.files, packed{file, rel, info})
+	top, _, deeper := strings.Cut(rel, "/")
+	if deeper {
+		top += "/"
 	}
-	_, _ = fmt.Fprintf(p.hash, "%s %o %d\n", rel, info.Mode().Perm(), len(text))
-	_, _ = p.hash.Write(text)
-	if err := addFile(p.archive, rel, info, text); err != nil {
-		return err
-	}
-	if p.size() > maxPackage {
-		return fmt.Errorf("it has more than %d MiB: leave files out by a .gitignore, or bring data another way", maxPackage>>20)
-	}
+	p.sizes[top] += info.Size()
 	return nil
+}
+
+// checkSize refuses a directory over the limit before it is read.
+func (p *packer) checkSize() error {
+	var total int64
+	for _, size := range p.sizes {
+		total += size
+	}
+	if total <= maxPackage {
+		return nil
+	}
+	tops := slices.SortedFunc(maps.Keys(p.sizes), func(a, b string) int { return cmp.Compare(p.sizes[b], p.sizes[a]) })
+	var largest []string
+	for _, top := range tops[:min(5, len(tops))] {
+		largest = append(largest, fmt.Sprintf("%s (%d MiB)", top, p.sizes[top]>>20))
+	}
+	return fmt.Errorf("it has %d MiB, and %d MiB may be sent. Its largest parts: %s. Leave files out by a .gitignore or runtime_env's excludes, or bring data another way",
+		total>>20, maxPackage>>20, strings.Join(largest, ", "))
+}
+
+// below puts the directory's own name in front of all others.
+func (p *packer) below(dir string) error {
+	whole, err := filepath.Abs(dir)
+	for i := range p.files {
+		p.files[i].rel = filepath.Base(whole) + "/" + p.files[i].rel
+	}
+	return err
+}
+
+func (p *packer) pack() (name string, content []byte, err error) {
+	var b bytes.Buffer
+	archive, hash := zip.NewWriter(&b), sha256.New()
+	for _, f := range p.files {
+		text, err := os.ReadFile(f.file)
+		if err != nil {
+			return "", nil, err
+		}
+		_, _ = fmt.Fprintf(hash, "%s %o %d\n", f.rel, f.info.Mode().Perm(), len(text))
+		_, _ = hash.Write(text)
+		if err := addFile(archive, f.rel, f.info, text); err != nil {
+			return "", nil, err
+		}
+	}
+	if err := archive.Close(); err != nil {
+		return "", nil, err
+	}
+	return "_ray_pkg_" + hex.EncodeToString(hash.Sum(nil))[:16] + ".zip", b.Bytes(), nil
 }
 
 func addFile(archive *zip.Writer, rel string, info fs.FileInfo, text []byte) error {

@@ -30,16 +30,16 @@ func sanityCheckCmd() *cobra.Command {
 	}
 }
 
-// runModule runs a module of the Python package with the Python that workers
-// would have.
-func runModule(cmd *cobra.Command, module string) error {
+// pythonModule is a process that will run a module of the Python package with
+// the Python that workers would have.
+func pythonModule(cmd *cobra.Command, module string) (*exec.Cmd, error) {
 	found := pythons("")
 	if len(found) == 0 {
-		return errors.New("no Python was found: install python3, or name one by RAY_PYTHON")
+		return nil, errors.New("no Python was found: install python3, or name one by RAY_PYTHON")
 	}
 	dir, err := python.Extract(session.Root())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	run := exec.CommandContext(cmd.Context(), found[0], "-m", module)
 	path := dir
@@ -48,11 +48,20 @@ func runModule(cmd *cobra.Command, module string) error {
 	}
 	run.Env = append(os.Environ(), "PYTHONPATH="+path)
 	run.Stdin, run.Stdout, run.Stderr = os.Stdin, cmd.OutOrStdout(), cmd.ErrOrStderr()
+	return run, nil
+}
+
+// runModule runs a module to its end.
+func runModule(cmd *cobra.Command, module string) error {
+	run, err := pythonModule(cmd, module)
+	if err != nil {
+		return err
+	}
 	var exit *exec.ExitError
 	if err := run.Run(); errors.As(err, &exit) {
 		return exitWith(max(exit.ExitCode(), exitFailed))
 	} else if err != nil {
-		return fmt.Errorf("run %s: %w", found[0], err)
+		return fmt.Errorf("run %s: %w", run.Path, err)
 	}
 	return nil
 }

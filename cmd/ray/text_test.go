@@ -139,7 +139,7 @@ func TestPackDir(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	name, content, err := packDir(dir, []string{"secret.*"})
+	name, content, err := packDir(dir, []string{"secret.*"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,14 +156,14 @@ func TestPackDir(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("packed (-want +got):\n%s", diff)
 	}
-	again, _, err := packDir(dir, []string{"secret.*"})
+	again, _, err := packDir(dir, []string{"secret.*"}, false)
 	if err != nil || again != name {
 		t.Errorf("the same content is %s, then %s (%v)", name, again, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "main.py"), []byte("2"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if changed, _, _ := packDir(dir, []string{"secret.*"}); changed == name {
+	if changed, _, _ := packDir(dir, []string{"secret.*"}, false); changed == name {
 		t.Error("other content has the same name")
 	}
 }

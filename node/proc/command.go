@@ -19,6 +19,7 @@ type Command struct {
 	Env     []string
 	Dir     string
 	LogPath string // stdout and stderr together, appended
+	Heading string // first line of its output in the log; empty: none
 }
 
 // Child is a running Command.
@@ -55,6 +56,9 @@ func (m *Manager) Run(c Command) (*Child, error) {
 	if err := m.begin(c.ID, cmd, child, out); err != nil {
 		log.Close()
 		return nil, fmt.Errorf("start %s: %w", c.ID, errors.Join(err, out.Close()))
+	}
+	if c.Heading != "" {
+		_, _ = io.WriteString(log, c.Heading+"\n") // as with the output itself, a full disk does not end the command
 	}
 	written := make(chan struct{})
 	go func() {

@@ -71,6 +71,8 @@ def test_stop_on_the_second_node_after_a_restart_of_the_head(cluster):
     follower = subprocess.Popen(
         [cluster.binary, "job", "logs", "-f", id], env=cluster.env, stdout=subprocess.PIPE, text=True
     )
+    heading = f"Running entrypoint for job {id}: {DRIVER}\n"
+    assert follower.stdout.read(len(heading)) == heading
     assert follower.stdout.readline() == f"child {pids[0]}\n"
 
     before = head_of(cluster)

@@ -63,9 +63,11 @@ class Server:
         return wait_until(over, seconds, f"the end of job {id}")
 
     def logs(self, id):
+        """What a job's entrypoint has printed: its log without the line that names the entrypoint."""
         status, text = self.ask("GET", f"/api/jobs/{id}/logs")
         assert status == 200, text
-        return json.loads(text)["logs"]
+        heading = f"Running entrypoint for job {id}: {self.job(id)['entrypoint']}\n"
+        return json.loads(text)["logs"].removeprefix(heading)
 
     def jobs(self):
         return json.loads(self.ask("GET", "/api/jobs/")[1])

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+
+	"github.com/spf13/cobra"
+)
+
+// submitHook calls the Python function that RAY_JOB_SUBMIT_HOOK names with the
+// options of `ray job submit`. One that ends its process, instead of
+// returning, ends the submission with the same exit status.
+func submitHook(cmd *cobra.Command, o *submitOptions, entrypoint []string) error {
+	name := os.Getenv("RAY_JOB_SUBMIT_HOOK")
+	if name == "" {
+		return nil
+	}
+	options, err := json.Marshal(o.asKeywords(entrypoint))
+	if err != nil {
+		return err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer read.Close()
+	run, err := pythonModule(cmd, "ray._private.submit_hook")
+	if err != nil {
+		return errors.Join(fmt.Errorf("RAY_JOB_SUBMIT_HOOK=%s: %w", name, err), write.Close())
+	}
+	run.Stdin, run.ExtraFiles = bytes.NewReader(options), []*os.File{write}
+	err = run.Run()
+	_ = write.Close()
+	returned, _ := io.ReadAll(read)
+	exit := new(exec.ExitError)
+	switch {
+	case len(returned) > 0:
+		return nil
+	case errors.As(err, &exit):
+		return exitWith(max(exit.ExitCode(), exitFailed))
+	case err != nil:
+		return fmt.Errorf("RAY_JOB_SUBMIT_HOOK=%s: %w", name, err)
+	}
+	return exitWith(exitOK)
+}
+
+// asKeywords names the options as upstream passes them to a hook: JSON texts
+// of objects are objects already.
+func (o *submitOptions) asKeywords(entrypoint []string) map[string]any {
+	orNil := func(s string) any {
+		if s == "" {
+			return nil
+		}
+		return s
+	}
+	id := o.submissionID
+	if id == "" {
+		id = o.deprecatedName
+	}
+	k := map[string]any{
+		"address": orNil(o.api.address), "job_id": orNil(id), "submission_id": orNil(id),
+		"runtime_env": orNil(o.envFile), "runtime_env_json": orNil(o.envJSON), "working_dir": orNil(o.workingDir),
+		"metadata_json": nil, "entrypoint": entrypoint, "no_wait": o.noWait,
+		"entrypoint_num_cpus": o.cpus, "entrypoint_num_gpus": o.gpus, "entrypoint_memory": o.memory,
+		"entrypoint_resources": nil, "entrypoint_label_selector": nil,
+	}
+	if o.metadata != nil {
+		k["metadata_json"] = o.metadata
+	}
+	if o.resources != nil {
+		k["entrypoint_resources"] = o.resources
+	}
+	if o.labelSelector != nil {
+		k["entrypoint_label_selector"] = o.labelSelector
+	}
+	return k
+}
