@@ -5,7 +5,6 @@ import http.server
 import os
 import pathlib
 import shutil
-import stat
 import sys
 import threading
 import zipfile
@@ -258,18 +257,3 @@ def test_conda_file_is_read_by_the_driver(tmp_path):
     assert found in ({"dependencies": ["toolz"]}, {"_environment_yaml": path.read_text()})
     with pytest.raises(ValueError, match="not a valid file"):
         RuntimeEnv(conda=str(tmp_path / "none.yml"))
-
-
-def test_a_tool_that_stands_for_conda(own_cluster, tmp_path, monkeypatch):
-    """This is not conda: it shows that the tool is called and its interpreter used."""
-    tool = tmp_path / "micromamba"
-    tool.write_text(
-        "#!/bin/sh\n"
-        'while [ $# -gt 1 ]; do [ "$1" = --prefix ] && prefix=$2; shift; done\n'
-        f"exec {sys.executable} -m venv --without-pip $prefix\n"
-    )
-    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    own_cluster({"conda": {"dependencies": ["toolz"]}})
-    prefix, name = ray.get(ray.remote(lambda: (sys.prefix, os.environ.get("CONDA_PREFIX"))).remote(), timeout=60)
-    assert prefix == name != sys.prefix
