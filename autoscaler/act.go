@@ -55,7 +55,7 @@ func (m *Manager) stop(t Termination) {
 // looks at states only, so it also picks up what an earlier head left behind.
 func (m *Manager) act(nodes nodeIndex) {
 	launches := map[string][]Instance{}
-	terminations := map[string][]Instance{}
+	terminations, stops := map[string][]Instance{}, map[string][]Instance{}
 	for _, id := range m.table.ids(func(i *Instance) bool { return !i.State.Terminal() && m.under[i.ID] == "" }) {
 		row := m.table.Get(id)
 		switch row.State {
@@ -83,23 +83,32 @@ func (m *Manager) act(nodes nodeIndex) {
 				continue
 			}
 			if m.move(id, Terminating, "the machine is no longer needed") {
-				terminations[row.NodeType] = append(terminations[row.NodeType], row.clone())
-				m.under[id] = ActTerminate
+				m.remove(row, terminations, stops)
 			}
 		case TerminationFailed:
 			if !m.retry[id].After(m.now) && m.move(id, Terminating, "tried again") {
-				terminations[row.NodeType] = append(terminations[row.NodeType], row.clone())
-				m.under[id] = ActTerminate
+				m.remove(row, terminations, stops)
 			}
 		case Terminating:
 			if _, agreed := m.gone[id]; !agreed {
-				terminations[row.NodeType] = append(terminations[row.NodeType], row.clone())
-				m.under[id] = ActTerminate
+				m.remove(row, terminations, stops)
 			}
 		}
 	}
 	m.batch(ActLaunch, launches)
 	m.batch(ActTerminate, terminations)
+	m.batch(ActStop, stops)
+}
+
+// remove asks for the end of a machine, or, if the cluster is stopped, for it
+// to be kept.
+func (m *Manager) remove(row *Instance, terminations, stops map[string][]Instance) {
+	kind, into := ActTerminate, terminations
+	if m.keeps(row) {
+		kind, into = ActStop, stops
+	}
+	into[row.NodeType] = append(into[row.NodeType], row.clone())
+	m.under[row.ID] = kind
 }
 
 // install sets a machine up by the present configuration.

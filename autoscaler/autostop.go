@@ -2,6 +2,7 @@ package autoscaler
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"ray/internal/spec"
@@ -10,7 +11,18 @@ import (
 // AutoStop ends a whole cluster that nobody uses.
 type AutoStop struct {
 	Idle   time.Duration `json:"idle"`
-	Action string        `json:"action"` // down
+	Action string        `json:"action"` // ActionDown or ActionStop
+}
+
+// What AutoStop does with the machines.
+const (
+	ActionDown = "down"
+	ActionStop = "stop" // their disks are kept for the next start
+)
+
+// keeps tells whether the machine of an instance that ends is only stopped.
+func (m *Manager) keeps(row *Instance) bool {
+	return row.StopCause == CauseAutoStop && m.config.AutoStop != nil && m.config.AutoStop.Action == ActionStop
 }
 
 // CauseAutoStop is why workers leave before the head does.
@@ -63,11 +75,16 @@ func (m *Manager) end(l *Listing) {
 		row := m.table.Get(id)
 		m.stop(Termination{InstanceID: id, NodeType: row.NodeType, Cause: CauseAutoStop, Reason: "nothing has run for long"})
 	}
-	if len(left) > 0 || l == nil || len(l.Machines) > 0 || m.under[headRow] != "" || m.retry[headRow].After(m.now) {
+	if len(left) > 0 || l == nil || l.runs() || m.under[headRow] != "" || m.retry[headRow].After(m.now) {
 		return
 	}
 	m.under[headRow] = ActEnd
 	m.actions = append(m.actions, Action{Kind: ActEnd, Reason: string(CauseAutoStop), Instances: []Instance{{ID: headRow}}})
+}
+
+// runs tells whether any machine runs, or is on its way up or down.
+func (l *Listing) runs() bool {
+	return slices.ContainsFunc(l.Machines, func(m Machine) bool { return !m.Stopped })
 }
 
 // headRow stands for the head's machine, which has no row.

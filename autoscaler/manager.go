@@ -69,6 +69,8 @@ type Machine struct {
 	IP         string `json:"ip,omitempty"`
 	LaunchHash string `json:"launch_hash,omitempty"`
 	Ending     bool   `json:"ending,omitempty"` // it exists, but not for long
+	// Stopped: it does not run, and is kept for a launch to come.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // Listing is what the provider says exists. Begun is when it was asked: what
@@ -96,6 +98,7 @@ const (
 	ActInstall   ActionKind = "install"   // make a node of the machine
 	ActDrain     ActionKind = "drain"     // ask the node to give up its work and leave
 	ActTerminate ActionKind = "terminate" // take the machine away
+	ActStop      ActionKind = "stop"      // keep the machine without running it
 	ActEnd       ActionKind = "end"       // take the head's machine away, and this process with it
 )
 

@@ -50,8 +50,15 @@ func (m *Manager) takeListing(l *Listing, nodes nodeIndex) {
 		}
 	}
 	for _, machine := range l.Machines {
+		if machine.Stopped && m.resting(machine, byCloud[machine.ID]) {
+			continue
+		}
 		present[machine.ID] = true
-		if row := byCloud[machine.ID]; row != nil && !machine.Ending {
+		if row := byCloud[machine.ID]; machine.Stopped && (row == nil || row.State.Terminal()) {
+			m.adopt(machine, "it was stopped, and its node type has changed since", false)
+			continue
+		}
+		if row := byCloud[machine.ID]; row != nil && !machine.Ending && !machine.Stopped {
 			m.stands[row.ID] = l.Begun
 		}
 		if row := byCloud[machine.ID]; row == nil {
@@ -67,6 +74,19 @@ func (m *Manager) takeListing(l *Listing, nodes nodeIndex) {
 			m.missing(row, l.Begun, nodes)
 		}
 	}
+}
+
+// resting tells of a stopped machine whether it may stay as it is, for a later
+// launch of its type. One that fits no type any more would cost for nothing.
+func (m *Manager) resting(machine Machine, row *Instance) bool {
+	switch {
+	case row != nil && !row.State.Terminal():
+		return row.StopCause == CauseAutoStop && row.State == Terminating
+	case m.config.AutoStop != nil && m.ending:
+		return true
+	}
+	t, known := m.config.NodeTypes[machine.NodeType]
+	return known && (t.LaunchHash == "" || machine.LaunchHash == t.LaunchHash)
 }
 
 // found is told of a machine that no row names.

@@ -35,14 +35,18 @@ func (r *Reconciler) perform(ctx context.Context, a Action) (result Result) {
 			d.Deadline = time.Now().Add(r.manager.timing.Drain)
 		}
 		result.Err = r.o.Drainer.Drain(ctx, d)
-	case ActTerminate:
+	case ActTerminate, ActStop:
 		ctx, cancel := context.WithTimeout(ctx, terminateLimit)
 		defer cancel()
 		var ids []string
 		for _, inst := range a.Instances {
 			ids = append(ids, inst.CloudID)
 		}
-		result.Err = r.o.Provider.Terminate(ctx, ids)
+		if a.Kind == ActStop {
+			result.Err = r.o.Provider.Stop(ctx, ids)
+		} else {
+			result.Err = r.o.Provider.Terminate(ctx, ids)
+		}
 	case ActEnd:
 		ctx, cancel := context.WithTimeout(ctx, terminateLimit)
 		defer cancel()

@@ -24,7 +24,11 @@ type Provider interface {
 	List(ctx context.Context) ([]Machine, error)
 	// Terminate takes machines away. One that is gone already is no error.
 	Terminate(ctx context.Context, ids []string) error
-	// EndHead takes the head's machine away, on which this may run.
+	// Stop keeps machines without running them, for later launches of their
+	// type; it may take them away instead.
+	Stop(ctx context.Context, ids []string) error
+	// EndHead takes the head's machine away, or stops it, by what AutoStop
+	// says. This may run there.
 	EndHead(ctx context.Context) error
 }
 

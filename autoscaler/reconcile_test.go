@@ -91,6 +91,21 @@ func (r *rig) Terminate(_ context.Context, ids []string) error {
 	return nil
 }
 
+func (r *rig) Stop(_ context.Context, ids []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		r.calls = append(r.calls, "stop "+id)
+		m := r.machines[id]
+		m.Stopped = true
+		r.machines[id] = m
+		if n := r.nodes[id]; n != nil {
+			n.State = spec.NodeDead
+		}
+	}
+	return nil
+}
+
 func (r *rig) EndHead(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,7 +18,7 @@ func (m *Manager) takeResults(results []Result, nodes nodeIndex) {
 			m.installed(r.Action.Instances[0].ID, r.Err, nodes)
 		case ActDrain:
 			m.drained(r.Action.Instances[0].ID, r.Err)
-		case ActTerminate:
+		case ActTerminate, ActStop:
 			m.terminated(r)
 		case ActEnd:
 			m.ended(r.Err)

@@ -44,11 +44,15 @@ const (
 	Pending    State = "pending"
 	Running    State = "running"
 	Stopping   State = "stopping"
+	Stopped    State = "stopped" // it does not run; its disks cost, and a Stopper can start it again
 	Terminated State = "terminated"
 )
 
 // Live tells whether the instance exists or will: it costs something.
 func (s State) Live() bool { return s != Terminated }
+
+// Up tells whether the instance runs or soon will.
+func (s State) Up() bool { return s == Pending || s == Running }
 
 // Instance is one machine.
 type Instance struct {
@@ -116,8 +120,21 @@ type Provider interface {
 // SelfEnder is a provider by which a program cannot end the instance that it
 // runs on with Terminate, since that would not live to see it done.
 type SelfEnder interface {
-	// EndSelf ends the instance of the caller, who is killed soon after.
-	EndSelf(ctx context.Context, id string) error
+	// EndSelf ends the instance of the caller, who is killed soon after; with
+	// keep it is stopped, as by Stopper.
+	EndSelf(ctx context.Context, id string, keep bool) error
+}
+
+// Stopper is a provider that can keep instances without running them, at the
+// price of their disks.
+type Stopper interface {
+	// Stop stops instances and returns when the provider has accepted that.
+	// One that could not be started again is ended; one that is gone is no
+	// error.
+	Stop(ctx context.Context, ids []string) error
+	// Restart starts an instance that is stopped, or about to be, with tags
+	// besides those that it has, and returns when the provider has accepted that.
+	Restart(ctx context.Context, id string, tags map[string]string) error
 }
 
 // Preparer is a provider that needs more than machines: keys, networks, rights.

@@ -39,7 +39,7 @@ func TestClusterOfContainers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(file, fmt.Sprintf(`
+	text := fmt.Sprintf(`
 cluster_name: containers
 provider: {type: docker, use_podman: true, network: host, image: %q, run_options: ["%s"]}
 max_workers: 1
@@ -49,7 +49,8 @@ available_node_types:
 head_node_type: head
 head_start_ray_commands: [ray stop, "ray start --head --node-ip-address=127.0.0.1 --port=0 --dashboard-port=0 --autoscaling-config=~/ray_bootstrap_config.yaml"]
 worker_start_ray_commands: [ray stop, "ray start --node-ip-address=127.0.0.1 --address=$RAY_HEAD_ADDRESS"]
-`, e.Image, strings.Join(e.Options, `", "`)))
+`, e.Image, strings.Join(e.Options, `", "`))
+	write(file, text)
 	write(script, "import os, ray\nray.init()\n@ray.remote\ndef where():\n    return os.environ['RAY_CLOUD_INSTANCE_ID'], os.getcwd()\n"+
 		"print('mine', os.environ['RAY_CLOUD_INSTANCE_ID'])\nprint('worker', ray.get(where.remote())[0])\n")
 	root, err := os.MkdirTemp("/tmp", "raypod-")
@@ -81,6 +82,21 @@ worker_start_ray_commands: [ray stop, "ray start --node-ip-address=127.0.0.1 --a
 	}
 	if out := run("list", "nodes"); !strings.Contains(out, "Total: 2") { // over the dashboard's port
 		t.Error(out)
+	}
+	// Idle, it stops itself, and goes on with the same containers.
+	write(file, text+"auto_stop: {idle_minutes: 0.02, action: stop}\n")
+	run("up", "-y", file)
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(run("clusters", "--json"), `"head": "stopped"`); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the cluster has not stopped: %s", run("clusters", "--json"))
+		}
+	}
+	write(file, text)
+	if out := run("up", "-y", file); !strings.Contains(out, "Starting it again") {
+		t.Errorf("up of the stopped cluster: %s", out)
+	}
+	if out := run("submit", file, script); !strings.Contains(out, "worker "+worker[1]) || !strings.Contains(out, said[strings.Index(said, "mine i-"):][:15]) {
+		t.Errorf("before it stopped the script said %s\nnow %s", said, out)
 	}
 	if out := run("down", "-y", file); !strings.Contains(out, "none remains") {
 		t.Error(out)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ type Fleet struct {
 	// Progress is told the steps of every set-up; nil is nobody.
 	Progress func(Event)
 	turn     atomic.Int64 // counts requests, so that places take turns
+
+	mu      sync.Mutex        // held while stopped machines are given out
+	renamed map[string]string // who got a stopped machine; lists may lag
 }
 
 // workerWait is how long a worker's machine may take to be reachable.
@@ -69,7 +73,10 @@ func (f *Fleet) Launch(ctx context.Context, nodeType string, names []string, way
 	if err != nil {
 		return nil, &providers.Error{Cause: providers.BadConfig, Op: "launch " + nodeType, Err: err}
 	}
-	var made []providers.Instance
+	made, names, err := f.restart(ctx, nodeType, hash, names)
+	if err != nil {
+		return made, err
+	}
 	for _, name := range names {
 		list, err := f.Provider.Create(ctx, providers.CreateRequest{
 			Token: name, Type: nodeType, Kind: providers.Worker, Count: 1, Ways: providers.Rotate(ways, int(f.turn.Add(1)-1)),
@@ -113,25 +120,45 @@ func (f *Fleet) Workers(ctx context.Context) ([]providers.Instance, error) {
 	return out, nil
 }
 
+// Stop keeps machines without running them, where the provider can; else it
+// ends them.
+func (f *Fleet) Stop(ctx context.Context, ids []string) error {
+	p, ok := f.Provider.(providers.Stopper)
+	if !ok {
+		return f.Provider.Terminate(ctx, ids)
+	}
+	f.mu.Lock()
+	for _, id := range ids {
+		delete(f.renamed, id)
+	}
+	f.mu.Unlock()
+	return p.Stop(ctx, ids)
+}
+
 // Terminate ends machines.
 func (f *Fleet) Terminate(ctx context.Context, ids []string) error {
 	return f.Provider.Terminate(ctx, ids)
 }
 
-// EndHead ends the machine of the head. On a cloud the machine goes on for a
-// moment after that.
+// EndHead ends the machine of the head, or stops it if that is what auto_stop
+// says. On a cloud the machine goes on for a moment after that.
 func (f *Fleet) EndHead(ctx context.Context) error {
 	list, err := f.Provider.List(ctx)
 	if err != nil {
 		return err
 	}
+	keep := f.Config.AutoStop != nil && f.Config.AutoStop.Action == "stop"
 	for _, i := range list {
-		if i.Kind == providers.Head && i.State.Live() {
-			if p, ok := f.Provider.(providers.SelfEnder); ok {
-				return p.EndSelf(ctx, i.ID)
-			}
-			return f.Provider.Terminate(ctx, []string{i.ID})
+		if i.Kind != providers.Head || !i.State.Up() {
+			continue
 		}
+		if p, ok := f.Provider.(providers.SelfEnder); ok {
+			return p.EndSelf(ctx, i.ID, keep)
+		}
+		if keep {
+			return f.Stop(ctx, []string{i.ID})
+		}
+		return f.Provider.Terminate(ctx, []string{i.ID})
 	}
 	return fmt.Errorf("the provider does not list the head: %w", providers.ErrNoInstance)
 }

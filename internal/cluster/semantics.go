@@ -143,10 +143,8 @@ func (c *checker) autoStop(doc map[string]any) {
 	}
 	provider := str(sub(doc, "provider")["type"])
 	switch action := section["action"]; {
-	case action == "stop":
-		c.addAt("auto_stop.action", "not supported yet: stop, which would keep the head's disk; down ends all machines")
-	case action != "down":
-		c.addAt("auto_stop.action", `give "down", which ends all machines`)
+	case action != "down" && action != "stop":
+		c.addAt("auto_stop.action", `give "down", which ends all machines, or "stop", which keeps their disks for the next ray up`)
 	case provider == "local":
 		c.addAt("auto_stop", "is not for the local provider, whose machines are there anyway; remove it")
 	}

@@ -143,8 +143,8 @@ func machines(list []providers.Instance) []autoscaler.Machine {
 	out := make([]autoscaler.Machine, 0, len(list))
 	for _, i := range list {
 		out = append(out, autoscaler.Machine{
-			Ending: i.State == providers.Stopping,
-			ID:     i.ID, Name: i.Tags[providers.TagRequest], NodeType: i.Type, IP: i.IP, LaunchHash: i.Tags[providers.TagLaunchHash],
+			Ending: i.State == providers.Stopping, Stopped: i.State == providers.Stopped,
+			ID: i.ID, Name: i.Tags[providers.TagRequest], NodeType: i.Type, IP: i.IP, LaunchHash: i.Tags[providers.TagLaunchHash],
 		})
 	}
 	return out
@@ -153,6 +153,11 @@ func machines(list []providers.Instance) []autoscaler.Machine {
 // Terminate implements autoscaler.Provider.
 func (s *autoscaling) Terminate(ctx context.Context, ids []string) error {
 	return s.current().Terminate(ctx, ids)
+}
+
+// Stop implements autoscaler.Provider.
+func (s *autoscaling) Stop(ctx context.Context, ids []string) error {
+	return s.current().Stop(ctx, ids)
 }
 
 // EndHead implements autoscaler.Provider.

@@ -15,7 +15,7 @@ type Summary struct {
 	Name     string `json:"name"`
 	Provider string `json:"provider"`
 	Current  bool   `json:"current"`
-	Head     string `json:"head"` // up, down or unknown
+	Head     string `json:"head"` // up, down, stopped or unknown
 	Workers  int    `json:"workers"`
 	Address  string `json:"address,omitempty"`
 	// Cost of what exists, in US dollars an hour; types without a price are
@@ -60,7 +60,7 @@ func (l *Launcher) ask(ctx context.Context, d dir, s *Summary) error {
 	if err != nil {
 		return err
 	}
-	head, workers, err := c.live(ctx)
+	head, workers, err := c.machines(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,10 +77,13 @@ func (l *Launcher) ask(ctx context.Context, d dir, s *Summary) error {
 		s.PriceDate = cost.dates()
 	}
 	s.Head, s.Workers = "down", len(workers)
-	if head != nil {
-		s.Head = "up"
-	} else {
+	switch {
+	case head == nil:
 		s.Address = ""
+	case head.State == providers.Stopped:
+		s.Head, s.Address = "stopped", ""
+	default:
+		s.Head = "up"
 	}
 	return nil
 }

@@ -16,9 +16,11 @@ import (
 // Cost is what machines of a cluster cost by the hour, in US dollars without
 // disks, traffic and taxes.
 type Cost struct {
-	Now float64 `json:"now"` // what exists
+	Now float64 `json:"now"` // what runs
 	Min float64 `json:"min"` // the head and min_workers
 	Max float64 `json:"max"` // the head and the dearest max_workers
+	// Stopped machines cost no more than their disks, which no sum has.
+	Stopped int `json:"stopped,omitempty"`
 	// Types gives one node's price, by node type.
 	Types map[string]prices.Estimate `json:"types"`
 	// Unknown are node types without a price; the sums leave them out.
@@ -57,6 +59,10 @@ func costOf(cfg *cluster.Config, table *prices.Table, live []providers.Instance)
 	}
 	usd := func(name string) float64 { return c.Types[name].USD }
 	for _, i := range live {
+		if i.State == providers.Stopped {
+			c.Stopped++
+			continue
+		}
 		c.Now += usd(i.Type)
 	}
 	c.Min = usd(cfg.HeadType)
@@ -101,6 +107,9 @@ func (c Cost) String() string {
 		c.Now, c.Min, c.Max, c.dates())
 	if len(c.Unknown) > 0 {
 		s += "; not counted, since their price is not known: " + strings.Join(c.Unknown, ", ")
+	}
+	if c.Stopped > 0 {
+		s += fmt.Sprintf("; of %d stopped machine(s) only the disks cost", c.Stopped)
 	}
 	return s + ")."
 }

@@ -32,7 +32,7 @@ const (
 // Down ends the cluster's machines and forgets the cluster. It ends only when
 // the provider twice says that nothing lives.
 func (c *Cluster) Down(ctx context.Context, o DownOptions) error {
-	head, workers, err := c.live(ctx)
+	head, workers, err := c.machines(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (c *Cluster) question(head *providers.Instance, workers []providers.Instanc
 func (c *Cluster) drainAll(ctx context.Context, o DownOptions) (int, error) {
 	ended := map[string]bool{}
 	for empty := 0; empty < 2; {
-		head, workers, err := c.live(ctx)
+		head, workers, err := c.machines(ctx)
 		if err != nil {
 			return len(ended), err
 		}

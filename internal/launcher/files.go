@@ -24,15 +24,16 @@ func (c *Cluster) filter() sshx.Filter {
 // SyncUp copies a local file or directory to the head, or to all nodes. With
 // neither from nor to it copies the file mounts again.
 func (c *Cluster) SyncUp(ctx context.Context, from, to string, all bool) error {
-	head, workers, err := c.live(ctx)
+	head, err := c.theHead(ctx)
 	if err != nil {
 		return err
 	}
-	if head == nil {
-		return fmt.Errorf("cluster %s %w", c.Config.Name, ErrNoHead)
-	}
-	targets := []providers.Instance{*head}
+	targets := []providers.Instance{head}
 	if all {
+		_, workers, err := c.live(ctx)
+		if err != nil {
+			return err
+		}
 		targets = append(targets, workers...)
 	}
 	copies := maps.Clone(c.Config.FileMounts)

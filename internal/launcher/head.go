@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,8 +23,9 @@ import (
 // addressWait is how long a head that was started may take to say where it is.
 const addressWait = 30 * time.Second
 
-// live gives the instances that exist, the head first if there is one.
-func (c *Cluster) live(ctx context.Context) (head *providers.Instance, workers []providers.Instance, err error) {
+// machines gives the instances that exist, stopped ones too, the head first if
+// there is one.
+func (c *Cluster) machines(ctx context.Context) (head *providers.Instance, workers []providers.Instance, err error) {
 	all, err := c.Provider.List(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing the machines of %s: %w", c.Config.Name, err)
@@ -40,20 +42,46 @@ func (c *Cluster) live(ctx context.Context) (head *providers.Instance, workers [
 	return head, workers, nil
 }
 
+// live is machines without those that are stopped.
+func (c *Cluster) live(ctx context.Context) (head *providers.Instance, workers []providers.Instance, err error) {
+	head, workers, err = c.machines(ctx)
+	if head != nil && head.State == providers.Stopped {
+		head = nil
+	}
+	return head, slices.DeleteFunc(workers, func(i providers.Instance) bool { return i.State == providers.Stopped }), err
+}
+
 // ErrNoHead is the answer of verbs that need a running head.
 var ErrNoHead = errors.New("has no head; start it with `ray up`")
 
+// errStopped is ErrNoHead for a cluster that auto_stop has stopped.
+type errStopped struct{}
+
+func (errStopped) Error() string { return "is stopped, only its disks cost; start it with `ray up`" }
+func (errStopped) Unwrap() error { return ErrNoHead }
+
+// theHead gives the running head.
+func (c *Cluster) theHead(ctx context.Context) (providers.Instance, error) {
+	head, _, err := c.machines(ctx)
+	switch {
+	case err != nil:
+		return providers.Instance{}, err
+	case head == nil:
+		return providers.Instance{}, fmt.Errorf("cluster %s %w", c.Config.Name, ErrNoHead)
+	case head.State == providers.Stopped:
+		return providers.Instance{}, fmt.Errorf("cluster %s %w", c.Config.Name, errStopped{})
+	}
+	return *head, nil
+}
+
 // head gives the running head and the connection to it, which the caller closes.
 func (c *Cluster) head(ctx context.Context) (providers.Instance, sshx.Host, error) {
-	head, _, err := c.live(ctx)
+	head, err := c.theHead(ctx)
 	if err != nil {
-		return providers.Instance{}, nil, err
+		return head, nil, err
 	}
-	if head == nil {
-		return providers.Instance{}, nil, fmt.Errorf("cluster %s %w", c.Config.Name, ErrNoHead)
-	}
-	host, err := c.connect(ctx, *head)
-	return *head, host, err
+	host, err := c.connect(ctx, head)
+	return head, host, err
 }
 
 // connect gives the connection to where an instance's node runs: its machine,

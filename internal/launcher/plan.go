@@ -41,7 +41,7 @@ func (c *Cluster) Plan(ctx context.Context) (Plan, error) {
 	if u.launch, err = c.file.LaunchHash(c.file.HeadType); err != nil {
 		return p, err
 	}
-	if u.head, u.workers, err = c.live(ctx); err != nil {
+	if u.head, u.workers, err = c.machines(ctx); err != nil {
 		return p, err
 	}
 	table, err := c.l.priceTable()
@@ -64,7 +64,11 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 		head.Action, head.Why = "create", "no head is there"
 		return append(append(out, head), u.minWorkers()...), nil
 	}
-	if u.head.State == providers.Stopping {
+	if u.head.State == providers.Stopped && u.fits() {
+		head.Action, head.Why = "start", "the machine is stopped"
+		return u.replaced(head), nil
+	}
+	if !u.head.State.Up() {
 		head.Action, head.Why = "replace", "the head's machine is stopped"
 		return u.replaced(head), nil
 	}
@@ -101,7 +105,7 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 // replaced are the changes when the head ends and comes back.
 func (u *up) replaced(head Change) []Change {
 	out := []Change{head}
-	if n := len(u.workers); n > 0 {
+	if n := len(u.running()); n > 0 {
 		out = append(out, Change{Action: "terminate", What: "workers", Count: n, Why: "they would not find the new head", Disturbs: head.Disturbs})
 	}
 	return append(out, u.minWorkers()...)
@@ -112,8 +116,18 @@ func (u *up) replaced(head Change) []Change {
 func (u *up) minWorkers() []Change {
 	var out []Change
 	for _, name := range u.Config.TypeNames() {
-		if n := u.Config.NodeTypes[name].Min; n > 0 {
-			out = append(out, Change{Action: "create", What: "worker " + name, Count: n, Why: "min_workers asks for them"})
+		n := u.Config.NodeTypes[name].Min
+		old := 0
+		for _, w := range u.workers {
+			if w.State == providers.Stopped && w.Type == name && old < n {
+				old++
+			}
+		}
+		if old > 0 {
+			out = append(out, Change{Action: "start", What: "worker " + name, Count: old, Why: "min_workers asks for them, and they are stopped"})
+		}
+		if n > old {
+			out = append(out, Change{Action: "create", What: "worker " + name, Count: n - old, Why: "min_workers asks for them"})
 		}
 	}
 	return out

@@ -71,6 +71,9 @@ func (l *Launcher) Search(ctx context.Context) ([]Sighting, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", cfg.Provider.Type, err))
 		}
 		out = append(out, sightings(cfg, found, func(f providers.Found) float64 {
+			if f.State == providers.Stopped { // its disks, as all disks, are not counted
+				return 0
+			}
 			usd, _ := table.Machine(cfg.Provider.Type, f.Region, f.Machine, f.Spot)
 			return usd
 		})...)

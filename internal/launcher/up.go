@@ -128,9 +128,14 @@ func (u *up) look(ctx context.Context) (err error) {
 	if u.launch, err = u.file.LaunchHash(u.file.HeadType); err != nil {
 		return err
 	}
-	u.head, u.workers, err = u.live(ctx)
+	u.head, u.workers, err = u.machines(ctx)
 	if err != nil || u.head == nil {
 		return err
+	}
+	if u.head.State == providers.Stopping && u.Config.AutoStop != nil && u.Config.AutoStop.Action == "stop" {
+		if err := u.awaitStop(ctx); err != nil || u.head == nil {
+			return err
+		}
 	}
 	if u.head.State == providers.Stopping {
 		// A `down` or a relaunch was cut off: finish it.
@@ -147,10 +152,17 @@ func (u *up) compare(ctx context.Context) error {
 		return nil
 	}
 	if !u.fits() {
+		if u.head.State == providers.Stopped {
+			u.say("The head's machine is stopped and does not fit the file any more. Replacing it.")
+			return u.clear(ctx, true)
+		}
 		if err := u.ask("The head's machine does not fit the file any more. Replace it? Everything that runs on the cluster ends."); err != nil {
 			return err
 		}
 		return u.clear(ctx, true)
+	}
+	if u.head.State == providers.Stopped {
+		return u.restart(ctx)
 	}
 	host, err := u.Provider.Host(ctx, u.head.ID)
 	if err != nil {
@@ -235,7 +247,7 @@ func (u *up) clear(ctx context.Context, headToo bool) error {
 		ids = append(ids, u.head.ID)
 		u.head = nil
 	}
-	for _, w := range u.workers {
+	for _, w := range u.running() {
 		ids = append(ids, w.ID)
 	}
 	if u.workers = nil; len(ids) == 0 {
@@ -343,7 +355,7 @@ func (u *up) failed(err error) error {
 		return err
 	}
 	// The failure may be a Ctrl-C: what exists is asked all the same.
-	head, workers, lerr := u.live(context.Background())
+	head, workers, lerr := u.machines(context.Background())
 	if lerr != nil && lerr.Error() != err.Error() {
 		return errors.Join(err, lerr)
 	}

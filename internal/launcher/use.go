@@ -167,12 +167,9 @@ func Python(ray string) string {
 
 // HeadIP is the head's address, as the cluster file wants it seen.
 func (c *Cluster) HeadIP(ctx context.Context) (string, error) {
-	head, _, err := c.live(ctx)
+	head, err := c.theHead(ctx)
 	if err != nil {
 		return "", err
-	}
-	if head == nil {
-		return "", fmt.Errorf("cluster %s %w", c.Config.Name, ErrNoHead)
 	}
 	p := c.Config.Provider
 	if p.Bool("use_internal_ips", false) && !p.Bool("use_external_head_ip", false) || head.ExternalIP == "" {

@@ -3,6 +3,7 @@ package simtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ray/autoscaler"
@@ -37,14 +38,14 @@ func (w *World) perform(a autoscaler.Action) {
 		w.install(a.Instances[0], answer)
 	case autoscaler.ActDrain:
 		w.after(w.wait()/10, func() { answer(w.drain(a.Instances[0].CloudID, a.Instances[0].Gentle)) })
-	case autoscaler.ActTerminate:
+	case autoscaler.ActTerminate, autoscaler.ActStop:
 		w.after(w.wait(), func() {
 			if w.chance(w.faults.Terminate) {
 				answer(errors.New("the cloud is unwell"))
 				return
 			}
 			for _, i := range a.Instances {
-				w.terminate(i.CloudID)
+				w.remove(i.CloudID, a.Kind == autoscaler.ActStop)
 			}
 			answer(nil)
 		})
@@ -72,7 +73,7 @@ func (w *World) install(i autoscaler.Instance, answer func(error)) {
 
 func (w *World) join(m *machine, hash string) {
 	for _, row := range w.rows {
-		if row.CloudID == m.ID && !row.State.Serving() {
+		if row.CloudID == m.ID && !row.State.Terminal() && !row.State.Serving() {
 			return // its machine is being taken away; the head does not admit it
 		}
 	}
@@ -109,15 +110,23 @@ func (w *World) leaveIfIdle(id string) {
 	}
 }
 
-func (w *World) terminate(id string) {
+func (w *World) remove(id string, keep bool) {
 	m := w.machines[id]
-	if m == nil || m.gone {
+	if m == nil || m.gone || m.Stopped && keep {
 		return
 	}
 	if w.runs(id) {
 		w.broken("terminated %s while it ran something", id)
 	}
-	w.machineDies(id)
+	w.standing = slices.DeleteFunc(w.standing, func(o *machine) bool { return o == m })
+	w.resting = slices.DeleteFunc(w.resting, func(o *machine) bool { return o == m })
+	if !keep {
+		w.machineDies(id)
+		return
+	}
+	m.Stopped = true
+	w.resting = append(w.resting, m)
+	w.nodeDies(id, spec.DeathUnexpected)
 }
 
 func (w *World) machineDies(id string) {

@@ -38,9 +38,11 @@ type cloud struct {
 	quota    map[string]int         // by type; no entry means none
 	dry      map[spec.Offering]bool // have nothing to give
 	machines map[string]*machine
-	standing []*machine // those of machines that are not gone, oldest first
+	standing []*machine // those of machines that run, oldest first
+	resting  []*machine // those that are stopped
 	made     int
 	launches int // calls that made a machine
+	woken    int // stopped machines that were started
 }
 
 // wait is a random latency.
@@ -73,6 +75,10 @@ func (c *cloud) launch(now time.Time, nodeType string, instances []autoscaler.In
 			out = append(out, have.Machine)
 			continue
 		}
+		if again := c.wake(nodeType, inst); again != nil {
+			out = append(out, again.Machine)
+			continue
+		}
 		for len(ways) > 0 && c.dry[ways[0]] {
 			err := fmt.Errorf("%w in %s", autoscaler.ErrCapacity, ways[0])
 			tried = append(tried, autoscaler.Attempt{Offering: ways[0], Err: err})
@@ -100,6 +106,20 @@ func (c *cloud) launch(now time.Time, nodeType string, instances []autoscaler.In
 	return out, tried, nil
 }
 
+// wake starts a stopped machine that is what a launch would make.
+func (c *cloud) wake(nodeType string, inst autoscaler.Instance) *machine {
+	for n, m := range c.resting {
+		if m.NodeType == nodeType && m.LaunchHash == inst.LaunchHash {
+			c.resting = slices.Delete(c.resting, n, n+1)
+			m.Name, m.Stopped = inst.ID, false
+			c.standing = append(c.standing, m)
+			c.woken++
+			return m
+		}
+	}
+	return nil
+}
+
 func (c *cloud) byName(name string) *machine {
 	for _, m := range c.alive() {
 		if m.Name == name {
@@ -115,6 +135,9 @@ func (c *cloud) list(now time.Time) []autoscaler.Machine {
 		if !m.visible.After(now) {
 			out = append(out, m.Machine)
 		}
+	}
+	for _, m := range c.resting {
+		out = append(out, m.Machine)
 	}
 	return out
 }

@@ -18,6 +18,9 @@ func (w *World) Machines() string {
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
 	}
+	if n := len(w.resting); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d stopped", n))
+	}
 	if len(parts) == 0 {
 		return "none"
 	}

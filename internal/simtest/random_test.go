@@ -94,18 +94,22 @@ func randomSchedule(t *testing.T, seed uint64, verbose bool) {
 	w.Calm()
 	settle(t, w)
 	if seed%2 == 0 {
-		endsItself(t, w)
+		endsItself(t, w, seed%4 == 0)
 	}
 }
 
-// endsItself gives a calm cluster auto_stop: it ends whole.
-func endsItself(t *testing.T, w *World) {
+// endsItself gives a calm cluster auto_stop: it ends whole, or, with keep, it
+// stops and comes back with the machines that it had.
+func endsItself(t *testing.T, w *World, keep bool) {
 	w.tasks, w.Constraints = nil, nil
 	for name, typ := range w.Config.NodeTypes {
 		typ.Min, typ.Max = 1, 2
 		w.Config.NodeTypes[name] = typ
 	}
-	w.Config.MaxWorkers, w.Config.AutoStop = 20, &autoscaler.AutoStop{Idle: 10 * time.Minute, Action: "down"}
+	w.Config.MaxWorkers, w.Config.AutoStop = 20, &autoscaler.AutoStop{Idle: 10 * time.Minute, Action: autoscaler.ActionDown}
+	if keep {
+		w.Config.AutoStop.Action = autoscaler.ActionStop
+	}
 	w.SetConfig(w.Config)
 	w.Run(9 * time.Minute)
 	if len(w.alive()) == 0 || w.Ended {
@@ -115,8 +119,28 @@ func endsItself(t *testing.T, w *World) {
 	if !w.Ended || len(w.alive()) > 0 {
 		t.Errorf("auto_stop: ended %t, machines left: %s", w.Ended, w.Machines())
 	}
+	if keep {
+		comesBack(t, w)
+	}
 	for _, problem := range w.Trouble {
 		t.Error(problem)
+	}
+}
+
+// comesBack starts the head of a stopped cluster again, with another file: the
+// machines that still fit are used, the others end.
+func comesBack(t *testing.T, w *World) {
+	kept, made := len(w.resting), w.launches
+	stale := w.Config.NodeTypes["gpu"]
+	stale.LaunchHash = "another"
+	w.Config.NodeTypes["gpu"], w.Config.AutoStop = stale, nil
+	w.StartHead()
+	w.SetConfig(w.Config)
+	w.Run(5 * time.Minute)
+	least := len(w.Config.NodeTypes)
+	if kept != least || len(w.alive()) != least || len(w.resting) != 0 || w.launches != made+1 {
+		t.Errorf("%d machines were kept; now %d run, %d are stopped, %d were made: want %d, %d, 0, 1",
+			kept, len(w.alive()), len(w.resting), w.launches-made, least, least)
 	}
 }
 

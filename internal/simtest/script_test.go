@@ -150,7 +150,10 @@ func (s *story) cluster(types string, named map[string]string) error {
 		c.IdleTimeout = length(v)
 	}
 	if v, ok := named["stop"]; ok {
-		c.AutoStop = &autoscaler.AutoStop{Idle: length(v), Action: "down"}
+		c.AutoStop = &autoscaler.AutoStop{Idle: length(v), Action: autoscaler.ActionDown}
+		if named["action"] == autoscaler.ActionStop {
+			c.AutoStop.Action = autoscaler.ActionStop
+		}
 	}
 	if v, ok := named["speed"]; ok {
 		c.UpscalingSpeed = float64(atoi(v))

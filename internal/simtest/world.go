@@ -79,6 +79,7 @@ func (w *World) StartHead() {
 		return
 	}
 	w.life++
+	w.Ended = false
 	life := w.life
 	var rows []autoscaler.Instance
 	for _, id := range slices.Sorted(maps.Keys(w.rows)) {

@@ -225,12 +225,16 @@ func backoffLines(s spec.Status) []string {
 // autoStopLines tell when the cluster ends by itself; nothing if it does not.
 func autoStopLines(s spec.Status) []string {
 	a := s.AutoStop
+	then := ""
+	if a != nil && a.Action == "stop" {
+		then = "; then only disks cost"
+	}
 	switch {
 	case a == nil:
 		return nil
 	case a.AtMS == 0:
-		return []string{"Auto-stop:", fmt.Sprintf(" %s once nothing has run for %s", a.Action, time.Duration(a.IdleMS)*time.Millisecond)}
+		return []string{"Auto-stop:", fmt.Sprintf(" %s once nothing has run for %s%s", a.Action, time.Duration(a.IdleMS)*time.Millisecond, then)}
 	}
 	left := max(0, time.Duration(a.AtMS-s.TimeMS)*time.Millisecond).Round(time.Second)
-	return []string{"Auto-stop:", fmt.Sprintf(" %s in %s if nothing is run", a.Action, left)}
+	return []string{"Auto-stop:", fmt.Sprintf(" %s in %s if nothing is run%s", a.Action, left, then)}
 }

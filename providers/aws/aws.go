@@ -181,7 +181,7 @@ func instance(i types.Instance) providers.Instance {
 	case types.InstanceStateNameRunning:
 		out.State = providers.Running
 	case types.InstanceStateNameStopping, types.InstanceStateNameStopped:
-		out.State = providers.Stopping // its disks cost, and down must see it
+		out.State = providers.Stopped // what ends for good shuts down instead
 	case types.InstanceStateNameShuttingDown, types.InstanceStateNameTerminated:
 		// What shuts down costs nothing any more and cannot come back.
 		out.State, out.Ended = providers.Terminated, time.Now()

@@ -282,3 +282,32 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("made %+v, %v", all, err)
 	}
 }
+
+// What EC2 could not start again is ended; the rest is stopped.
+func TestStopEndsSpotInstances(t *testing.T) {
+	account(t)
+	p := prepared(t, clusterFile, t.TempDir())
+	made, err := p.Create(t.Context(), providers.CreateRequest{Token: "a", Type: "cpu", Kind: providers.Worker, Count: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nt := p.o.Config.NodeTypes["cpu"]
+	nt.NodeConfig["InstanceMarketOptions"] = map[string]any{"MarketType": "spot"}
+	p.o.Config.NodeTypes["cpu"] = nt
+	spot, err := p.Create(t.Context(), providers.CreateRequest{Token: "b", Type: "cpu", Kind: providers.Worker, Count: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(t.Context(), []string{made[0].ID, spot[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := p.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list {
+		if want := map[string]providers.State{made[0].ID: providers.Stopped, spot[0].ID: providers.Terminated}[i.ID]; i.State != want {
+			t.Errorf("%s is %s, want %s", i.ID, i.State, want)
+		}
+	}
+}

@@ -79,7 +79,7 @@ func (p *Provider) existing(ctx context.Context, req providers.CreateRequest) (m
 		switch head := req.Kind == providers.Head && i.Kind == providers.Head; {
 		case head && i.State == providers.Terminated:
 			generation = i.ID
-		case i.State.Live() && i.State != providers.Stopping && (head || i.Tags[providers.TagRequest] == req.Token):
+		case i.State.Up() && (head || i.Tags[providers.TagRequest] == req.Token):
 			made = append(made, i)
 		}
 	}

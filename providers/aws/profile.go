@@ -139,7 +139,7 @@ func policy(cluster string) string {
 		map[string]any{"Effect": "Allow", "Resource": "*", "Action": []string{"ec2:Describe*", "ec2:RunInstances"}},
 		map[string]any{"Effect": "Allow", "Resource": "*", "Action": "ec2:CreateTags",
 			"Condition": map[string]any{"StringEquals": map[string]string{"ec2:CreateAction": "RunInstances"}}},
-		map[string]any{"Effect": "Allow", "Resource": "*", "Action": []string{"ec2:TerminateInstances", "ec2:CreateTags"},
+		map[string]any{"Effect": "Allow", "Resource": "*", "Action": []string{"ec2:TerminateInstances", "ec2:StopInstances", "ec2:StartInstances", "ec2:CreateTags"},
 			"Condition": map[string]any{"StringEquals": map[string]string{"ec2:ResourceTag/" + providers.TagCluster: cluster}}},
 		map[string]any{"Effect": "Allow", "Resource": "*", "Action": "iam:PassRole",
 			"Condition": map[string]any{"StringEquals": map[string]string{"iam:PassedToService": "ec2.amazonaws.com"}}},

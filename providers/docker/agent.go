@@ -234,6 +234,10 @@ func (a *agent) answer(ctx context.Context, conn net.Conn) {
 		res.Instances, err = p.List(ctx)
 	case "terminate":
 		err = p.Terminate(ctx, req.IDs)
+	case "stop":
+		err = p.Stop(ctx, req.IDs)
+	case "restart":
+		err = p.Restart(ctx, req.ID, req.Tags)
 	case "host":
 		_, err = p.Host(ctx, req.ID)
 	case "run":

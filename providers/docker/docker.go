@@ -227,7 +227,7 @@ func (p *Provider) List(ctx context.Context) ([]providers.Instance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	all, err := p.engine.list(ctx, p.o.Config.Name)
+	all, err := p.there(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +293,7 @@ func (p *Provider) end(ctx context.Context, i providers.Instance) error {
 	if i.Kind == providers.Head {
 		err = errors.Join(err, p.agentEnds())
 	}
-	return err
+	return errors.Join(err, p.unkeep(i.ID))
 }
 
 func (p *Provider) endedDir() string { return filepath.Join(p.o.Dir, "ended") }

@@ -24,6 +24,8 @@ type request struct {
 	IDs     []string `json:"ids,omitempty"`
 	ID      string   `json:"id,omitempty"`
 	Command command  `json:"command,omitzero"`
+
+	Tags map[string]string `json:"tags,omitempty"`
 }
 
 // order is what of a CreateRequest can be sent.

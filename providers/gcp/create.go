@@ -70,9 +70,9 @@ func existing(live map[string]machine, req providers.CreateRequest) (made []stri
 	token := label(req.Token)
 	for _, id := range slices.Sorted(maps.Keys(live)) {
 		switch m := live[id]; {
-		case req.Kind == providers.Head && m.Kind == providers.Head && m.State == providers.Stopping:
+		case req.Kind == providers.Head && m.Kind == providers.Head && !m.State.Up():
 			generation += id
-		case m.State == providers.Stopping:
+		case !m.State.Up():
 		case req.Kind == providers.Head && m.Kind == providers.Head, m.Tags[providers.TagRequest] == token:
 			made = append(made, id)
 		}
@@ -240,15 +240,7 @@ func (p *Provider) insert(ctx context.Context, s launchSpec, o providers.Offerin
 	if err != nil {
 		return failed(what, err)
 	}
-	for {
-		state, err := c.operations.Wait(ctx, &computepb.WaitZoneOperationRequest{Project: p.project(), Zone: o.Place, Operation: op.Name()})
-		if err != nil {
-			return failed(what, err)
-		}
-		if state.GetStatus() == computepb.Operation_DONE {
-			return operationError(what, state)
-		}
-	}
+	return p.done(ctx, what, o.Place, op.Name())
 }
 
 var reNotLabel = regexp.MustCompile(`[^-_a-z0-9]`)

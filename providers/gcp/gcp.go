@@ -117,6 +117,7 @@ type machine struct {
 	zone        string
 	metadata    *computepb.Metadata
 	fingerprint string // of its labels
+	scratch     bool   // it has local disks, which a stop empties
 }
 
 // live asks the service what it has, in all zones.
@@ -138,7 +139,8 @@ func (p *Provider) live(ctx context.Context) (map[string]machine, error) {
 			return nil, failed("list instances", err)
 		}
 		for _, i := range pair.Value.GetInstances() {
-			out[i.GetName()] = machine{instance(i), lastPart(i.GetZone()), i.GetMetadata(), i.GetLabelFingerprint()}
+			scratch := slices.ContainsFunc(i.GetDisks(), func(d *computepb.AttachedDisk) bool { return d.GetType() == "SCRATCH" })
+			out[i.GetName()] = machine{instance(i), lastPart(i.GetZone()), i.GetMetadata(), i.GetLabelFingerprint(), scratch}
 		}
 	}
 }
@@ -160,9 +162,10 @@ func instance(i *computepb.Instance) providers.Instance {
 	switch computepb.Instance_Status(computepb.Instance_Status_value[i.GetStatus()]) {
 	case computepb.Instance_RUNNING, computepb.Instance_REPAIRING:
 		out.State = providers.Running
-	case computepb.Instance_STOPPING, computepb.Instance_SUSPENDING, computepb.Instance_SUSPENDED,
-		computepb.Instance_TERMINATED, computepb.Instance_STOPPED, computepb.Instance_PENDING_STOP:
-		// Its disks cost, and down must see it. A deleted one is not listed.
+	case computepb.Instance_TERMINATED, computepb.Instance_STOPPED:
+		out.State, out.Reason = providers.Stopped, i.GetStatusMessage() // a deleted one is not listed
+	case computepb.Instance_STOPPING, computepb.Instance_SUSPENDING, computepb.Instance_SUSPENDED, computepb.Instance_PENDING_STOP:
+		// Its disks cost, and down must see it.
 		out.State, out.Reason = providers.Stopping, i.GetStatusMessage()
 	}
 	return out

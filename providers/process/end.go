@@ -155,29 +155,28 @@ func parentOf(pid int) (int, error) {
 	return strconv.Atoi(string(fields[1]))
 }
 
-// EndSelf implements providers.SelfEnder: the instance is gone from the list
-// before its processes are, this one among them. They are ended by a program
-// in a session of its own.
-func (p *Provider) EndSelf(ctx context.Context, id string) error {
+// EndSelf implements providers.SelfEnder: the instance is gone from the list,
+// or stopped there, before its processes are, this one among them. They are
+// ended by a program in a session of its own.
+func (p *Provider) EndSelf(ctx context.Context, id string, keep bool) error {
 	inst, err := p.read(id)
 	if err == nil {
 		err = ctx.Err()
 	}
-	if err != nil {
-		return p.wrap("end "+id, err)
-	}
-	inst.State, inst.Ended = providers.Terminated, time.Now()
-	err = os.MkdirAll(p.ended(), 0o700)
-	if err == nil {
-		err = p.write(filepath.Join(p.ended(), id+".json"), inst)
-	}
-	if err == nil {
-		err = os.Remove(p.record(id))
+	if err == nil && keep {
+		inst.State = providers.Stopped
+		err = p.write(p.record(id), inst)
+	} else if err == nil {
+		err = p.forget(inst)
 	}
 	if err != nil {
 		return p.wrap("end "+id, err)
 	}
-	stop := exec.Command("/bin/sh", "-c", sshx.Quote(p.o.Ray)+" stop --force; rm -rf "+sshx.Quote(p.dir(id))) // outlives ctx
+	line := sshx.Quote(p.o.Ray) + " stop --force"
+	if !keep {
+		line += "; rm -rf " + sshx.Quote(p.dir(id))
+	}
+	stop := exec.Command("/bin/sh", "-c", line) // outlives ctx
 	stop.Env = append(os.Environ(), "RAY_TMPDIR="+p.tmp(id))
 	stop.Dir = "/"
 	stop.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -186,4 +185,16 @@ func (p *Provider) EndSelf(ctx context.Context, id string) error {
 	}
 	go func() { _ = stop.Wait() }() // until it has ended this process
 	return nil
+}
+
+// forget moves the record of an instance to those that have ended.
+func (p *Provider) forget(inst providers.Instance) error {
+	inst.State, inst.Ended = providers.Terminated, time.Now()
+	if err := os.MkdirAll(p.ended(), 0o700); err != nil {
+		return err
+	}
+	if err := p.write(filepath.Join(p.ended(), inst.ID+".json"), inst); err != nil {
+		return err
+	}
+	return os.Remove(p.record(inst.ID))
 }

@@ -246,16 +246,9 @@ func (p *Provider) terminate(ctx context.Context, id string) error {
 	if err := p.endProcesses(ctx, id); err != nil {
 		return p.wrap("terminate "+id, err)
 	}
-	inst.State, inst.Ended = providers.Terminated, time.Now()
-	if err := os.MkdirAll(p.ended(), 0o700); err != nil {
-		return p.wrap("terminate "+id, err)
-	}
-	if err := p.write(filepath.Join(p.ended(), id+".json"), inst); err != nil {
-		return p.wrap("terminate "+id, err)
-	}
 	// The record goes first: what is left of the directory after a crash here
 	// is no instance any more.
-	if err := errors.Join(os.Remove(p.record(id)), os.RemoveAll(p.dir(id))); err != nil {
+	if err := errors.Join(p.forget(inst), os.RemoveAll(p.dir(id))); err != nil {
 		return p.wrap("terminate "+id, err)
 	}
 	return nil

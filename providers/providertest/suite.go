@@ -5,6 +5,7 @@ package providertest
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("SurvivesTheProcess", c.durable)
 	t.Run("EndedIsNoError", c.ended)
 	t.Run("TagsChange", c.tags)
+	t.Run("StoppedAndStarted", c.stopped)
 	t.Run("CancelledContext", c.cancelled)
 	t.Run("HostOfNothing", c.hostOfNothing)
 	if c.Commands {
@@ -191,6 +193,58 @@ func (c Case) ended(t *testing.T) {
 		}
 	}
 	wantLive(t, p, 0)
+}
+
+// stopped instances stay in the list, can be started again as another request's,
+// and can be ended, where the provider can stop any.
+func (c Case) stopped(t *testing.T) {
+	p := c.New(t, false)
+	stopper, ok := p.(providers.Stopper)
+	if !ok {
+		t.Skip("its instances cannot be stopped")
+	}
+	made := mustCreate(t, p, c.worker("w", 2))
+	a, b := made[0].ID, made[1].ID
+	if err := stopper.Stop(t.Context(), []string{a, b, "i-never-was"}); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	wantStates(t, p, map[string]providers.State{a: providers.Stopped, b: providers.Stopped})
+	if err := stopper.Stop(t.Context(), []string{a}); err != nil {
+		t.Fatalf("stop what is stopped: %v", err)
+	}
+	if err := stopper.Restart(t.Context(), a, map[string]string{providers.TagRequest: "again"}); err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	wantStates(t, p, map[string]providers.State{a: providers.Running, b: providers.Stopped})
+	for _, i := range live(t, p) {
+		if want := map[string]string{a: "again", b: "w"}[i.ID]; i.Tags[providers.TagRequest] != want || i.Tags["x"] != "y" || i.Type != c.WorkerType {
+			t.Errorf("%s: tags %v, want the request %s", i.ID, i.Tags, want)
+		}
+	}
+	if err := stopper.Restart(t.Context(), "i-never-was", nil); err == nil {
+		t.Error("an instance that never was has been started")
+	}
+	if err := p.Terminate(t.Context(), []string{a, b}); err != nil {
+		t.Fatalf("terminate: %v", err)
+	}
+	wantLive(t, p, 0)
+}
+
+// wantStates waits until the live instances are these, in these states.
+func wantStates(t *testing.T, p providers.Provider, want map[string]providers.State) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got := map[string]providers.State{}
+		for _, i := range live(t, p) {
+			got[i.ID] = i.State
+		}
+		if maps.Equal(got, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("states %v, want %v", got, want)
+		}
+	}
 }
 
 func (c Case) cancelled(t *testing.T) {
