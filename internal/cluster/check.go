@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -52,7 +53,9 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// mapping visits the pairs of a mapping, reporting keys given twice.
+// mapping visits the pairs of a mapping, reporting keys given twice. A key
+// whose earlier value is empty may be given again, and the last one counts, as
+// in YAML's usual readers: nothing of what was written is lost by that.
 func (c *checker) mapping(n *yaml.Node, path string, visit func(key, value *yaml.Node, path string)) {
 	pairs, err := flatten(n, new(int))
 	if err != nil {
@@ -60,7 +63,7 @@ func (c *checker) mapping(n *yaml.Node, path string, visit func(key, value *yaml
 		return
 	}
 	first := map[string]int{}
-	for _, p := range pairs {
+	for i, p := range pairs {
 		full := join(path, p.key.Value)
 		if p.key.Kind != yaml.ScalarNode {
 			c.add(place(p.key), path, "a key must be text")
@@ -68,6 +71,9 @@ func (c *checker) mapping(n *yaml.Node, path string, visit func(key, value *yaml
 		}
 		if line, twice := first[p.key.Value]; twice {
 			c.add(place(p.key), full, "given twice; first on line %d", line)
+			continue
+		}
+		if isEmpty(p.value) && slices.ContainsFunc(pairs[i+1:], func(q pair) bool { return q.key.Value == p.key.Value }) {
 			continue
 		}
 		first[p.key.Value] = p.key.Line

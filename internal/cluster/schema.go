@@ -133,10 +133,7 @@ var providerFields = map[string]fields{
 		"msi_resource_group": {kind: text}, "msi": {kind: text}, "nsg": {kind: text}, "subnet": {kind: text},
 		"msi_identity_id": {kind: text}, "msi_identity_principal_id": {kind: text}, "subnet_id": {kind: text},
 	},
-	"vsphere": {"vsphere_config": {kind: object, sub: fields{
-		"namespace": {kind: text}, "ca_cert": {kind: text, null: true}, "api_server": {kind: text}, "docker_auth": {kind: anyKind},
-		"vm_image": {kind: text}, "storage_class": {kind: text}, "vm_password_salt_hash": {kind: text}, "tls_enable": {kind: boolean},
-	}}},
+	"vsphere": {"vsphere_config": {kind: openObject}}, // its fields changed with every release of upstream
 	"aliyun": {
 		"access_key": {kind: text, null: true}, "access_key_secret": {kind: text, null: true}, "region": {kind: text},
 		"zone_id": {kind: text}, "cidr_block": {kind: text}, "key_name": {kind: text}, "security_group_rule": {kind: anyKind},
