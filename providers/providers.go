@@ -137,12 +137,18 @@ type Stopper interface {
 	Restart(ctx context.Context, id string, tags map[string]string) error
 }
 
+// ErrUnmade is Foresee's answer about what is not there yet.
+var ErrUnmade = errors.New("would have to be made first")
+
 // Preparer is a provider that needs more than machines: keys, networks, rights.
 type Preparer interface {
 	// Prepare finds or makes what the cluster file leaves open and gives the
 	// file with it filled in, from which the provider then is made anew. It may
 	// be called again: what is there is used.
 	Prepare(ctx context.Context) (*cluster.Config, error)
+	// Foresee is Prepare that only looks: where that would make something, the
+	// error is ErrUnmade.
+	Foresee(ctx context.Context) (*cluster.Config, error)
 	// Cleanup removes what Prepare made for this cluster, once its machines
 	// are gone, and names what it removed.
 	Cleanup(ctx context.Context) ([]string, error)

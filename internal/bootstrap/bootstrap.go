@@ -45,6 +45,9 @@ type Node struct {
 	// Settled is asked once the host answers and no other launcher is at it;
 	// true ends the set-up: another has done it. nil is false.
 	Settled func(context.Context) (bool, error)
+	// BeforeStart, if it is not nil, is called when all is ready for the start
+	// commands.
+	BeforeStart func(context.Context) error
 }
 
 // Head tells whether the node is the head.

@@ -254,6 +254,11 @@ func (r *Run) keepRunning(context.Context) string {
 }
 
 func (r *Run) start(ctx context.Context) error {
+	if r.BeforeStart != nil {
+		if err := r.BeforeStart(ctx); err != nil {
+			return err
+		}
+	}
 	if r.Head() {
 		return r.commands(ctx, r.Config.HeadStart)
 	}

@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"ray/internal/bootstrap"
+	"ray/internal/sshx"
 	"ray/providers"
 )
 
 // Change is one thing that `ray up` would do.
 type Change struct {
-	Action   string `json:"action"` // create, replace, set-up, start, update or terminate
+	Action   string `json:"action"` // create, adopt, replace, set-up, start, update or terminate
 	What     string `json:"what"`
 	Count    int    `json:"count"`
 	Why      string `json:"why"`
@@ -42,6 +43,9 @@ func (c *Cluster) Plan(ctx context.Context) (Plan, error) {
 		return p, err
 	}
 	if u.head, u.workers, err = c.machines(ctx); err != nil {
+		return p, err
+	}
+	if err = u.foresee(ctx); err != nil {
 		return p, err
 	}
 	table, err := c.l.priceTable()
@@ -90,8 +94,7 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 	case err != nil:
 		return nil, err
 	case !alive:
-		head.Action, head.Why = "start", "the machine is there, but no head runs on it"
-		return u.replaced(head), nil
+		return u.started(ctx, head, host)
 	case u.takesOver(fit):
 		return append(out, Change{Action: "update", What: "workers", Count: len(u.workers),
 			Why: "what concerns them has changed; the head goes on, a few workers at a time are set up again or replaced"}), nil
@@ -100,6 +103,26 @@ func (u *up) changes(ctx context.Context) ([]Change, error) {
 		return u.replaced(head), nil
 	}
 	return out, nil
+}
+
+// started are the changes when the machine is there and no head runs on it.
+func (u *up) started(ctx context.Context, head Change, host sshx.Host) ([]Change, error) {
+	head.Action, head.Why = "start", "the machine is there, but no head runs on it"
+	where, err := u.whereHeadRuns(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := lookForUpstream(ctx, where, u.startPort())
+	if err != nil {
+		return nil, err
+	}
+	if len(runs.processes) > 0 || madeByUpstream(u.head) {
+		head.Action, head.Why = "adopt", "upstream's launcher made the machine, which is kept and set up"
+	}
+	if len(runs.processes) > 0 {
+		head.Disturbs = "upstream's Ray stops there; " + runs.ends()
+	}
+	return u.replaced(head), nil
 }
 
 // replaced are the changes when the head ends and comes back.

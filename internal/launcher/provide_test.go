@@ -31,6 +31,8 @@ func (p preparing) Prepare(context.Context) (*cluster.Config, error) {
 	}), os.WriteFile(key, []byte("secret"), 0o600)
 }
 
+func (p preparing) Foresee(context.Context) (*cluster.Config, error) { return nil, providers.ErrUnmade }
+
 func (p preparing) Cleanup(context.Context) ([]string, error) {
 	*p.cleaned++
 	return []string{"key pair k"}, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"ray/internal/bootstrap"
 	"ray/internal/cluster"
@@ -40,6 +39,7 @@ type up struct {
 	launch  string // launch hash of the head's type
 	fresh   bool   // the head was made by this run
 	theirs  bool   // or by another launcher at the same time
+	evict   bool   // upstream's runtime on the machine may end
 }
 
 // upSteps is the verb, in order.
@@ -185,6 +185,9 @@ func (u *up) compare(ctx context.Context) error {
 		}
 		return errSame
 	case !alive:
+		if err := u.askToEvict(ctx, host); err != nil {
+			return err
+		}
 		u.say("The head's machine is there, but no head runs on it. Setting it up again.")
 		u.o.NoRestart = false
 		return u.clear(ctx, false)
@@ -204,23 +207,6 @@ func (u *up) compare(ctx context.Context) error {
 // takesOver tells whether a head that runs can make the change by itself.
 func (u *up) takesOver(fit bootstrap.Fit) bool {
 	return fit == bootstrap.HeadFits && !u.Provider.Traits().Manual
-}
-
-// fits tells whether the head's machine is what the file describes. One that
-// upstream launched carries only the hash of what was filled in.
-func (u *up) fits() bool {
-	if u.head.Type != u.Config.HeadType {
-		return false
-	}
-	if own := u.head.Tags[providers.TagFileHash]; own != "" {
-		return own == u.launch
-	}
-	tag := u.head.Tags[providers.TagLaunchHash]
-	if tag == "" || tag == u.launch {
-		return true
-	}
-	filled, err := u.Config.LaunchHash(u.Config.HeadType)
-	return err == nil && tag == filled
 }
 
 // inside is where the head runs on its machine.
@@ -254,99 +240,6 @@ func (u *up) clear(ctx context.Context, headToo bool) error {
 		return nil
 	}
 	return u.Provider.Terminate(ctx, ids)
-}
-
-func (u *up) create(ctx context.Context) error {
-	if u.head != nil {
-		return nil
-	}
-	entries, err := readJournal(u.dir.path("journal.jsonl"))
-	if err != nil {
-		return err
-	}
-	filled, err := u.Config.LaunchHash(u.Config.HeadType)
-	if err != nil {
-		return err
-	}
-	token := headToken(entries)
-	made, err := u.Provider.Create(ctx, providers.CreateRequest{
-		Token: token, Type: u.Config.HeadType, Kind: providers.Head, Count: 1,
-		Tags: map[string]string{
-			providers.TagName: "ray-" + u.Config.Name + "-head", providers.TagLaunchHash: filled, providers.TagFileHash: u.launch,
-		},
-	})
-	if err != nil {
-		return err
-	}
-	u.head, u.fresh = &made[0], true
-	u.theirs = made[0].Tags[providers.TagRequest] != "" && made[0].Tags[providers.TagRequest] != token
-	u.Record.HeadID = made[0].ID
-	return u.dir.remember(u.Record)
-}
-
-func (u *up) bootstrap(ctx context.Context) error {
-	if u.host == nil {
-		host, err := u.Provider.Host(ctx, u.head.ID)
-		if err != nil {
-			return err
-		}
-		u.host = host
-	}
-	n := u.node(*u.head, u.host)
-	n.NoRestart = u.o.NoRestart && !u.fresh
-	n.RestartOnly = u.o.RestartOnly && !u.fresh
-	if u.theirs {
-		n.Settled = func(ctx context.Context) (bool, error) {
-			fit, err := bootstrap.Compare(ctx, n)
-			if fit != bootstrap.Fits || err != nil {
-				return false, err
-			}
-			_, alive, err := u.announced(ctx, u.host)
-			return alive, err
-		}
-	}
-	return bootstrap.Start(ctx, n, u.l.Progress)
-}
-
-func (u *up) address(ctx context.Context) error {
-	a, err := findAddress(ctx, u.inside(u.host))
-	if err != nil {
-		return err
-	}
-	u.Record.Address, u.Record.Dashboard = u.publicAddress(*u.head, a.Address), a.Dashboard
-	return u.dir.remember(u.Record)
-}
-
-// manual starts every listed worker at once, where the machines are there
-// anyway and the head launches none.
-func (u *up) manual(ctx context.Context) error {
-	want := u.Config.MinWorkers()
-	if !u.Provider.Traits().Manual || want == 0 {
-		return nil
-	}
-	made, err := u.Provider.Create(ctx, providers.CreateRequest{
-		Token: "workers", Type: u.Config.HeadType, Kind: providers.Worker, Count: want,
-		Tags: map[string]string{providers.TagName: "ray-" + u.Config.Name + "-worker"},
-	})
-	if err != nil {
-		return err
-	}
-	errs := make([]error, len(made))
-	var wg sync.WaitGroup
-	for n, inst := range made {
-		wg.Go(func() { errs[n] = u.worker(ctx, inst) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func (u *up) worker(ctx context.Context, inst providers.Instance) error {
-	host, err := u.Provider.Host(ctx, inst.ID)
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	return bootstrap.Start(ctx, u.node(inst, host), u.l.Progress)
 }
 
 // failed says what exists after a failure, and how to remove it.

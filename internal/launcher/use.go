@@ -205,9 +205,14 @@ func (c *Cluster) ReachDashboard(ctx context.Context) (url string, done func(), 
 	if err != nil {
 		return "", nil, errors.Join(err, host.Close())
 	}
-	local := a.Dashboard
+	return "http://" + listening(f, a.Dashboard), func() { _ = f.Close(); _ = host.Close() }, nil
+}
+
+// listening is where a forwarded port is reached; otherwise, where the host is
+// this machine and nothing needs forwarding.
+func listening(f io.Closer, otherwise string) string {
 	if l, ok := f.(interface{ Addr() net.Addr }); ok {
-		local = l.Addr().String()
+		return l.Addr().String()
 	}
-	return "http://" + local, func() { _ = f.Close(); _ = host.Close() }, nil
+	return otherwise
 }

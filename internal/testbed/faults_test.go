@@ -2,6 +2,7 @@ package testbed_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	"ray/internal/testbed"
 	"ray/internal/testbed/fault"
+	"ray/providers"
 )
 
 // headOnly is a cluster of one machine, of a type of its own by which faults
@@ -57,7 +59,7 @@ func TestFaults(t *testing.T) {
 	}
 	home := os.Getenv("HOME")
 	for name, scenario := range map[string]func(bed){
-		"NotAllowed": notAllowed, "NoCapacity": noCapacity, "KeyRefused": keyRefused, "HostDies": hostDies, "TwoLaptops": twoLaptops,
+		"NotAllowed": notAllowed, "NoCapacity": noCapacity, "KeyRefused": keyRefused, "HostDies": hostDies, "TwoLaptops": twoLaptops, "Adopted": adopted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,11 +83,11 @@ func noCapacity(b bed) {
 	b.gone(file, "t3.micro")
 }
 
-// importKey gives EC2 a key pair as the console would.
-func (b bed) importKey(name, public string) {
+// ec2 calls an action of EC2 as the console would.
+func (b bed) ec2(action string, form url.Values) {
 	b.Helper()
-	form := url.Values{"Action": {"ImportKeyPair"}, "Version": {"2016-11-15"}, "KeyName": {name},
-		"PublicKeyMaterial": {base64.StdEncoding.EncodeToString([]byte(public))}}
+	form.Set("Action", action)
+	form.Set("Version", "2016-11-15")
 	req, err := http.NewRequestWithContext(b.Context(), "POST", os.Getenv("AWS_ENDPOINT_URL"), strings.NewReader(form.Encode()))
 	if err != nil {
 		b.Fatal(err)
@@ -94,9 +96,14 @@ func (b bed) importKey(name, public string) {
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=t/20260101/us-west-2/ec2/aws4_request, SignedHeaders=host, Signature=0")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		b.Fatalf("importing a key: %v %v", resp, err)
+		b.Fatalf("%s: %v %v", action, resp, err)
 	}
 	_ = resp.Body.Close()
+}
+
+func (b bed) importKey(name, public string) {
+	b.Helper()
+	b.ec2("ImportKeyPair", url.Values{"KeyName": {name}, "PublicKeyMaterial": {base64.StdEncoding.EncodeToString([]byte(public))}})
 }
 
 // newKey makes a key pair and gives the private half's path and the public half.
@@ -156,19 +163,12 @@ func hostDies(b bed) {
 // Two launchers that know nothing of each other make one head, and both can
 // use it.
 func twoLaptops(b bed) {
-	key, public := b.newKey("team.pem")
-	b.importKey("team", public)
 	var both sync.WaitGroup
 	laptops := make([]bed, 2)
 	for n := range laptops {
 		laptops[n] = bed{b.T, filepath.Join(b.home, fmt.Sprint("laptop", n))}
 	}
-	file := b.headOnly("two-laptops", "t3.large", "auth: {ssh_user: ubuntu, ssh_private_key: "+key+"}\n")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		b.Fatal(err)
-	}
-	file = b.write("two-laptops.yaml", strings.Replace(string(text), "ImageId:", "KeyName: team, ImageId:", 1))
+	file := b.ownKey("two-laptops", "t3.large")
 	outs, errs := make([]string, 2), make([]error, 2)
 	for n, l := range laptops {
 		both.Go(func() { outs[n], errs[n] = l.try("up", "-y", file) })
@@ -186,4 +186,61 @@ func twoLaptops(b bed) {
 		}
 	}
 	b.gone(file, "t3.large")
+}
+
+// ownKey is a cluster of one machine that is reached by a key of the file's,
+// from any laptop.
+func (b bed) ownKey(name, instanceType string) string {
+	b.Helper()
+	key, public := b.newKey(name + ".pem")
+	b.importKey(name, public)
+	file := b.headOnly(name, instanceType, "auth: {ssh_user: ubuntu, ssh_private_key: "+key+"}\n")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return b.write(name+".yaml", strings.Replace(string(text), "ImageId:", "KeyName: "+name+", ImageId:", 1))
+}
+
+// upstreamsHead stands for upstream's runtime on a head: a daemon by its name,
+// which has upstream's ports and tells of a job.
+const upstreamsHead = `ray stop; rm -rf ~/.ray ~/ray_bootstrap*; mkdir -p /tmp/core/src/ray/gcs; cat > /tmp/core/src/ray/gcs/gcs_server <<'END'
+#!/bin/sh
+exec 2>/dev/null
+python3 -c '
+import http.server, socket
+taken = socket.create_server(("", 6379))
+class Jobs(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"""[{"submission_id": "raysubmit_1", "status": "RUNNING", "entrypoint": "python train.py"}, {"submission_id": "old", "status": "FAILED"}]""")
+http.server.HTTPServer(("127.0.0.1", 8265), Jobs).serve_forever()
+'
+END
+chmod +x /tmp/core/src/ray/gcs/gcs_server
+nohup setsid /tmp/core/src/ray/gcs/gcs_server --gcs_server_port=6379 </dev/null >/dev/null 2>&1 &
+until python3 -c 'import socket; socket.create_connection(("127.0.0.1", 8265))' 2>/dev/null; do sleep 0.1; done`
+
+// A head that upstream's launcher made and on which upstream's runtime has a
+// job keeps its machine; the job ends only if the user agrees.
+func adopted(b bed) {
+	file := b.ownKey("adopted", "t3.xlarge")
+	b.ray("up", "-y", file)
+	b.ray("exec", file, upstreamsHead)
+	before := b.live("t3.xlarge")
+	b.ec2("DeleteTags", url.Values{"ResourceId.1": {before[0].ID}, "Tag.1.Key": {providers.TagFileHash}})
+	other := bed{b.T, filepath.Join(b.home, "other")} // knows nothing of the first
+	out, err := other.try("up", "--plan", file)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(out, "adopt") || !strings.Contains(out, `the job raysubmit_1 "python train.py" ends`) {
+		b.Errorf("the plan: %v\n%s", err, out)
+	}
+	other.refused([]string{"Upstream's Ray runs on", `the job raysubmit_1 "python train.py" ends`}, "up", file)
+	other.ray("up", "-y", file)
+	if after := b.live("t3.xlarge"); len(after) != 1 || after[0].ID != before[0].ID {
+		b.Errorf("%+v became %+v", before, after)
+	}
+	other.ray("exec", file, "ray list nodes")
+	other.gone(file, "t3.xlarge")
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +75,21 @@ func TestUpstreamsHeadFits(t *testing.T) {
 		}}},
 	}); err != nil {
 		t.Fatal(err)
+	}
+	unmade := strings.Replace(clusterFile, "cluster_name: demo", "cluster_name: other", 1)
+	if _, err := opened(t, unmade, t.TempDir()).Foresee(t.Context()); !errors.Is(err, providers.ErrUnmade) {
+		t.Errorf("foreseen where nothing is there: %v", err)
+	}
+	looked := t.TempDir()
+	foreseen, err := opened(t, clusterFile, looked).Foresee(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(looked); err != nil || len(left) > 0 {
+		t.Errorf("looking made %v, %v", left, err)
+	}
+	if got, err := foreseen.LaunchHash("head"); err != nil || got != hash {
+		t.Errorf("foreseen: launch hash %s, %v; upstream's is %s", got, err, hash)
 	}
 	p := prepared(t, clusterFile, t.TempDir())
 	got, err := p.o.Config.LaunchHash("head")

@@ -36,6 +36,9 @@ func (s *setup) keyPair(ctx context.Context) error {
 		return nil
 	}
 	path := filepath.Join(s.o.Dir, "key.pem")
+	if _, err := os.Stat(path); err != nil && s.look {
+		return providers.ErrUnmade
+	}
 	public, err := sshx.EnsureKey(path)
 	if err != nil {
 		return err
@@ -104,6 +107,9 @@ func (s *setup) importKey(ctx context.Context, name, public string) error {
 	}
 	if !is(err, "InvalidKeyPair.NotFound") {
 		return failed("look for the key pair "+name, err)
+	}
+	if s.look {
+		return providers.ErrUnmade
 	}
 	_, err = s.ec2.ImportKeyPair(ctx, &ec2.ImportKeyPairInput{
 		KeyName: aws.String(name), PublicKeyMaterial: []byte(public), TagSpecifications: s.ownTags(types.ResourceTypeKeyPair),

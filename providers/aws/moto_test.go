@@ -80,13 +80,20 @@ available_node_types:
 head_node_type: head
 `
 
-// prepared gives a provider of the prepared cluster.
-func prepared(t *testing.T, text, dir string) *Provider {
+// opened gives a provider of the cluster as the file has it.
+func opened(t *testing.T, text, dir string) *Provider {
 	t.Helper()
 	p, err := New(Options{Dir: dir, Config: providertest.Parse(t, text)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// prepared gives a provider of the prepared cluster.
+func prepared(t *testing.T, text, dir string) *Provider {
+	t.Helper()
+	p := opened(t, text, dir)
 	cfg, err := p.Prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -133,6 +133,12 @@ func (s *setup) securityGroup(ctx context.Context, vpc string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if s.look {
+		if id == "" {
+			err = providers.ErrUnmade
+		}
+		return id, err // which rules it has is not part of the file
+	}
 	if id == "" {
 		if id, err = s.makeGroup(ctx, vpc, name); err != nil {
 			return "", err

@@ -17,12 +17,17 @@ import (
 )
 
 // Prepare implements providers.Preparer: it fills what the file leaves open.
-func (p *Provider) Prepare(ctx context.Context) (*cluster.Config, error) {
+func (p *Provider) Prepare(ctx context.Context) (*cluster.Config, error) { return p.fill(ctx, false) }
+
+// Foresee implements providers.Preparer.
+func (p *Provider) Foresee(ctx context.Context) (*cluster.Config, error) { return p.fill(ctx, true) }
+
+func (p *Provider) fill(ctx context.Context, look bool) (*cluster.Config, error) {
 	client, err := p.ec2(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &setup{Provider: p, ec2: client, doc: p.o.Config.Document(), specs: map[string]launchSpec{}}
+	s := &setup{Provider: p, look: look, ec2: client, doc: p.o.Config.Document(), specs: map[string]launchSpec{}}
 	for name, t := range p.o.Config.NodeTypes {
 		s.specs[name], _ = parse(t.NodeConfig, "")
 	}
@@ -37,6 +42,7 @@ func (p *Provider) Prepare(ctx context.Context) (*cluster.Config, error) {
 // setup is one run of Prepare.
 type setup struct {
 	*Provider
+	look  bool // make nothing
 	ec2   *ec2.Client
 	doc   map[string]any
 	specs map[string]launchSpec

@@ -58,7 +58,12 @@ func (s *setup) profile(ctx context.Context) error {
 	}
 	if !ready {
 		name := s.profileName()
-		if err := makeProfile(ctx, client, name, s.o.Config.Name); err != nil {
+		if !s.look {
+			err = makeProfile(ctx, client, name, s.o.Config.Name)
+		} else if _, ready, err = findProfile(ctx, client, name); err == nil && !ready {
+			err = providers.ErrUnmade
+		}
+		if err != nil {
 			return err
 		}
 		if arn, _, err = findProfile(ctx, client, name); err != nil {

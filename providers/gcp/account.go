@@ -36,7 +36,7 @@ func (s *setup) account(ctx context.Context) error {
 	if err := s.ensureAccount(ctx, accounts, email); err != nil {
 		return err
 	}
-	for try := 1; ; try++ {
+	for try := 1; !s.look; try++ { // which roles it has is not part of the file
 		err := s.grant(ctx, projects, "serviceAccount:"+email)
 		if err == nil {
 			break
@@ -54,6 +54,9 @@ func (s *setup) ensureAccount(ctx context.Context, client *iam.Service, email st
 	_, err := client.Projects.ServiceAccounts.Get(project + "/serviceAccounts/" + email).Context(ctx).Do()
 	if !isNotFound(err) {
 		return failed("look for the service account "+email, err)
+	}
+	if s.look {
+		return providers.ErrUnmade
 	}
 	_, err = client.Projects.ServiceAccounts.Create(project, &iam.CreateServiceAccountRequest{
 		AccountId: accountID, ServiceAccount: &iam.ServiceAccount{DisplayName: "Ray Autoscaler Service Account (v1)"},

@@ -1,6 +1,7 @@
 package gcp
 
 import (
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ray/internal/cluster"
 	"ray/internal/testbed/gce"
 	"ray/providers"
 	"ray/providers/providertest"
@@ -69,6 +71,27 @@ func prepared(t *testing.T, text, dir string) *Provider {
 	return p
 }
 
+// foresee checks what is foreseen, nil if something would have to be made, and
+// that this makes nothing.
+func foresee(t *testing.T, s *gce.Server, text, dir string, want *cluster.Config) {
+	t.Helper()
+	t.Setenv("HOME", dir)
+	p, err := New(Options{Dir: dir, Config: providertest.Parse(t, text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := len(s.Calls())
+	got, err := p.Foresee(t.Context())
+	if want == nil && !errors.Is(err, providers.ErrUnmade) || want != nil && (err != nil || !reflect.DeepEqual(got.Document(), want.Document())) {
+		t.Errorf("foreseen: %v", err)
+	}
+	for _, c := range s.Calls()[calls:] {
+		if !strings.HasPrefix(c, "GET") {
+			t.Errorf("looking changed something: %s", c)
+		}
+	}
+}
+
 func TestSuite(t *testing.T) {
 	var mu sync.Mutex
 	var text string
@@ -89,7 +112,9 @@ func TestSuite(t *testing.T) {
 func TestPrepareFillsIn(t *testing.T) {
 	s, text := cloud(t, gce.Options{})
 	dir := t.TempDir()
+	foresee(t, s, text, dir, nil)
 	p := prepared(t, text, dir)
+	foresee(t, s, text, dir, p.o.Config)
 	head, cpu := p.o.Config.NodeTypes["head"], p.o.Config.NodeTypes["cpu"]
 	for _, key := range []string{"disks", "networkInterfaces", "serviceAccounts"} {
 		if head.NodeConfig[key] == nil {

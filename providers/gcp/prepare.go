@@ -14,15 +14,21 @@ import (
 
 	"ray/internal/cluster"
 	"ray/internal/sshx"
+	"ray/providers"
 )
 
 // Prepare implements providers.Preparer: it fills what the file leaves open.
-func (p *Provider) Prepare(ctx context.Context) (*cluster.Config, error) {
+func (p *Provider) Prepare(ctx context.Context) (*cluster.Config, error) { return p.fill(ctx, false) }
+
+// Foresee implements providers.Preparer.
+func (p *Provider) Foresee(ctx context.Context) (*cluster.Config, error) { return p.fill(ctx, true) }
+
+func (p *Provider) fill(ctx context.Context, look bool) (*cluster.Config, error) {
 	c, err := p.connectAPI(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &setup{Provider: p, clients: c, doc: p.o.Config.Document(), specs: map[string]launchSpec{}}
+	s := &setup{Provider: p, look: look, clients: c, doc: p.o.Config.Document(), specs: map[string]launchSpec{}}
 	for name, t := range p.o.Config.NodeTypes {
 		s.specs[name], _ = parse(t.NodeConfig, "")
 	}
@@ -42,6 +48,7 @@ func (p *Provider) Cleanup(context.Context) ([]string, error) { return nil, nil 
 // setup is one run of Prepare.
 type setup struct {
 	*Provider
+	look    bool // make nothing
 	clients *clients
 	doc     map[string]any
 	specs   map[string]launchSpec
@@ -233,6 +240,9 @@ func (s *setup) key(context.Context) error {
 		return nil
 	}
 	path := s.keyFile()
+	if s.look && !isFile(path) {
+		return providers.ErrUnmade
+	}
 	if _, err := sshx.EnsureKey(path); err != nil {
 		return err
 	}
