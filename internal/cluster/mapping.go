@@ -6,5 +6,6 @@ import "gopkg.in/yaml.v3"
 // values; nil if the text is empty or null.
 func Mapping(text []byte) (map[string]any, error) {
 	var m map[string]any
-	return m, yaml.Unmarshal(text, &m)
+	err := yaml.Unmarshal(text, &m)
+	return m, err
 }

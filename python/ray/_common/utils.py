@@ -125,3 +125,10 @@ def get_default_system_temp_dir() -> str:
 def try_to_create_directory(directory_path: Optional[str]) -> None:
     """Makes the folder and those above it, where they are missing."""
     os.makedirs(os.path.expanduser(directory_path or ""), exist_ok=True)
+
+
+def reset_ray_address(temp_dir: Optional[str] = None) -> None:
+    """Forgets the cluster of this machine that a program may still take for a running one.
+
+    There is none: the announcement of a cluster counts only while its process lives.
+    """

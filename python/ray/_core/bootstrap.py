@@ -150,7 +150,7 @@ def _job_of(
     from ray.runtime_env import uvrun
 
     config_env = json.loads(os.environ.get(_JOB_CONFIG) or "{}")
-    env = uvrun.applied(merged_env(_hooked(runtime_env), job_config, config_env))
+    env = uvrun.applied(_hooked(merged_env(runtime_env, job_config, config_env)))
     if namespace == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     namespace = namespace or os.environ.get("RAY_NAMESPACE") or None
@@ -160,7 +160,7 @@ def _job_of(
 
 
 def _hooked(runtime_env: Any) -> Any:
-    """What the function that RAY_RUNTIME_ENV_HOOK names makes of the user's environment."""
+    """What the function that RAY_RUNTIME_ENV_HOOK names makes of the job's environment."""
     hook = os.environ.get("RAY_RUNTIME_ENV_HOOK")
     if not hook:
         return runtime_env

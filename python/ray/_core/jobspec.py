@@ -13,12 +13,14 @@ def job_spec(
     job_config: Any,
     config_env: Dict[str, Any],
 ) -> Dict[str, Any]:
-    metadata = {str(key): str(value) for key, value in (config_env.get("metadata") or {}).items()}
+    metadata: Dict[str, str] = {}
     lifetime = None
     if job_config is not None:
         metadata.update({str(key): str(value) for key, value in (job_config.metadata or {}).items()})
         lifetime = getattr(job_config, "default_actor_lifetime", None)
         namespace = namespace or job_config.ray_namespace
+    # What was submitted wins over the program's own.
+    metadata.update({str(key): str(value) for key, value in (config_env.get("metadata") or {}).items()})
     if lifetime == "detached":
         metadata["default_actor_lifetime"] = lifetime
     sys_path = [os.path.abspath(path) if path else os.getcwd() for path in sys.path]

@@ -46,6 +46,16 @@ class CoreWorker:
         with client._lock:
             return sum(1 for entry in client._objects.values() if isinstance(entry, (bytes, Inline)))
 
+    def get_job_config(self) -> Any:
+        """JobConfig of the job: its environment, metadata and namespace."""
+        from ray.job_config import JobConfig
+
+        job = state.connected().job_config
+        metadata = {
+            name: text for name, text in (job.get("metadata") or {}).items() if name != "default_actor_lifetime"
+        }
+        return JobConfig(runtime_env=job.get("runtime_env"), metadata=metadata, ray_namespace=job.get("namespace"))
+
     def get_current_job_id(self) -> Any:
         """JobID of the job."""
         from ray._core.ids import JobID

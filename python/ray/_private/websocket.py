@@ -1,4 +1,4 @@
-"""Reading text frames from a WebSocket, with the standard library.
+"""Reading messages from a WebSocket, with the standard library.
 
 Only what following a log needs: no compression, no sending but control frames.
 """
@@ -22,6 +22,14 @@ class WebSocketClosed(Exception):
         self.normal = normal
 
 
+class WebSocketRefused(RuntimeError):
+    """The server answered the opening with an error status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"status {status}: {text}")
+        self.status = status
+
+
 class WebSocket:
     """A connection that is read.
 
@@ -33,7 +41,7 @@ class WebSocket:
 
     Raises:
         ConnectionError: nobody answers, or the server does not speak WebSocket.
-        RuntimeError: an error status; the text is the server's.
+        WebSocketRefused: an error status; the text is the server's.
     """
 
     def __init__(self, url: str, headers: Dict[str, str], tls: Optional[object] = None, timeout: float = 30) -> None:
@@ -62,8 +70,8 @@ class WebSocket:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         status = head.split(b"\r\n", 1)[0].split(b" ")
         if len(status) < 2 or status[1] != b"101":
-            code = status[1].decode("latin-1") if len(status) > 1 else "?"
-            raise RuntimeError(f"status {code}: {self._rest(head).decode('utf-8', 'replace').strip()}")
+            code = int(status[1]) if len(status) > 1 and status[1].isdigit() else 500
+            raise WebSocketRefused(code, self._rest(head).decode("utf-8", "replace").strip())
 
     def _rest(self, head: bytes) -> bytes:
         """The body of an answer that is no upgrade; at most 64 KiB of it."""
@@ -105,13 +113,13 @@ class WebSocket:
         payload = self._take(length)
         return first & 0x0F, bool(first & 0x80), _masked(payload, mask) if mask else payload
 
-    def texts(self) -> Iterator[str]:
-        """Messages, until the server closes the connection on purpose.
+    def messages(self) -> Iterator[Tuple[bool, bytes]]:
+        """(binary?, content) of each message, until the server closes the connection on purpose.
 
         Raises:
             WebSocketClosed: it broke.
         """
-        message = b""
+        message, binary = b"", False
         while True:
             kind, last, payload = self._frame()
             if kind == _CLOSE:
@@ -124,8 +132,9 @@ class WebSocket:
                 self._send(_PONG, payload)
             elif kind in (0, _TEXT, _BINARY):
                 message += payload
+                binary = kind == _BINARY if kind else binary
                 if last:
-                    yield message.decode("utf-8", "replace")
+                    yield binary, message
                     message = b""
 
     def _send(self, kind: int, payload: bytes) -> None:
@@ -137,7 +146,11 @@ class WebSocket:
             pass  # the other side is gone: the next read says so
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection; a read of another thread ends, too."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is gone already
         self._socket.close()
 
 

@@ -6,9 +6,9 @@ import os
 import threading
 from typing import Any, AsyncIterator, Callable, Dict, List, Optional, Union
 
-from ray._private.addresses import dashboard_url
 from ray._private.http import HttpClient, Response
-from ray._private.websocket import WebSocket, WebSocketClosed
+from ray.job_submission.clusters import parse_cluster_info
+from ray.job_submission.following import Follower
 from ray.job_submission.models import JobDetails, JobStatus
 from ray.runtime_env import RuntimeEnv
 from ray.runtime_env.normalize import checked, upload_local
@@ -23,7 +23,8 @@ class JobSubmissionClient:
 
     Args:
         address: http(s)://host:port of the dashboard, or an address of the
-            cluster; see :func:`ray._private.addresses.dashboard_url` for None.
+            cluster, or ``module://rest``; see :func:`ray.job_submission.clusters.parse_cluster_info`.
+        create_cluster_if_needed: passed on to the module of such an address.
         cookies, headers: sent with every call; RAY_JOB_HEADERS (JSON) adds headers.
         metadata: joined to the metadata of each job.
         verify: whether to check an https certificate, or the file to check it against.
@@ -51,9 +52,10 @@ class JobSubmissionClient:
                 headers = {**json.loads(given), **(headers or {})}
             except ValueError:
                 raise ValueError(f"{_HEADERS_VARIABLE} must be a JSON object, got {given!r}") from None
-        self._address = dashboard_url(address)
-        self._default_metadata = dict(metadata or {})
-        self._http = HttpClient(self._address, headers=headers, verify=verify, cookies=cookies)
+        cluster = parse_cluster_info(address, create_cluster_if_needed, cookies, metadata, headers)
+        self._address: str = cluster.address
+        self._default_metadata = dict(cluster.metadata or {})
+        self._http = HttpClient(self._address, headers=cluster.headers, verify=verify, cookies=cluster.cookies)
         self._check_connection()
 
     def _check_connection(self) -> None:
@@ -215,18 +217,19 @@ class JobSubmissionClient:
     async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
         """What the job's command prints, from the beginning and as it comes.
 
+        A connection that breaks, or a head that restarts, is waited for; nothing comes twice.
+
         Yields:
             Pieces of text, each of one or more lines.
 
         Raises:
-            RuntimeError: there is no such job, or the connection broke while it ran.
+            RuntimeError: there is no such job, or the server stayed away for minutes.
         """
         loop = asyncio.get_running_loop()
         pieces: "asyncio.Queue[Any]" = asyncio.Queue()
         put: Callable[[Any], Any] = lambda item: loop.call_soon_threadsafe(pieces.put_nowait, item)  # noqa: E731
-        opened: List[WebSocket] = []
-        reader = threading.Thread(target=self._tail, args=(job_id, put, opened), name="ray-job-logs", daemon=True)
-        reader.start()
+        follower = Follower(self._http, job_id)
+        threading.Thread(target=_tail, args=(follower, put), name="ray-job-logs", daemon=True).start()
         try:
             while True:
                 piece = await pieces.get()
@@ -236,30 +239,17 @@ class JobSubmissionClient:
                     raise piece
                 yield piece
         finally:
-            for socket in opened:
-                socket.close()
+            follower.close()
 
-    def _tail(self, job_id: str, put: Callable[[Any], Any], opened: List[WebSocket]) -> None:
-        """Reads the log in a thread; hands over texts, an exception or _END."""
+
+def _tail(follower: Follower, put: Callable[[Any], Any]) -> None:
+    """Reads the log in a thread; hands over texts, an exception or _END."""
+    try:
+        for text in follower.pieces():
+            put(text)
+        put(_END)
+    except BaseException as error:
         try:
-            url = f"{self._address}/api/jobs/{job_id}/logs/tail"
-            tls = self._http.tls() if url.startswith("https") else None
-            opened.append(WebSocket(url, self._http.all_headers(), tls))
-            for text in opened[0].texts():
-                put(text)
-            put(_END)
-        except (WebSocketClosed, OSError) as error:
-            put(self._after_break(job_id, error))
-        except RuntimeError as error:
-            put(RuntimeError(f"Cannot read the logs of job {job_id}: {error}"))
-        except BaseException as error:
             put(error)
-
-    def _after_break(self, job_id: str, error: BaseException) -> Any:
-        """A connection that breaks after the job's end has told everything."""
-        try:
-            if self.get_job_status(job_id).is_terminal():
-                return _END
-        except Exception:
-            pass
-        return RuntimeError(f"The connection that carried the logs of job {job_id} broke while it ran: {error}")
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more

@@ -5,7 +5,7 @@ import json
 import struct
 
 import pytest
-from ray.job_submission import DriverInfo, JobDetails, JobInfo, JobStatus, JobSubmissionClient, JobType
+from ray.job_submission import DriverInfo, JobDetails, JobInfo, JobStatus, JobSubmissionClient, JobType, following
 
 VERSION = {"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "session_name": "s"}
 ROW = {"type": "SUBMISSION", "submission_id": "j1", "status": "RUNNING", "entrypoint": "true", "start_time": 5}
@@ -144,16 +144,65 @@ def test_tail(jobs, server):
     assert tail(jobs, "j1") == ["one\n", "two\n", "x" * 300]
 
 
-def test_tail_that_breaks(jobs, server):
+def test_tail_goes_on_after_a_break(jobs, server, monkeypatch):
+    """From where the server says that it was, or, if it tells nothing, without what was read before."""
+    monkeypatch.setattr(following, "RETRY", 0.01)
+    server.routes["GET", "/api/jobs/j1"] = (200, ROW)
+    end = frame(struct.pack(">H", 1000), 8)
+    for offsets in (True, False):
+        asked = []
+
+        def answer(handler, asked=asked, offsets=offsets):
+            asked.append(handler.path.partition("?")[2])
+            if len(asked) == 2:
+                return 502, b"the head is not there"
+            if len(asked) == 1:
+                return upgrade(frame("o\u00f6ne\n"), *([frame("6", 2)] if offsets else []))(handler)
+            return upgrade(frame("two\n" if offsets else "o\u00f6ne\ntwo\n"), end)(handler)
+
+        server.routes["GET", "/api/jobs/j1/logs/tail"] = answer
+        assert tail(jobs, "j1") == ["o\u00f6ne\n", "two\n"]
+        assert asked == ["offset=0", *(["offset=6"] * 2 if offsets else ["offset=0"] * 2)]
+
+
+def test_tail_that_breaks_for_good(jobs, server, monkeypatch):
+    monkeypatch.setattr(following, "RETRY", 0.01)
+    monkeypatch.setattr(following, "PATIENCE", 0.1)
     server.routes["GET", "/api/jobs/j1/logs/tail"] = upgrade(frame("one\n"))
     server.routes["GET", "/api/jobs/j1"] = (200, ROW)
-    with pytest.raises(RuntimeError, match="broke while it ran"):
+    with pytest.raises(RuntimeError, match="broke"):
         tail(jobs, "j1")
     server.routes["GET", "/api/jobs/j1"] = (200, {**ROW, "status": "SUCCEEDED"})
     assert tail(jobs, "j1") == ["one\n"]
     server.routes["GET", "/api/jobs/j2/logs/tail"] = (404, b"Job j2 does not exist")
     with pytest.raises(RuntimeError, match="j2 does not exist"):
         tail(jobs, "j2")
+
+
+def test_address_of_a_module(server, monkeypatch, tmp_path):
+    from ray.dashboard.modules.dashboard_sdk import ClusterInfo, parse_cluster_info
+    from ray.dashboard.modules.job.sdk import JobSubmissionClient as Same
+
+    (tmp_path / "my_clusters.py").write_text(
+        "from ray.dashboard.modules.dashboard_sdk import ClusterInfo\n"
+        "def get_job_submission_client_cluster_info(name, *, headers, **options):\n"
+        "    both = {**(headers or {}), 'X-Mine': name}\n"
+        "    return ClusterInfo(name.replace('+', '://'), {'c': '1'}, {'owner': 'me'}, both)\n"
+    )
+    (tmp_path / "no_clusters.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    server.routes["GET", "/api/version"] = (200, VERSION)
+    server.routes["POST", "/api/jobs/"] = (200, {"submission_id": "j1"})
+    inner = server.url.replace("://", "+")
+    client = JobSubmissionClient(f"my_clusters://{inner}", headers={"X-Given": "1"})
+    assert client.get_address() == server.url and isinstance(client, Same)
+    client.submit_job(entrypoint="true")
+    _, _, body, sent = server.requests[-1]
+    assert json.loads(body)["metadata"] == {"owner": "me"}
+    assert (sent["X-Mine"], sent["X-Given"], sent["Cookie"]) == (inner, "1", "c=1")
+    with pytest.raises(RuntimeError, match="Module: no_clusters does not have"):
+        JobSubmissionClient("no_clusters://x")
+    assert parse_cluster_info("https://h:1", metadata={"a": "b"}) == ClusterInfo("https://h:1", None, {"a": "b"}, None)
 
 
 def test_models():

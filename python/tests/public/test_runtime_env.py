@@ -1,9 +1,12 @@
 """Runtime environments: what is accepted, what is refused, what is sent."""
 
+import json
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import ray
+from ray._core import state
 from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig
 from ray.runtime_env.normalize import merge, normalize, normalize_options
 
@@ -147,6 +150,32 @@ def test_hook_of_the_environment(monkeypatch, tmp_path):
         monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", wrong)
         with pytest.raises(ValueError, match="names no function"):
             _hooked({})
+
+
+def test_what_was_submitted_counts_more(monkeypatch, tmp_path):
+    """The hook sees the environment of the submission, too; metadata of the submission wins."""
+    from ray._core.bootstrap import _job_of
+    from ray._private.core_worker import CoreWorker
+    from ray.job_config import JobConfig
+
+    (tmp_path / "rt_env_seen.py").write_text(
+        "def add(env):\n    return {'env_vars': {**env['env_vars'], 'SEEN': '1'}}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "rt_env_seen.add")
+    monkeypatch.delenv("RAY_NAMESPACE", raising=False)
+    monkeypatch.delenv("RAY_OVERRIDE_JOB_RUNTIME_ENV", raising=False)
+    monkeypatch.delenv("RAY_RUNTIME_ENV", raising=False)
+    submitted = {"runtime_env": {"env_vars": {"A": "1"}}, "metadata": {"owner": "submitter"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(submitted))
+    own = JobConfig(metadata={"owner": "program", "phase": "two"}, ray_namespace="mine")
+    env, job = _job_of(None, {"env_vars": {"B": "2"}}, True, own)
+    assert env == job["runtime_env"] == {"env_vars": {"A": "1", "B": "2", "SEEN": "1"}}
+    assert job["metadata"] == {"owner": "submitter", "phase": "two"}
+
+    monkeypatch.setattr(state, "_client", SimpleNamespace(dead=None, job_config=job, check_alive=lambda: None))
+    told = CoreWorker().get_job_config()
+    assert (told.metadata, told.runtime_env, told.ray_namespace) == (job["metadata"], env, "mine")
 
 
 def test_local_folder_of_a_task_is_refused_at_once(tmp_path):

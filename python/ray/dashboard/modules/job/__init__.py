@@ -1,0 +1,1 @@
+"""See :mod:`ray.dashboard`."""

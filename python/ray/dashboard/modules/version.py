@@ -1,0 +1,3 @@
+"""Version of the job server's API."""
+
+CURRENT_VERSION = "4"
