@@ -9,7 +9,9 @@ import (
 // plan runs the planner and writes its decisions into the table.
 func (m *Manager) plan(v View) {
 	types, scarce := m.blocked()
+	m.measure(v)
 	m.reply = Plan(Request{
+		Use: m.use,
 		Now: m.now, Config: m.config, Instances: m.table.All(), Nodes: v.Nodes, Demands: v.Demands,
 		Groups: v.Groups, Constraints: v.Constraints, Blocked: types, Scarce: scarce,
 	})

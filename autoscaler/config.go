@@ -53,8 +53,10 @@ type Config struct {
 	IdleTimeout time.Duration `json:"idle_timeout"`
 	// AutoStop is nil for a cluster that is not ended by itself.
 	AutoStop *AutoStop `json:"auto_stop,omitempty"`
+	// Consolidate lets half-empty nodes go where fewer or cheaper ones do.
+	Consolidate bool `json:"consolidate,omitempty"`
 	// MaxDisrupted is how many nodes may be changed at one time when the file
-	// has changed; 0 is a quarter of them, at least one.
+	// has changed, or by consolidation; 0 is a quarter of them, at least one.
 	MaxDisrupted int `json:"max_disrupted_workers,omitempty"`
 }
 

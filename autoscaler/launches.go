@@ -15,6 +15,8 @@ const (
 	reasonGroup      = "placement groups"
 	reasonDemand     = "pending tasks and actors"
 	reasonReplace    = "nodes whose machines are to be taken away"
+	// of consolidation
+	reasonConsolidate = "consolidation"
 )
 
 // limitSpeed drops launches for tasks and actors that upscaling_speed does
@@ -122,14 +124,7 @@ func (pl *planner) chooseWays(o *offer) {
 func (pl *planner) replaceLeaving(p *packer) {
 	var wants []want
 	for _, h := range pl.leaving {
-		used := h.node.Total.Clone()
-		used.Sub(h.node.Available)
-		declared := pl.byName[h.inst.NodeType].typ.Resources
-		for name, amount := range used {
-			if amount <= 0 || declared[name] <= 0 {
-				delete(used, name) // its own name, bundles of groups
-			}
-		}
+		used, _ := usedOf(h.node, pl.byName[h.inst.NodeType].typ.Resources)
 		if len(used) == 0 {
 			continue
 		}

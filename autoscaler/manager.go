@@ -59,6 +59,9 @@ type View struct {
 	Groups      []spec.PlacementGroup // not yet placed
 	Constraints []spec.Demand         // request_resources
 	Drivers     int                   // jobs that have not ended
+	// Passing are the nodes on which nothing but tasks runs, which end by
+	// themselves. Only Config.Consolidate needs it.
+	Passing map[spec.NodeID]bool
 }
 
 // Machine is one machine as the provider sees it.
@@ -138,6 +141,7 @@ type Manager struct {
 	retry     map[string]time.Time  // termination to be tried again at
 	stands    map[string]time.Time  // when the machine was seen last
 	installs  map[string]bool       // installed in this process's life
+	use       map[string]Use        // of half-empty nodes, for Consolidate
 	backoff   map[string]*Trial     // by node type
 	ways      map[Way]*Trial        // by offering
 	remember  bool                  // backoff, ways or failures have changed since they were stored
@@ -172,7 +176,7 @@ func NewManager(o ManagerOptions) *Manager {
 	m := &Manager{
 		config: o.Config, timing: o.Timing.withDefaults(), newID: o.NewID, started: o.Now, now: o.Now,
 		under: map[string]ActionKind{}, gone: map[string]time.Time{}, seen: map[string]time.Time{},
-		held: map[string]time.Time{}, retry: map[string]time.Time{}, stands: map[string]time.Time{}, installs: map[string]bool{},
+		held: map[string]time.Time{}, retry: map[string]time.Time{}, stands: map[string]time.Time{}, installs: map[string]bool{}, use: map[string]Use{},
 		backoff: map[string]*Trial{}, ways: map[Way]*Trial{}, told: map[string]reminder{}, meter: newMeter(),
 	}
 	m.recall(o.Memory)

@@ -28,6 +28,7 @@ func plan(req Request, alone bool) Reply {
 	pl.placeGroups(p)
 	pl.placeDemands(p)
 	pl.limitSpeed()
+	pl.consolidate(p)
 	pl.stopIdle()
 	pl.reply.Launches = pl.launches()
 	return pl.reply

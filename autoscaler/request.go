@@ -18,6 +18,9 @@ type Request struct {
 	// Constraints is the last request_resources call: room for all of it at
 	// once is kept, whether or not anything runs.
 	Constraints []spec.Demand
+	// Use tells of nodes that were at most half used, by instance: of those alone
+	// whose work ends by itself. Config.Consolidate looks at it.
+	Use map[string]Use
 	// Blocked names types that recently could not be launched and when they
 	// may be tried again.
 	Blocked map[string]Block

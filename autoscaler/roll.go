@@ -14,9 +14,9 @@ import (
 // disrupted: work that never ends must not stop the others from being changed.
 const patience = 10 * time.Minute
 
-// disrupted tells whether a change is being made to the instance at present.
+// disrupted tells whether a change, or consolidation, is at the instance now.
 func (i *Instance) disrupted(now time.Time) bool {
-	if i.StopCause != CauseOutdated && i.StopCause != CauseSetup || i.State.Terminal() {
+	if i.StopCause != CauseOutdated && i.StopCause != CauseSetup && i.StopCause != CauseConsolidate || i.State.Terminal() {
 		return false
 	}
 	return i.State != RayRunning && !(i.State == RayStopping && i.Gentle && now.Sub(i.Since()) >= patience)
@@ -41,15 +41,7 @@ func outdated(inst *Instance, typ *NodeType) Cause {
 
 // roll changes outdated nodes, as many as may be disrupted at once.
 func (pl *planner) roll() {
-	left := pl.req.Config.MaxDisrupted
-	if left <= 0 {
-		left = max(1, (len(pl.hosts)+3)/4)
-	}
-	for i := range pl.req.Instances {
-		if pl.req.Instances[i].disrupted(pl.req.Now) {
-			left--
-		}
-	}
+	left := pl.disruptable()
 	for _, h := range pl.hosts {
 		o := pl.byName[h.inst.NodeType]
 		if o == nil || left <= 0 || pl.ending[h.inst.ID] || h.inst.State != RayRunning || h.node == nil {

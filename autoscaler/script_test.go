@@ -21,9 +21,9 @@ type script struct {
 // TestPlanScripts runs testdata/plan_*.txt. Commands (one a line, then plan):
 //
 //	type NAME min=N max=N RES=N... [label.KEY=VALUE] [price=N] [unpriced=1] [idle=DUR] [hash=H]
-//	cluster max=N [cost=N] [speed=N] [idle=DUR]
+//	cluster max=N [cost=N] [speed=N] [idle=DUR] [consolidate] [disrupted=N]
 //	node NAME TYPE RES=used/total ... [idle=DUR] [label.KEY=VALUE]   (RAY_RUNNING instance with its node)
-//	     [hash=H] [rhash=H] [leaving=1] [why=LAUNCH_REASON] [age=DUR]
+//	     [hash=H] [rhash=H] [leaving=1] [why=LAUNCH_REASON] [age=DUR] [half=DUR]   (half used for as long)
 //	head RES=used/total ...
 //	instance NAME TYPE STATE
 //	demand COUNT RES=N ... [label.KEY=CONDITION]
@@ -86,7 +86,7 @@ func duration(s string) time.Duration {
 func resourcesOf(named map[string]string) spec.Resources {
 	r := spec.Resources{}
 	for k, v := range named {
-		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority", "rhash", "cause", "leaving", "why", "age"}, k) {
+		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority", "rhash", "cause", "leaving", "why", "age", "half"}, k) {
 			continue
 		}
 		f, err := strconv.ParseFloat(v, 64)
@@ -132,11 +132,22 @@ func (s *script) command(cmd string, words []string) (err error) {
 		if v, ok := named["idle"]; ok {
 			s.req.Config.IdleTimeout = duration(v)
 		}
+		if v, ok := named["disrupted"]; ok {
+			s.req.Config.MaxDisrupted = number(v)
+		}
+		s.req.Config.Consolidate = slices.Contains(plain, "consolidate")
 	case "head":
 		s.addNode("head", "head", named)
 	case "node":
 		s.addNode(plain[0], plain[1], named)
 		s.addInstance(plain[0], plain[1], RayRunning, named)
+		if v, ok := named["half"]; ok {
+			if s.req.Use == nil {
+				s.req.Use = map[string]Use{}
+			}
+			used, _ := usedOf(&s.req.Nodes[len(s.req.Nodes)-1], s.req.Config.NodeTypes[plain[1]].Resources)
+			s.req.Use[plain[0]] = Use{s.req.Now.Add(-duration(v)), used}
+		}
 	case "instance":
 		s.addInstance(plain[0], plain[1], State(plain[2]), named)
 	case "demand":
@@ -164,7 +175,7 @@ func (s *script) command(cmd string, words []string) (err error) {
 func (s *script) addInstance(name, nodeType string, state State, named map[string]string) {
 	i := instance(name, nodeType, state, named["hash"])
 	i.RuntimeHash = named["rhash"]
-	i.StopCause = map[string]Cause{"setup": CauseSetup}[named["cause"]]
+	i.StopCause = map[string]Cause{"setup": CauseSetup, "consolidate": CauseConsolidate}[named["cause"]]
 	i.LaunchReason = map[string]string{"demand": reasonDemand, "min": reasonMin}[named["why"]]
 	if named["leaving"] != "" {
 		i.State, i.StopCause = RayStopping, CausePreempted

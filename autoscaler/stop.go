@@ -116,6 +116,7 @@ func (pl *planner) stopIdle() {
 const joinHold = 10 * time.Second
 
 func joinedLately(i *Instance, now time.Time) bool {
-	forWork := strings.HasPrefix(i.LaunchReason, reasonDemand) || strings.HasPrefix(i.LaunchReason, reasonGroup) || strings.HasPrefix(i.LaunchReason, reasonReplace)
+	forWork := strings.HasPrefix(i.LaunchReason, reasonDemand) || strings.HasPrefix(i.LaunchReason, reasonGroup) || strings.HasPrefix(i.LaunchReason, reasonReplace) ||
+		strings.HasPrefix(i.LaunchReason, reasonConsolidate)
 	return forWork && i.Restarts == 0 && now.Sub(i.Since()) < joinHold
 }

@@ -22,6 +22,7 @@ type Config struct {
 	UpscalingSpeed float64
 	MaxCost        *float64 // US dollars by the hour for all machines, the head included; nil = no bound
 	MaxDisrupted   int      // workers that a change of the file may keep from working at once; 0 = a quarter
+	Consolidate    bool     // let half-empty workers go where fewer or cheaper ones do
 	AutoStop       *AutoStop
 	IdleTimeout    time.Duration
 	Provider       Provider
@@ -140,6 +141,7 @@ func newConfig(source string, doc map[string]any, o origin) *Config {
 		c.MaxCost = &limit
 	}
 	c.MaxDisrupted = whole(doc["max_disrupted_workers"])
+	c.Consolidate = doc["consolidate"] == true
 	if stop := sub(doc, "auto_stop"); stop != nil {
 		idle, _ := asFloat(stop["idle_minutes"])
 		c.AutoStop = &AutoStop{Idle: duration(idle * 60), Action: str(stop["action"])}

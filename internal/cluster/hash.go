@@ -64,7 +64,7 @@ func (c *Config) RuntimeHash(head bool, nodeType, contents string) string {
 // ofWorkers are the fields of the file that concern the workers and their number
 // alone; a head takes them over while it runs.
 var ofWorkers = []string{
-	"no_restart", "max_workers", "min_workers", "upscaling_speed", "idle_timeout_minutes", "max_cost_per_hour", "max_disrupted_workers", "auto_stop",
+	"no_restart", "max_workers", "min_workers", "upscaling_speed", "idle_timeout_minutes", "max_cost_per_hour", "max_disrupted_workers", "auto_stop", "consolidate",
 	"worker_setup_commands", "worker_start_ray_commands", "available_node_types",
 }
 

@@ -76,7 +76,7 @@ var typeFields = fields{
 
 var topFields = fields{
 	"cluster_name": {kind: text}, "max_workers": {kind: integer}, "min_workers": {kind: integer},
-	"upscaling_speed": {kind: number}, "max_cost_per_hour": {kind: number}, "max_disrupted_workers": {kind: integer, min: 1},
+	"upscaling_speed": {kind: number}, "max_cost_per_hour": {kind: number}, "max_disrupted_workers": {kind: integer, min: 1}, "consolidate": {kind: boolean},
 	"auto_stop": {kind: object, sub: fields{"idle_minutes": {kind: number}, "action": {kind: text}}, null: true}, "idle_timeout_minutes": {kind: number},
 	"provider": {kind: openObject}, "auth": {kind: object, sub: authFields}, "docker": {kind: object, sub: dockerFields},
 	"available_node_types": {kind: typesMap, sub: typeFields}, "head_node_type": {kind: text},

@@ -88,7 +88,7 @@ func (h *Head) stopAutoscaler() {
 func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 	c := autoscaler.Config{
 		NodeTypes: map[string]autoscaler.NodeType{}, MaxDisrupted: f.Config.MaxDisrupted, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
-		UpscalingSpeed: f.Config.UpscalingSpeed, MaxCost: f.Config.MaxCost, IdleTimeout: f.Config.IdleTimeout,
+		UpscalingSpeed: f.Config.UpscalingSpeed, Consolidate: f.Config.Consolidate, MaxCost: f.Config.MaxCost, IdleTimeout: f.Config.IdleTimeout,
 	}
 	if stop := f.Config.AutoStop; stop != nil {
 		c.AutoStop = &autoscaler.AutoStop{Idle: stop.Idle, Action: stop.Action}
@@ -189,6 +189,7 @@ func (s *autoscaling) progress(e bootstrap.Event) {
 // View implements autoscaler.ClusterView.
 func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
 	h := s.h
+	consolidate := s.current().Config.Consolidate
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	v := autoscaler.View{Nodes: h.tables.Nodes(), Demands: h.demands(), Constraints: slices.Clone(h.tables.Constraints())}
@@ -201,6 +202,9 @@ func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
 		if g.Info.State == spec.PGPending || g.Info.State == spec.PGRescheduling {
 			v.Groups = append(v.Groups, g.Info)
 		}
+	}
+	if consolidate {
+		v.Passing = passing(v.Nodes, h.tables.Actors(), h.tables.Groups(), h.tables.Jobs())
 	}
 	return v, nil
 }

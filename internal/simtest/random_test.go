@@ -47,6 +47,7 @@ func randomConfig(rnd *rand.Rand) autoscaler.Config {
 	}
 	c.MaxDisrupted = 1 + rnd.IntN(2)
 	c.NodeTypes["gpu"] = autoscaler.NodeType{Price: 9.5, RuntimeHash: "first", LaunchHash: "first", Resources: amounts(4, 1), Max: 1 + rnd.IntN(3)}
+	c.Consolidate = rnd.IntN(3) == 0
 	return c
 }
 

@@ -155,6 +155,7 @@ func (s *story) cluster(types string, named map[string]string) error {
 			c.AutoStop.Action = autoscaler.ActionStop
 		}
 	}
+	c.Consolidate = named["consolidate"] == "yes"
 	if v, ok := named["speed"]; ok {
 		c.UpscalingSpeed = float64(atoi(v))
 	}
@@ -169,6 +170,7 @@ func (s *story) cluster(types string, named map[string]string) error {
 			return fmt.Errorf("unknown line %q", line)
 		}
 		t := autoscaler.NodeType{LaunchHash: "v1", RuntimeHash: "v1", Resources: needs(pairs), Min: atoi(pairs["min"]), Max: atoi(pairs["max"])}
+		t.Price, _ = strconv.ParseFloat(pairs["price"], 64)
 		for _, zone := range strings.FieldsFunc(pairs["zones"], func(r rune) bool { return r == ',' }) {
 			t.Offerings = append(t.Offerings, spec.Offering{Type: fields[1], Place: zone})
 		}

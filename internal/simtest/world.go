@@ -186,7 +186,7 @@ func (w *World) step() {
 
 // view is what the head's tables say.
 func (w *World) view() autoscaler.View {
-	v := autoscaler.View{Constraints: w.Constraints}
+	v := autoscaler.View{Constraints: w.Constraints, Passing: map[spec.NodeID]bool{}}
 	for _, id := range slices.Sorted(maps.Keys(w.nodes)) {
 		if w.hidden[id] {
 			continue
@@ -198,6 +198,7 @@ func (w *World) view() autoscaler.View {
 			n.IdleMS = max(1, w.now.Sub(busy).Milliseconds())
 		}
 		v.Nodes = append(v.Nodes, n)
+		v.Passing[n.ID] = true
 	}
 	v.Demands = w.demands()
 	return v
@@ -301,7 +302,7 @@ func (w *World) check() {
 func (w *World) disrupted() int {
 	n := 0
 	for _, row := range w.rows {
-		changed := row.StopCause == autoscaler.CauseOutdated || row.StopCause == autoscaler.CauseSetup
+		changed := row.StopCause == autoscaler.CauseOutdated || row.StopCause == autoscaler.CauseSetup || row.StopCause == autoscaler.CauseConsolidate
 		old := row.Gentle && w.now.Sub(row.Since()) >= 10*time.Minute
 		if changed && !old && (row.State == autoscaler.RayStopRequested || row.State == autoscaler.RayStopping || row.State == autoscaler.RayInstalling) {
 			n++
