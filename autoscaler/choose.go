@@ -80,7 +80,7 @@ func compareBool(a, b bool) int {
 // type; ok is false if nothing fits.
 func (pl *planner) tryFill(o *offer, wants []want, totals []float64) (f fill, ok bool) {
 	free := slices.Clone(o.total)
-	f = fill{offer: o, pattern: make([]int, len(wants)), score: score{gpuOK: !o.gpu, prio: o.typ.Priority}}
+	f = fill{offer: o, pattern: make([]int, len(wants)), score: score{gpuOK: !o.gpu || pl.req.Config.SpendGPU, prio: o.typ.Priority}}
 	for i, w := range wants {
 		if w.count == 0 || len(w.shape.selector) > 0 && !matchLabels(o.labels, w.shape.selector) {
 			continue

@@ -51,6 +51,9 @@ type Config struct {
 	// IdleTimeout is how long a worker is idle before it leaves; negative
 	// means that it stays.
 	IdleTimeout time.Duration `json:"idle_timeout"`
+	// SpendGPU lets nodes with GPUs be launched for what needs none even where
+	// others would do.
+	SpendGPU bool `json:"spend_gpu,omitempty"`
 	// AutoStop is nil for a cluster that is not ended by itself.
 	AutoStop *AutoStop `json:"auto_stop,omitempty"`
 	// Consolidate lets half-empty nodes go where fewer or cheaper ones do.

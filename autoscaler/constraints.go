@@ -29,7 +29,7 @@ func (pl *planner) holdConstraints() {
 	}
 	p := newPacker(empty)
 	wants = pl.ordered(wants)
-	p.fill(wants)
+	fillAny(p, wants)
 	whole := len(pl.reply.Infeasible) == 0
 	if whole { // all of it or nothing new
 		pl.launchEmpty(p, wants)
@@ -64,7 +64,7 @@ func (pl *planner) waitForConstraints(wants []want, whole bool) {
 // reserve nothing, so demand may use it.
 func (pl *planner) launchEmpty(p *packer, wants []want) {
 	mark := len(pl.planned)
-	pl.launch(p, wants, reasonConstraint, true)
+	pl.launchAny(p, wants, reasonConstraint, true)
 	for _, b := range pl.planned[mark:] {
 		b.free, b.used = slices.Clone(b.total), false
 	}

@@ -98,6 +98,8 @@ type shape struct {
 	selector map[string]string
 	gpu      bool
 	key      string // canonical text
+	// others are the same under further selectors, in the order of preference.
+	others []*shape
 	// next is the first bin that may still have room. Room only shrinks
 	// during a round (an undone transaction restores this too), so full bins
 	// are looked at once by each shape.

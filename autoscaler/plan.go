@@ -258,8 +258,8 @@ func (pl *planner) placeDemands(p *packer) {
 		wants = append(wants, want{s, d.Count})
 	}
 	wants = pl.ordered(wants)
-	p.fill(wants)
-	pl.launch(p, wants, reasonDemand, false)
+	fillAny(p, wants)
+	pl.launchAny(p, wants, reasonDemand, false)
 	for _, w := range wants {
 		if w.count > 0 {
 			pl.wait(KindDemand, "", w.shape, w.count, pl.holdReason(w.shape))

@@ -26,7 +26,7 @@ type script struct {
 //	     [hash=H] [rhash=H] [leaving=1] [why=LAUNCH_REASON] [age=DUR] [half=DUR]   (half used for as long)
 //	head RES=used/total ...
 //	instance NAME TYPE STATE
-//	demand COUNT RES=N ... [label.KEY=CONDITION]
+//	demand COUNT RES=N ... [label.KEY=CONDITION] [else=KEY:CONDITION]   (a second selector)
 //	group STRATEGY RES=N,RES=N RES=N ...
 //	constraint COUNT RES=N ...
 //	blocked TYPE DUR
@@ -86,7 +86,7 @@ func duration(s string) time.Duration {
 func resourcesOf(named map[string]string) spec.Resources {
 	r := spec.Resources{}
 	for k, v := range named {
-		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority", "rhash", "cause", "leaving", "why", "age", "half"}, k) {
+		if strings.HasPrefix(k, "label.") || slices.Contains([]string{"min", "max", "price", "idle", "cost", "unpriced", "hash", "speed", "ways", "priority", "rhash", "cause", "leaving", "why", "age", "half", "else"}, k) {
 			continue
 		}
 		f, err := strconv.ParseFloat(v, 64)
@@ -135,6 +135,7 @@ func (s *script) command(cmd string, words []string) (err error) {
 		if v, ok := named["disrupted"]; ok {
 			s.req.Config.MaxDisrupted = number(v)
 		}
+		s.req.Config.SpendGPU = slices.Contains(plain, "spend_gpu")
 		s.req.Config.Consolidate = slices.Contains(plain, "consolidate")
 	case "head":
 		s.addNode("head", "head", named)
@@ -202,7 +203,11 @@ func way(machine, place string) spec.Offering {
 }
 
 func demand(count string, named map[string]string) spec.Demand {
-	return spec.Demand{Count: number(count), Resources: resourcesOf(named), LabelSelector: labelsOf(named), Kind: "task"}
+	d := spec.Demand{Count: number(count), Resources: resourcesOf(named), LabelSelector: labelsOf(named), Kind: "task"}
+	if key, condition, ok := strings.Cut(named["else"], ":"); ok {
+		d.Fallback = []map[string]string{{key: condition}}
+	}
+	return d
 }
 
 func (s *script) addType(name string, named map[string]string) {

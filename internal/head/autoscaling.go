@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 
@@ -90,6 +91,7 @@ func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 		NodeTypes: map[string]autoscaler.NodeType{}, MaxDisrupted: f.Config.MaxDisrupted, HeadType: f.Config.HeadType, MaxWorkers: f.Config.MaxWorkers,
 		UpscalingSpeed: f.Config.UpscalingSpeed, Consolidate: f.Config.Consolidate, MaxCost: f.Config.MaxCost, IdleTimeout: f.Config.IdleTimeout,
 	}
+	c.SpendGPU = os.Getenv("AUTOSCALER_CONSERVE_GPU_NODES") == "0"
 	if stop := f.Config.AutoStop; stop != nil {
 		c.AutoStop = &autoscaler.AutoStop{Idle: stop.Idle, Action: stop.Action}
 	}
