@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,9 +37,7 @@ func clustersCmd() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				enc := json.NewEncoder(out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(list)
+				return printJSON(out, list)
 			}
 			if len(list) == 0 {
 				_, err := fmt.Fprintln(out, "No clusters. Start one with `ray up FILE`.")
@@ -89,9 +86,7 @@ func showSightings(cmd *cobra.Command, l *launcher.Launcher, asJSON bool) error 
 		if list == nil {
 			list = []launcher.Sighting{}
 		}
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return errors.Join(enc.Encode(list), err)
+		return errors.Join(printJSON(out, list), err)
 	}
 	if len(list) == 0 && err == nil {
 		_, err := fmt.Fprintln(out, "The clouds have no machines with a cluster's tag.")

@@ -50,9 +50,7 @@ func configCmd() *cobra.Command {
 	schema := &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of cluster files, for editors.", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			enc.SetIndent("", "  ")
-			return enc.Encode(cluster.Schema())
+			return printJSON(cmd.OutOrStdout(), cluster.Schema())
 		},
 	}
 	return group("config", "Check and show cluster files.", validate, show, schema, configHashCmd())

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,110 +18,70 @@ func jobCmd() *cobra.Command {
 		jobSubmitCmd(), jobStatusCmd(), jobLogsCmd(), jobListCmd(), jobStopCmd(), jobDeleteCmd())
 }
 
-// jobDetails is the part of a job's record that is printed.
-type jobDetails struct {
-	Type         string `json:"type"`
-	JobID        string `json:"job_id"`
-	SubmissionID string `json:"submission_id"`
-	Entrypoint   string `json:"entrypoint"`
-	Status       string `json:"status"`
-	Message      string `json:"message"`
-	ExitCode     *int   `json:"driver_exit_code"`
+// jobVerb makes a verb of `ray job` that works on the jobs of a cluster.
+type jobVerb struct {
+	api  apiFlags
+	json bool
+	use  string
+	help string
+	args cobra.PositionalArgs
+	run  func(cmd *cobra.Command, j jobAPI, args []string) error
 }
 
-func (j jobDetails) ended() bool {
-	return j.Status == spec.JobSucceeded || j.Status == spec.JobFailed || j.Status == spec.JobStopped
-}
-
-// jobAPI adds the job calls to the cluster's HTTP interface.
-type jobAPI struct{ *api }
-
-func openJobs(ctx context.Context, f *apiFlags, out io.Writer) (jobAPI, error) {
-	a, err := f.open(ctx)
-	if err != nil {
-		return jobAPI{}, err
-	}
-	_, err = fmt.Fprintf(out, "Job submission server address: %s\n", a.base)
-	return jobAPI{a}, err
-}
-
-func jobPath(id string) string { return "/api/jobs/" + url.PathEscape(id) }
-
-func (j jobAPI) details(ctx context.Context, id string) (jobDetails, error) {
-	var d jobDetails
-	return d, j.call(ctx, http.MethodGet, jobPath(id), nil, nil, &d)
-}
-
-func (j jobAPI) logs(ctx context.Context, id string) (string, error) {
-	var reply struct {
-		Logs string `json:"logs"`
-	}
-	err := j.call(ctx, http.MethodGet, jobPath(id)+"/logs", nil, nil, &reply)
-	return reply.Logs, err
-}
-
-// waitEnd polls until the job has ended, also while the head restarts. each is
-// told every status seen.
-func (j jobAPI) waitEnd(ctx context.Context, id string, each func(jobDetails)) (jobDetails, error) {
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
-	heard := time.Now()
-	for {
-		d, err := j.details(ctx, id)
-		if refused := new(apiError); err != nil && (errors.As(err, &refused) || time.Since(heard) > followPatience) || err == nil && d.ended() {
-			return d, err
-		}
-		if err == nil {
-			heard = time.Now()
-		}
-		if err == nil && each != nil {
-			each(d)
-		}
-		select {
-		case <-ctx.Done():
-			return d, ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
-// conclude says how the job ended; a job that failed or was stopped is exit status 1.
-func conclude(out io.Writer, d jobDetails, id string) error {
-	switch d.Status {
-	case spec.JobSucceeded:
-		_, err := fmt.Fprintf(out, "\n%s\n\n", boxed(fmt.Sprintf("Job '%s' succeeded", id)))
-		return err
-	case spec.JobStopped:
-		_, _ = fmt.Fprintf(out, "\nJob '%s' was stopped\n", id)
-	case spec.JobFailed:
-		_, _ = fmt.Fprintf(out, "\n%s\n\nStatus message: %s\n\n", boxed(fmt.Sprintf("Job '%s' failed", id)), d.Message)
-	default:
-		return fmt.Errorf("the output of job '%s' ended, but its status is %s", id, d.Status)
-	}
-	return exitWith(exitFailed)
-}
-
-func jobStatusCmd() *cobra.Command {
-	var f apiFlags
+func (v *jobVerb) command() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "status JOB_ID", Short: "Show the status of a job.", Args: exactArgs("job-id"),
+		Use: v.use, Short: v.help, Args: v.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
+			j, err := openJobs(cmd.Context(), &v.api, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
 			defer j.close()
-			ctx, cancel := f.within(cmd.Context())
-			defer cancel()
-			d, err := j.details(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return printJobStatus(cmd.OutOrStdout(), d, args[0])
+			return v.run(cmd, j, args)
 		},
 	}
-	f.bind(cmd.Flags())
+	v.api.bind(cmd.Flags())
 	return cmd
+}
+
+// bindJSON adds --json.
+func (v *jobVerb) bindJSON(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&v.json, "json", false, "print the job's record as JSON; what else there is to say goes to standard error")
+	return cmd
+}
+
+// said is where a verb speaks to people.
+func (v *jobVerb) said(cmd *cobra.Command) io.Writer {
+	if v.json {
+		return cmd.ErrOrStderr()
+	}
+	return cmd.OutOrStdout()
+}
+
+// printRecord prints all that the cluster knows of a job, as JSON.
+func (j jobAPI) printRecord(ctx context.Context, out io.Writer, id string) error {
+	var record json.RawMessage
+	if err := j.call(ctx, http.MethodGet, jobPath(id), nil, nil, &record); err != nil {
+		return err
+	}
+	return printJSON(out, record)
+}
+
+func jobStatusCmd() *cobra.Command {
+	v := &jobVerb{use: "status JOB_ID", help: "Show the status of a job.", args: exactArgs("job-id")}
+	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
+		ctx, cancel := v.api.within(cmd.Context())
+		defer cancel()
+		if v.json {
+			return j.printRecord(ctx, cmd.OutOrStdout(), args[0])
+		}
+		d, err := j.details(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return printJobStatus(cmd.OutOrStdout(), d, args[0])
+	}
+	return v.bindJSON(v.command())
 }
 
 func printJobStatus(out io.Writer, d jobDetails, id string) error {
@@ -141,35 +99,35 @@ func printJobStatus(out io.Writer, d jobDetails, id string) error {
 }
 
 func jobLogsCmd() *cobra.Command {
-	var f apiFlags
+	v := &jobVerb{use: "logs JOB_ID", help: "Print the output of a job.", args: exactArgs("job-id")}
 	var follow bool
-	cmd := &cobra.Command{
-		Use: "logs JOB_ID", Short: "Print the output of a job.", Args: exactArgs("job-id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
-			if err != nil {
-				return err
+	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
+		if follow && v.json {
+			return usagef("--json and --follow do not go together: the output of a job that runs is no JSON.")
+		}
+		out := cmd.OutOrStdout()
+		if !follow {
+			ctx, cancel := v.api.within(cmd.Context())
+			defer cancel()
+			text, err := j.logs(ctx, args[0])
+			if err == nil && v.json {
+				return printJSON(out, map[string]string{"submission_id": args[0], "logs": text})
 			}
-			defer j.close()
-			if !follow {
-				ctx, cancel := f.within(cmd.Context())
-				defer cancel()
-				text, err := j.logs(ctx, args[0])
-				_, _ = io.WriteString(cmd.OutOrStdout(), text)
-				return err
-			}
-			if err := j.follow(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			d, err := j.waitEnd(cmd.Context(), args[0], nil)
-			if err != nil {
-				return err
-			}
-			return conclude(cmd.ErrOrStderr(), d, args[0])
-		},
+			_, _ = io.WriteString(out, text)
+			return err
+		}
+		if err := j.follow(cmd.Context(), args[0], out, cmd.ErrOrStderr()); err != nil {
+			return err
+		}
+		d, err := j.waitEnd(cmd.Context(), args[0], nil)
+		if err != nil {
+			return err
+		}
+		return conclude(cmd.ErrOrStderr(), d, args[0])
 	}
-	f.bind(cmd.Flags())
+	cmd := v.command()
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
+	cmd.Flags().BoolVar(&v.json, "json", false, "print an object with submission_id and logs")
 	return cmd
 }
 
@@ -177,51 +135,42 @@ func jobLogsCmd() *cobra.Command {
 var jobColumns = []string{"submission_id", "job_id", "type", "status", "entrypoint", "runtime_env", "metadata", "message"}
 
 func jobListCmd() *cobra.Command {
-	var f apiFlags
+	v := &jobVerb{use: "list", help: "List all jobs of the cluster.", args: exactArgs()}
 	var format string
-	cmd := &cobra.Command{
-		Use: "list", Short: "List all jobs of the cluster.", Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			defer j.close()
-			ctx, cancel := f.within(cmd.Context())
-			defer cancel()
-			var reply listReply
-			if err := j.call(ctx, http.MethodGet, "/api/jobs/", nil, nil, &reply.Rows); err != nil {
-				return err
-			}
-			reply.Total = len(reply.Rows)
-			if format == "default" && reply.Total == 0 {
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), "[]")
-				return err
-			}
-			o := listOptions{format: format}
-			return o.print(cmd.OutOrStdout(), resource{"submission_id", jobColumns}, reply)
-		},
+	v.run = func(cmd *cobra.Command, j jobAPI, _ []string) error {
+		ctx, cancel := v.api.within(cmd.Context())
+		defer cancel()
+		var reply listReply
+		if err := j.call(ctx, http.MethodGet, "/api/jobs/", nil, nil, &reply.Rows); err != nil {
+			return err
+		}
+		reply.Total = len(reply.Rows)
+		if v.json {
+			format = "json"
+		}
+		if format == "default" && reply.Total == 0 {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "[]")
+			return err
+		}
+		o := listOptions{format: format}
+		return o.print(cmd.OutOrStdout(), resource{"submission_id", jobColumns}, reply)
 	}
-	f.bind(cmd.Flags())
+	cmd := v.command()
 	cmd.Flags().StringVar(&format, "format", "default", "default, json, yaml or table")
+	cmd.Flags().BoolVar(&v.json, "json", false, "short for --format json")
 	return cmd
 }
 
 func jobStopCmd() *cobra.Command {
-	var f apiFlags
+	v := &jobVerb{use: "stop JOB_ID", help: "Stop a job.", args: exactArgs("job-id")}
 	var noWait bool
-	cmd := &cobra.Command{
-		Use: "stop JOB_ID", Short: "Stop a job.", Args: exactArgs("job-id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			defer j.close()
-			return stopJob(cmd.Context(), j, &f, args[0], noWait, cmd.OutOrStdout())
-		},
+	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
+		if err := stopJob(cmd.Context(), j, &v.api, args[0], noWait, v.said(cmd)); err != nil || !v.json {
+			return err
+		}
+		return j.printRecord(cmd.Context(), cmd.OutOrStdout(), args[0])
 	}
-	f.bind(cmd.Flags())
+	cmd := v.bindJSON(v.command())
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it has stopped")
 	return cmd
 }
@@ -256,30 +205,26 @@ func stopJob(ctx context.Context, j jobAPI, f *apiFlags, id string, noWait bool,
 }
 
 func jobDeleteCmd() *cobra.Command {
-	var f apiFlags
-	cmd := &cobra.Command{
-		Use: "delete JOB_ID", Short: "Forget a job that has ended.", Args: exactArgs("job-id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			j, err := openJobs(cmd.Context(), &f, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			defer j.close()
-			ctx, cancel := f.within(cmd.Context())
-			defer cancel()
-			var reply struct {
-				Deleted bool `json:"deleted"`
-			}
-			if err := j.call(ctx, http.MethodDelete, jobPath(args[0]), nil, nil, &reply); err != nil {
-				return err
-			}
-			if !reply.Deleted {
-				return fmt.Errorf("job '%s' was not deleted", args[0])
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Job '%s' deleted successfully\n", args[0])
+	v := &jobVerb{use: "delete JOB_ID", help: "Forget a job that has ended.", args: exactArgs("job-id")}
+	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
+		ctx, cancel := v.api.within(cmd.Context())
+		defer cancel()
+		var reply struct {
+			Deleted bool `json:"deleted"`
+		}
+		if err := j.call(ctx, http.MethodDelete, jobPath(args[0]), nil, nil, &reply); err != nil {
 			return err
-		},
+		}
+		if !reply.Deleted {
+			return fmt.Errorf("job '%s' was not deleted", args[0])
+		}
+		if v.json {
+			return printJSON(cmd.OutOrStdout(), map[string]any{"submission_id": args[0], "deleted": true})
+		}
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "Job '%s' deleted successfully\n", args[0])
+		return err
 	}
-	f.bind(cmd.Flags())
+	cmd := v.command()
+	cmd.Flags().BoolVar(&v.json, "json", false, "print an object with submission_id and deleted")
 	return cmd
 }

@@ -18,6 +18,7 @@ type submitOptions struct {
 	envJSON      string
 	workingDir   string
 	noWait       bool
+	json         bool
 
 	metadata       map[string]string
 	cpus, gpus     *float64
@@ -57,6 +58,7 @@ func jobSubmitCmd() *cobra.Command {
 	f.Var(jsonFlag{&o.resources}, "entrypoint-resources", "custom resources that the entrypoint holds, as JSON")
 	f.Var(jsonFlag{&o.labelSelector}, "entrypoint-label-selector", "labels of the node that the entrypoint runs on, as JSON")
 	f.BoolVar(&o.noWait, "no-wait", false, "do not wait for the job's end")
+	f.BoolVar(&o.json, "json", false, "print the job's record as JSON; its output and all else go to standard error")
 	return cmd
 }
 
@@ -86,10 +88,13 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
+	if o.json {
+		out = errOut
+	}
 	_, _ = fmt.Fprintf(out, "\n%s\n\nNext steps\n  Query the logs of the job:\n    ray job logs %s\n  Query the status of the job:\n    ray job status %s\n  Request the job to be stopped:\n    ray job stop %s\n\n",
 		boxed(fmt.Sprintf("Job '%s' submitted successfully", id)), id, id, id)
 	if o.noWait {
-		return nil
+		return o.record(ctx, cmd, j, id)
 	}
 	_, _ = fmt.Fprintln(out, "Tailing logs until the job exits (disable with --no-wait):")
 	if err := j.follow(ctx, id, out, errOut); err != nil {
@@ -102,7 +107,18 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.record(ctx, cmd, j, id); err != nil {
+		return err
+	}
 	return conclude(out, d, id)
+}
+
+// record prints the job's record where it is asked for.
+func (o *submitOptions) record(ctx context.Context, cmd *cobra.Command, j jobAPI, id string) error {
+	if !o.json {
+		return nil
+	}
+	return j.printRecord(ctx, cmd.OutOrStdout(), id)
 }
 
 // submit sends the request and gives the job's id.

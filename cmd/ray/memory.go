@@ -97,10 +97,7 @@ func (o *memoryOptions) run(cmd *cobra.Command) error {
 		return fmt.Errorf("the list of objects is not what was expected: %w", err)
 	}
 	if o.json {
-		out := json.NewEncoder(cmd.OutOrStdout())
-		out.SetEscapeHTML(false)
-		out.SetIndent("", "  ")
-		return out.Encode(reply.Rows)
+		return printJSON(cmd.OutOrStdout(), reply.Rows)
 	}
 	groups := map[string][]heldObject{}
 	for _, h := range reply.Rows {

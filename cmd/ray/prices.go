@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,9 +45,7 @@ func pricesCmd() *cobra.Command {
 			types := c.Prices(nil)
 			out := cmd.OutOrStdout()
 			if asJSON {
-				enc := json.NewEncoder(out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(types)
+				return printJSON(out, types)
 			}
 			w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 			_, _ = fmt.Fprintln(w, "NODE TYPE\tMACHINE\tMARKET\t$/HOUR\tPRICE OF")

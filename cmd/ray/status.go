@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -96,9 +95,7 @@ func printStatus(ctx context.Context, source *dashboard, out io.Writer, o *statu
 		return err
 	}
 	if o.asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(status)
+		return printJSON(out, status)
 	}
 	now := time.Now()
 	_, err = fmt.Fprintln(out, statustext.RenderWith(status, statustext.Options{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -85,9 +84,7 @@ func showPlan(cmd *cobra.Command, c *launcher.Cluster, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetIndent("", "  ")
-		err = enc.Encode(p)
+		err = printJSON(cmd.OutOrStdout(), p)
 	} else {
 		_, err = fmt.Fprint(cmd.OutOrStdout(), p)
 	}
