@@ -33,7 +33,7 @@ require (
 
 require github.com/kevinburke/ssh_config v1.6.0
 
-require github.com/aws/aws-sdk-go-v2/service/pricing v1.51.5 // indirect
+require github.com/aws/aws-sdk-go-v2/service/pricing v1.51.5
 
 require (
 	cloud.google.com/go/auth v0.24.1-0.20261001053825-dbc26066f70a // indirect
@@ -66,7 +66,7 @@ require (
 	github.com/google/s2a-go v0.1.11 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/googleapis/enterprise-certificate-proxy v0.3.25 // indirect
-	github.com/googleapis/gax-go/v2 v2.27.0 // indirect
+	github.com/googleapis/gax-go/v2 v2.27.0
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/kr/text v0.2.0 // indirect
 	github.com/lucasb-eyer/go-colorful v1.4.1 // indirect

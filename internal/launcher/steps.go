@@ -35,6 +35,13 @@ func (c *Cluster) say(format string, args ...any) {
 	}
 }
 
+// warnf prints a line about what went wrong, besides the error.
+func (c *Cluster) warnf(format string, args ...any) {
+	if c.l.ErrOut != nil {
+		_, _ = fmt.Fprintf(c.l.ErrOut, format+"\n", args...)
+	}
+}
+
 // ask asks a question; nil means yes.
 func (c *Cluster) ask(question string) error {
 	if c.l.Confirm == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"ray/internal/bootstrap"
 	"ray/internal/cluster"
@@ -76,7 +77,7 @@ func (c *Cluster) Up(ctx context.Context, o UpOptions) error {
 	case errors.Is(err, errSame):
 		c.say("Nothing to do: the head runs at %s and fits %s.", c.Record.Address, c.Config.Source)
 	case err != nil:
-		return u.failed(err)
+		return u.failed(ctx, err)
 	}
 	if err := c.l.store().use(c.dir); err != nil {
 		return err
@@ -243,12 +244,15 @@ func (u *up) clear(ctx context.Context, headToo bool) error {
 }
 
 // failed says what exists after a failure, and how to remove it.
-func (u *up) failed(err error) error {
+func (u *up) failed(ctx context.Context, err error) error {
 	if errors.Is(err, errDeclined) {
 		return err
 	}
-	// The failure may be a Ctrl-C: what exists is asked all the same.
-	head, workers, lerr := u.machines(context.Background())
+	head, workers, lerr := u.remains(ctx)
+	if lerr != nil && ctx.Err() != nil {
+		u.warnf("What exists of %s could not be found out (%v): `ray down` ends it.", u.Config.Name, lerr)
+		return err
+	}
 	if lerr != nil && lerr.Error() != err.Error() {
 		return errors.Join(err, lerr)
 	}
@@ -262,10 +266,22 @@ func (u *up) failed(err error) error {
 	if head != nil {
 		n++
 	}
-	if u.l.ErrOut != nil {
-		_, _ = fmt.Fprintf(u.l.ErrOut, "%d machine(s) of %s exist now: go on with `ray up`, or remove them with `ray down`.\n", n, u.Config.Name)
-	}
+	u.warnf("%d machine(s) of %s exist now: go on with `ray up`, or remove them with `ray down`.", n, u.Config.Name)
 	return err
+}
+
+// remainsLimit bounds asking what exists for a user who has pressed Ctrl-C.
+const remainsLimit = 3 * time.Second
+
+// remains gives what exists after a failure, which may be a Ctrl-C.
+func (u *up) remains(ctx context.Context) (head *providers.Instance, workers []providers.Instance, err error) {
+	ask := context.WithoutCancel(ctx)
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ask, cancel = context.WithTimeout(ask, remainsLimit)
+		defer cancel()
+	}
+	return u.machines(ask)
 }
 
 // remove ends the head's machine that this run has made, and the workers that

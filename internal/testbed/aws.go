@@ -51,6 +51,7 @@ func aws(o Options) (*cloud, error) {
 	c.control = map[string]func(call) (any, error){
 		"POST /faults":   func(c call) (any, error) { return addFault(c, &front.Faults) },
 		"DELETE /faults": func(call) (any, error) { front.Faults.Clear(); return nil, nil },
+		"GET /faults":    func(call) (any, error) { return front.Faults.Met(), nil },
 		"GET /calls":     func(call) (any, error) { return front.Calls(), nil },
 		"POST /lag": func(c call) (any, error) {
 			d, err := time.ParseDuration(c.query("for"))

@@ -48,6 +48,7 @@ func (c call) body(into any) error {
 //	POST /unplug?id=I, /plug?id=I   takes a host's cable out, puts it in
 //	POST /interrupt?id=I&in=2s  notice, then the end, of a spot instance
 //	POST /faults, DELETE /faults    a fault.Fault as JSON
+//	GET /faults                 those that calls have met
 //	GET /calls                  what was asked of the cloud
 //	POST /lag?for=5s            (aws) lists show new instances late
 //	POST /throttle?calls=N      (gcp) refuses the next calls

@@ -62,12 +62,13 @@ func gcp(o Options) (*cloud, error) {
 	c.serve = func() error {
 		return serve(cloudAddr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer c.touched()
-			server.ServeHTTP(w, r)
+			callFaults{&faults, server}.ServeHTTP(w, r)
 		}))
 	}
 	c.control = map[string]func(call) (any, error){
 		"POST /faults":   func(c call) (any, error) { return addFault(c, &faults) },
 		"DELETE /faults": func(call) (any, error) { faults.Clear(); return nil, nil },
+		"GET /faults":    func(call) (any, error) { return faults.Met(), nil },
 		"GET /calls":     func(call) (any, error) { return server.Calls(), nil },
 		"POST /throttle": func(c call) (any, error) {
 			n, err := c.number("calls")

@@ -20,7 +20,7 @@ func TestKilledUp(t *testing.T) {
 	home := os.Getenv("HOME")
 	bed{t, home}.control("POST", "/lag?for=1s", nil, nil)
 	for n, at := range []string{
-		`"intent","op":"prepare"`, `"outcome","op":"prepare"`, `"intent","op":"create"`, `"outcome","op":"create"`, "starting",
+		`"intent","op":"prepare"`, `"outcome","op":"prepare"`, `"intent","op":"create"`, `"outcome","op":"create"`, atStart,
 	} {
 		for _, next := range []string{"up", "down"} {
 			name := fmt.Sprintf("%s%d", next, n)
@@ -37,14 +37,28 @@ func (b bed) killedUp(name, at, next string) {
 	if instanceType == "m5.9xlarge" { // there is none
 		instanceType = "m5.8xlarge"
 	}
-	hang := "true"
-	if at == "starting" {
-		hang = "sleep 3"
-	}
-	file := b.headOnly(name, instanceType, fmt.Sprintf(
-		"head_start_ray_commands: ['%s', ray stop, 'ray start --head --autoscaling-config=~/ray_bootstrap_config.yaml']\n", hang))
+	file := b.headOnly(name, instanceType, slowStart(at))
 	// Long enough for the kill to come first.
 	b.control("POST", "/faults", fault.Fault{Action: "RunInstances", Where: map[string]string{"InstanceType": instanceType}, Seconds: 0.5, Count: 1}, nil)
+	b.killedAt(at, file)
+	b.goesOn(next, file, instanceType)
+}
+
+// atStart is the point in a launcher's work after those of its journal.
+const atStart = "starting"
+
+// slowStart are start commands that take long enough to be killed at.
+func slowStart(at string) string {
+	hang := "true"
+	if at == atStart {
+		hang = "sleep 3"
+	}
+	return fmt.Sprintf("head_start_ray_commands: ['%s', ray stop, 'ray start --head --autoscaling-config=~/ray_bootstrap_config.yaml']\n", hang)
+}
+
+// killedAt is an `up` that is killed when its journal has a line, or at its start commands.
+func (b bed) killedAt(at, file string) {
+	b.Helper()
 	cmd := b.cmd("up", "-y", file)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -54,13 +68,19 @@ func (b bed) killedUp(name, at, next string) {
 		b.Fatal(err)
 	}
 	switch {
-	case at != "starting":
+	case at != atStart:
 		b.until("the journal has "+at, func() bool { return strings.Contains(b.journal(), at) })
 	case !waitFor(out, "(1/3)"):
 		b.Fatal("it never started the head")
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
+}
+
+// goesOn checks that the next `up`, if one is asked for, makes no second head,
+// and that `down` leaves nothing.
+func (b bed) goesOn(next, file, instanceType string) {
+	b.Helper()
 	if next == "up" {
 		b.ray("up", "-y", file)
 		if heads := b.live(instanceType); len(heads) != 1 {

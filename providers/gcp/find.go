@@ -20,6 +20,8 @@ func (p *Provider) Find(ctx context.Context) ([]providers.Found, error) {
 		return nil, err
 	}
 	var out []providers.Found
+	ctx, release := within(ctx)
+	defer release()
 	pages := c.instances.AggregatedList(ctx, &computepb.AggregatedListInstancesRequest{
 		Project: p.project(), Filter: proto.String("labels." + providers.TagCluster + ":*"),
 	})

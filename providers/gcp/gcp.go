@@ -127,6 +127,8 @@ func (p *Provider) live(ctx context.Context) (map[string]machine, error) {
 		return nil, err
 	}
 	out := map[string]machine{}
+	ctx, release := within(ctx)
+	defer release()
 	pages := c.instances.AggregatedList(ctx, &computepb.AggregatedListInstancesRequest{
 		Project: p.project(), Filter: proto.String("labels." + providers.TagCluster + " = " + p.o.Config.Name),
 	})
@@ -220,6 +222,8 @@ func (p *Provider) preempted(ctx context.Context, live map[string]machine) map[s
 	if err != nil {
 		return reasons
 	}
+	ctx, release := within(ctx)
+	defer release()
 	for _, zone := range p.zones() {
 		ops := c.operations.List(ctx, &computepb.ListZoneOperationsRequest{
 			Project: p.project(), Zone: zone, Filter: proto.String("operationType = compute.instances.preempted"),

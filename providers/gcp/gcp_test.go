@@ -1,6 +1,7 @@
 package gcp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http/httptest"
@@ -414,5 +415,23 @@ func TestFindSeesOtherClusters(t *testing.T) {
 	found, err := other.Find(t.Context())
 	if err != nil || len(found) != 1 || found[0].Cluster != "demo" || found[0].Machine != "n2-standard-4" || !found[0].Spot || found[0].Region != "us-test1" {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// A list that is being throttled ends with its context.
+func TestThrottledListIsCancelled(t *testing.T) {
+	s, text := cloud(t, gce.Options{})
+	p := prepared(t, text, t.TempDir())
+	before := len(s.Calls())
+	s.Throttle(1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		for len(s.Calls()) < before+2 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if _, err := p.List(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("list: %v", err)
 	}
 }

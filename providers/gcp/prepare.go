@@ -86,6 +86,8 @@ func (s *setup) chooseZones(ctx context.Context) error {
 	}
 	defer func() { _ = client.Close() }()
 	var names []string
+	ctx, release := within(ctx)
+	defer release()
 	for zones := client.List(ctx, &computepb.ListZonesRequest{Project: s.project()}); ; {
 		z, err := zones.Next()
 		if err == iterator.Done {
@@ -219,6 +221,8 @@ func (s *setup) network(ctx context.Context) error {
 		return failed("list subnets", err)
 	}
 	defer func() { _ = client.Close() }()
+	ctx, release := within(ctx)
+	defer release()
 	subnet, err := client.List(ctx, &computepb.ListSubnetworksRequest{Project: s.project(), Region: s.region(), MaxResults: proto.Uint32(1)}).Next()
 	if err == iterator.Done {
 		return s.bad(open[0], "", fmt.Sprintf("the region %s has no subnet in project %s: make one, or give networkInterfaces", s.region(), s.project()))

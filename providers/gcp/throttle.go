@@ -21,6 +21,7 @@ const (
 
 // RoundTrip implements http.RoundTripper.
 func (t throttled) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = bound(r)
 	for try := 1; ; try++ {
 		resp, err := t.next.RoundTrip(r)
 		if err != nil || try == callTries || r.Body != nil && r.GetBody == nil || !again(r.Method, resp) {

@@ -28,6 +28,7 @@ type List struct {
 	mu   sync.Mutex
 	list []*Fault
 	left map[*Fault]int
+	met  []Fault
 }
 
 // Add adds a fault.
@@ -39,6 +40,13 @@ func (l *List) Add(f Fault) {
 	}
 	l.list = append(l.list, &f)
 	l.left[&f] = f.Count
+}
+
+// Met are the faults that calls have met, in order.
+func (l *List) Met() []Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.met)
 }
 
 // Clear forgets all faults.
@@ -57,6 +65,7 @@ func (l *List) Take(action string, param func(string) string) *Fault {
 		if f.Action != "*" && f.Action != action || !f.meets(param) {
 			continue
 		}
+		l.met = append(l.met, *f)
 		if f.Count > 0 {
 			if l.left[f]--; l.left[f] == 0 {
 				l.list = slices.Delete(l.list, at, at+1)
