@@ -183,6 +183,8 @@ type run struct {
 	slot    *slot
 	sent    time.Time
 	granted bool // the head knows that it is on its way to another node
+	// sentToData: it was forwarded to a node for the inputs that are there.
+	sentToData bool
 }
 
 // worker is a worker process, from its start to its end.

@@ -54,7 +54,7 @@ func (d *daemon) askPlace(c *class, r *run) {
 func (d *daemon) sendPinned(c *class, r *run) bool {
 	n, known := d.nodes[c.pinned]
 	st := &r.spec.Tmpl.Strategy
-	if known && n.State == spec.NodeAlive && n.Total.Fits(c.need) && !st.SpillOnUnavailable {
+	if known && n.State == spec.NodeAlive && n.Total.Fits(c.need) && !st.SpillOnUnavailable && !st.FailOnUnavailable {
 		d.forward(r.task, c.pinned, 0)
 		return true
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"strings"
 
 	"ray/internal/scheduler"
 	"ray/internal/spec"
@@ -22,6 +23,7 @@ type class struct {
 	noSpill bool
 	foreign bool // this node's labels do not match
 	warned  bool // its driver knows that it waits
+	toData  map[spec.NodeID]*burst
 }
 
 type leaseInfo struct {
@@ -120,11 +122,30 @@ func (d *daemon) schedule(t *owner.Task) {
 		d.own.FailTask(t, &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + t.Tmpl.Name + " belongs to a job that has ended"})
 		return
 	}
+	if why := d.neverHere(c, t); why != "" && d.drain == nil {
+		d.own.FailTask(t, unschedulable(t.Tmpl.Name, why))
+		return
+	}
+	if d.sendToData(c, r) {
+		return
+	}
 	if c.local && (c.noSpill || d.pool.Feasible(c.pool)) && d.drain == nil {
 		d.runHere(r)
 		return
 	}
 	d.askPlace(c, r)
+}
+
+// neverHere says why a task that is bound to this node cannot run, or "".
+func (d *daemon) neverHere(c *class, t *owner.Task) string {
+	switch {
+	case !c.noSpill:
+	case !d.pool.Feasible(c.pool):
+		return "this node, to which it is bound, never has " + c.need.String()
+	case t.Tmpl.Strategy.FailOnUnavailable && !d.pool.Fits(c.pool):
+		return "this node, to which it is bound, is busy, and _fail_on_unavailable=True was specified: " + strings.Join(d.pool.Lacks(c.pool), ", ")
+	}
+	return ""
 }
 
 // runHere brings the arguments of a run here and queues it.

@@ -12,15 +12,7 @@ import (
 const many = 1 << 20
 
 // fitCount is how many times need fits.
-func fitCount(have, need spec.Resources) int {
-	count := many
-	for k, v := range need {
-		if v > 0 {
-			count = min(count, max(0, int(have[k]/v)))
-		}
-	}
-	return count
-}
+func fitCount(have, need spec.Resources) int { return min(many, have.Times(need)) }
 
 // utilisation is the largest used share among CPU, memory and what is needed;
 // skew is how much more that is than the least used one's after need is taken.

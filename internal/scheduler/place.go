@@ -94,6 +94,8 @@ func (p *placer) answer(feasible []*Node) Answer {
 	answer := Answer{Grants: p.grants}
 	switch {
 	case p.row.Count == 0:
+	case len(feasible) > 0 && p.hardAffinity() && p.row.Strategy.FailOnUnavailable:
+		answer.Error = p.unschedulable()
 	case len(feasible) > 0:
 		answer.Reason = p.busyReason(feasible)
 	case p.hardAffinity():

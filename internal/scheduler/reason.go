@@ -58,6 +58,8 @@ func (p *placer) unschedulable() *spec.ErrorInfo {
 			why = fmt.Sprintf("The node %s specified via NodeAffinitySchedulingStrategy doesn't exist any more or is infeasible, and soft=False was specified.", s.NodeID)
 		case n.Draining:
 			why = fmt.Sprintf("The node %s specified via NodeAffinitySchedulingStrategy is draining, and soft=False was specified.", s.NodeID)
+		case n.Total.Fits(p.need):
+			why = fmt.Sprintf("The node %s specified via NodeAffinitySchedulingStrategy is busy (%s), and _fail_on_unavailable=True was specified.", s.NodeID, p.busyReason([]*Node{n}))
 		default:
 			why = fmt.Sprintf("The node %s specified via NodeAffinitySchedulingStrategy is infeasible (%s), and soft=False was specified.", s.NodeID, p.lack(n, p.row.LabelSelector))
 		}

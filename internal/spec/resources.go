@@ -91,6 +91,17 @@ func (r Resources) Fits(need Resources) bool {
 	return true
 }
 
+// Times is how often need is in r; the largest int if it is nothing.
+func (r Resources) Times(need Resources) int {
+	times := math.MaxInt
+	for name, n := range need {
+		if n > 0 {
+			times = min(times, max(0, int(r[name]/n)))
+		}
+	}
+	return times
+}
+
 // Lacks names the resources of which r has less than need, sorted.
 func (r Resources) Lacks(need Resources) []string {
 	var out []string
