@@ -18,6 +18,13 @@ type outcome struct {
 	results []owner.Result
 	lost    *spec.ErrorInfo // the attempt failed without the user's code saying so
 	charge  bool
+	why     *spec.ErrorInfo // of an error that this daemon has made the result
+}
+
+// withoutRun is the outcome of an attempt that could not begin.
+func withoutRun(why *spec.ErrorInfo) outcome {
+	error := owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(why)}
+	return outcome{status: owner.StatusError, results: []owner.Result{{Value: error}}, why: why}
 }
 
 // poolEffect carries out one decision of the pool.

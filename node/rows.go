@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ type ended struct {
 const keptEnds = 10_000
 
 func (e *eventRing) add(d *daemon, r *run, o *outcome) {
-	x := ended{id: r.spec.ID, parent: r.spec.Parent, tmpl: r.spec.Tmpl, attempt: r.attempt, start: r.started, end: time.Now().UnixMilli(), err: o.lost}
+	x := ended{id: r.spec.ID, parent: r.spec.Parent, tmpl: r.spec.Tmpl, attempt: r.attempt, start: r.started, end: time.Now().UnixMilli(), err: cmp.Or(o.lost, o.why)}
 	x.failed = o.lost != nil || o.status == owner.StatusError || o.status == owner.StatusRetry
 	x.cancelled = o.status == owner.StatusCancelled
 	if r.actor != nil && r.actor.worker != nil {
@@ -115,7 +116,10 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 			state = "FAILED"
 		}
 		row := d.taskRow(e.id, e.parent, e.tmpl, e.attempt, state)
-		row["node_id"], row["creation_time_ms"], row["start_time_ms"], row["end_time_ms"] = d.self, e.start, e.start, e.end
+		row["node_id"], row["end_time_ms"] = d.self, e.end
+		if e.start != 0 { // 0: it could not begin
+			row["creation_time_ms"], row["start_time_ms"] = e.start, e.start
+		}
 		if e.pid != 0 {
 			row["worker_id"], row["worker_pid"] = e.worker, e.pid
 		}

@@ -67,7 +67,7 @@ func (d *daemon) dropQueued(k pool.Key) {
 	for _, t := range d.pool.FailKey(k) {
 		r := t.Data.(*run)
 		info := &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + r.spec.Tmpl.Name + " belongs to a job that has ended"}
-		d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(info)}}}})
+		d.endRun(r, withoutRun(info))
 	}
 }
 
@@ -86,14 +86,13 @@ func (d *daemon) startFailed(k pool.Key, err error) {
 	}
 	for _, t := range d.pool.FailKey(k) {
 		r := t.Data.(*run)
-		blob := wire.ErrorBlob(info)
 		if r.spec.Kind == owner.KindCreate {
 			if h := d.hosted[r.spec.ID.ActorID()]; h != nil {
 				h.cause = d.actorDied(h, info.Message)
 				h.cause.Type = info.Type
 			}
 		}
-		d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: owner.Value{Where: owner.Inline, Err: true, Blob: blob}}}})
+		d.endRun(r, withoutRun(info))
 	}
 	d.pool.StartFailed(k, d.now())
 }

@@ -13,7 +13,7 @@ import pytest
 import ray
 from ray.exceptions import ActorDiedError, RuntimeEnvSetupError
 from ray.runtime_env import RuntimeEnv
-from ray.util.state import list_runtime_envs
+from ray.util.state import list_runtime_envs, list_tasks
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,10 @@ def test_failure_reaches_every_waiting_task_and_is_tried_again(cluster, tmp_path
         assert "pip install" in str(info.value) and "exit status" in str(info.value)
     make_wheel(tmp_path / "wheels", "rt_late", "1.0", "VALUE = 'now'\n")
     assert ray.get(task.remote("rt_late"), timeout=170)[0] == "now"
+    failed = list_tasks(filters=[("error_type", "=", "RUNTIME_ENV_SETUP_FAILED")], detail=True)
+    failed = {row.task_id: row for row in failed if "rt_late" in row.error_message}
+    assert {ref.task_id().hex() for ref in refs} == set(failed)
+    assert not any(row.start_time_ms or row.creation_time_ms for row in failed.values())
     rows = [row for row in list_runtime_envs(detail=True) if "rt_late" in row.runtime_env]
     assert {row.success for row in rows} == {True, False}
     logs = glob.glob(os.path.join(cluster.address_info["session_dir"], "logs", "runtime_env_setup-*.log"))
