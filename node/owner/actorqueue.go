@@ -13,10 +13,17 @@ type callQueue struct{ tasks []*Task }
 // submitCall queues a call. Calls of one client keep their order unless the
 // actor runs calls out of order.
 func (s *State) submitCall(t *Task) {
-	a := s.actor(t.ID.ActorID())
-	t.actor, t.caller = a, t.Client
+	t.caller = t.Client
 	s.callSeq++
 	t.seq = s.callSeq
+	s.callAgain(t)
+}
+
+// callAgain queues a call that is not among those of its actor: a new one, or
+// one that was answered long ago and whose answer is lost.
+func (s *State) callAgain(t *Task) {
+	a := s.actor(t.ID.ActorID())
+	t.actor = a
 	if o := s.objects[spec.ActorCreationTaskID(a.ID).Return(1)]; o != nil {
 		o.pins++
 	}
@@ -56,14 +63,12 @@ func (a *Actor) refusal(t *Task) *spec.ErrorInfo {
 // callReady: the call's arguments are there; send what may be sent.
 func (s *State) callReady(t *Task) {
 	t.State = TaskReady
-	if t.actor.State == spec.ActorAlive {
-		s.flush(t.actor, t.caller)
-	}
+	s.flush(t.actor, t.caller)
 }
 
 func (s *State) flush(a *Actor, c Client) {
 	q := a.queues[c]
-	if q == nil || a.State != spec.ActorAlive {
+	if q == nil || a.State != spec.ActorAlive || s.dead[a.Node] { // what became of it is on its way here
 		return
 	}
 	if a.outOfOrder() {

@@ -111,7 +111,7 @@ func (s *State) fill(t *Task, index uint32, v Value) {
 
 // over decides whether a finished task is kept as lineage, and forgets it if not.
 func (s *State) over(t *Task, large bool) {
-	keep := large && t.Kind == KindTask && t.Tmpl.MaxRetries != 0 && !t.Cancelled
+	keep := large && repeatable(t) && t.Tmpl.MaxRetries != 0 && !t.Cancelled
 	if keep && !t.kept {
 		s.keep(t)
 	}
@@ -179,5 +179,9 @@ func (s *State) remake(o *Object) {
 	t.Attempt++
 	t.yielded = 0
 	t.Node = spec.NodeID{}
+	if t.Kind == KindCall {
+		s.callAgain(t)
+		return
+	}
 	s.resolve(t)
 }

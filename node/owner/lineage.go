@@ -96,6 +96,32 @@ func (s *State) evictedText() string {
 		strconv.FormatUint(s.MaxLineage, 10) + ": set that higher where the cluster is started"
 }
 
+// irreplaceable tells whether kept tasks need the value of o that is there,
+// because nothing can make it again when they are to run again.
+func (s *State) irreplaceable(o *Object) bool {
+	switch {
+	case !o.Known() || s.NoRemake:
+		return false
+	case o.Where == Inline:
+		return true // small: it takes less than making it again
+	case !o.Owned():
+		return false // its owner keeps it, who is told that it is borrowed here
+	}
+	return !s.makeable(o)
+}
+
+// makeable tells whether the task that made o can run again.
+func (s *State) makeable(o *Object) bool {
+	t := o.task
+	return t != nil && (t.State != TaskDone || t.kept && t.Retries != 0)
+}
+
+// repeatable: of calls only those are made again for what they return whose
+// method is retried when its actor fails.
+func repeatable(t *Task) bool {
+	return t.Kind == KindTask || t.Kind == KindCall && !t.Tmpl.Streaming
+}
+
 func (s *State) unlineage(r spec.Ref) {
 	o := s.objects[r.ID]
 	if o == nil || o.lineage == 0 {

@@ -7,7 +7,7 @@ func unmakeable(o *Object) string {
 	id := o.ID.TaskID()
 	switch {
 	case id.IsActorTask():
-		return "it was made by an actor, whose calls are not repeated for it"
+		return "it was made by an actor, whose methods are not run again (max_task_retries=0)"
 	case id.IsPut():
 		return "it was stored with ray.put, so that no task can make it again"
 	}

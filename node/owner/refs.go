@@ -130,13 +130,15 @@ func (s *State) settle(o *Object) {
 	}
 	s.unreferenced(o)
 	if o.hold {
-		s.unborrow(o)
+		if o.lineage == 0 {
+			s.unborrow(o)
+		}
+		return
+	}
+	if o.lineage > 0 && s.irreplaceable(o) {
 		return
 	}
 	nested := o.Nested
-	if o.lineage > 0 && o.Where == Inline {
-		return // small: a task that is run again may need it
-	}
 	o.Nested = nil
 	s.freeCopies(o)
 	if o.lineage == 0 {
@@ -144,7 +146,7 @@ func (s *State) settle(o *Object) {
 	} else {
 		o.Blob = nil
 		if o.Where != Pending {
-			o.Where = Lost
+			markLost(o)
 		}
 	}
 	for _, r := range nested {
