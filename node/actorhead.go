@@ -48,18 +48,15 @@ func (d *daemon) createActor(t *owner.Task) {
 }
 
 // creationFailed tells the head that a constructor cannot run.
-func (d *daemon) creationFailed(t *owner.Task) {
+func (d *daemon) creationFailed(t *owner.Task, blob []byte) {
 	id := t.ID.ActorID()
-	o := d.own.Object(t.ID.Return(1))
 	cause := &spec.ErrorInfo{Type: "ActorDiedError", Message: "The actor's constructor could not run, because an argument failed.", Fields: map[string]any{"actor_id": id.String(), "init_failed": true}}
-	if o != nil && o.Where == owner.Inline {
-		if e := wire.ErrorOf(o.Blob); e != nil {
-			cause.Message = e.Message
-			if e.Fields["error"] != nil { // an argument failed: whoever reads it tells which
-				cause.Fields["error"], cause.Fields["tasks"] = e.Fields["error"], e.Fields["tasks"]
-			} else if e.Type != "" && e.Type != "TaskCancelledError" {
-				cause.Type = e.Type
-			}
+	if e := wire.ErrorOf(blob); e != nil {
+		cause.Message = e.Message
+		if e.Fields["error"] != nil { // an argument failed: whoever reads it tells which
+			cause.Fields["error"], cause.Fields["tasks"] = e.Fields["error"], e.Fields["tasks"]
+		} else if e.Type != "" && e.Type != "TaskCancelledError" {
+			cause.Type = e.Type
 		}
 	}
 	a := d.own.Actor(id)

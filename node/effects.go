@@ -34,7 +34,7 @@ func (d *daemon) ownerEffect(e *owner.Effect) {
 	case owner.EffCreate:
 		d.createActor(e.Task)
 	case owner.EffCreateFailed:
-		d.creationFailed(e.Task)
+		d.creationFailed(e.Task, e.Token.([]byte))
 	case owner.EffStart:
 		d.startActor(e.Task, e.Node, int(e.Index))
 	case owner.EffWatch:

@@ -140,7 +140,7 @@ func (s *State) createFailed(t *Task, v Value) {
 		return
 	}
 	s.created(t, StatusError, []Result{{Index: 1, Value: v}})
-	s.emit(Effect{Kind: EffCreateFailed, Task: t, Actor: t.actor})
+	s.emit(Effect{Kind: EffCreateFailed, Task: t, Actor: t.actor, Token: v.Blob})
 }
 
 // ActorUpdate is the head's row of an actor.

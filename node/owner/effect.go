@@ -35,7 +35,8 @@ const (
 	EffAdopted
 	// EffCreate: announce the actor of the creation Task to the head.
 	EffCreate
-	// EffCreateFailed: tell the head that the constructor of Task cannot run.
+	// EffCreateFailed: tell the head that the constructor of Task cannot run,
+	// for the error that Token, a []byte, holds.
 	EffCreateFailed
 	// EffStart: send the creation Task to Node as incarnation Index.
 	EffStart

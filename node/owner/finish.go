@@ -172,7 +172,11 @@ func (s *State) remake(o *Object) {
 	o.Where = Pending
 	s.pinArgs(t)
 	for _, r := range t.Deps {
-		if d := s.ref(r); d.Where == Lost {
+		d := s.ref(r)
+		if d.freed && s.makeable(d) { // what a user has freed is made again for this, not for who asks
+			d.freed, d.Err, d.Blob, d.Where = false, false, nil, Lost
+		}
+		if d.Where == Lost {
 			s.remake(d)
 		}
 	}

@@ -274,6 +274,7 @@ func (s *State) Free(id spec.ObjectID) {
 	s.freeCopies(o)
 	s.fail(o, &spec.ErrorInfo{Type: "ObjectFreedError", Message: "object " + id.String() + " was freed by ray.internal.free",
 		Fields: map[string]any{"object_id": id.String()}})
+	o.freed = true
 	for _, r := range nested {
 		s.unpin(r)
 	}

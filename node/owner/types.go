@@ -72,6 +72,7 @@ type Object struct {
 	asked     bool // the owner was asked for the value
 	pulling   bool
 	evicted   bool // its lineage was given up
+	freed     bool // at a user's wish; the value is the error that says so
 }
 
 // Owned tells whether this node owns the object.

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import inspect
+import os
 from typing import Any, Dict, List, Optional
 
 from ray import _options
@@ -10,6 +11,12 @@ from ray._core import frames, inspection, serialization, state
 from ray._core.signature import Signature
 
 DEFAULT_MAX_RETRIES = 3
+
+
+def _default_retries() -> int:
+    """The max_retries of tasks that set none: RAY_TASK_MAX_RETRIES of this process's environment, or 3."""
+    return int(os.environ.get("RAY_TASK_MAX_RETRIES") or DEFAULT_MAX_RETRIES)
+
 
 #: Attribute of a function or method: a decorator for what submits its calls, ``submit(args, kwargs)``.
 INVOCATION_DECORATOR = "__ray_invocation_decorator__"
@@ -180,7 +187,7 @@ class _Plan:
         }
         _options.add_common(template, options)
         retries = options.get("max_retries")
-        template["max_retries"] = DEFAULT_MAX_RETRIES if retries is None else retries
+        template["max_retries"] = _default_retries() if retries is None else retries
         _options.add_retries(template, options.get("retry_exceptions"))
         max_calls = options.get("max_calls")
         if max_calls is None:

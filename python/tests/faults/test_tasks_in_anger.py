@@ -66,6 +66,37 @@ def test_exit_in_a_task_is_retried(cluster):
     )
 
 
+def test_the_environment_says_how_often_tasks_are_retried(cluster):
+    drive(
+        cluster,
+        """
+        os.environ["RAY_TASK_MAX_RETRIES"] = "1"
+
+        @ray.remote
+        def leave(path):
+            with open(path, "a") as file:
+                file.write("x")
+            os._exit(3)
+
+        @ray.remote
+        def nested(path):
+            ray.get(leave.remote(path))
+
+        def attempts(task, name):
+            path = os.path.abspath(name)
+            try:
+                ray.get(task.remote(path))
+            except (WorkerCrashedError, ray.exceptions.RayTaskError):
+                return os.path.getsize(path)
+
+        assert attempts(leave, "default") == 2
+        assert attempts(leave.options(max_retries=0), "none") == 1
+        in_worker = {"env_vars": {"RAY_TASK_MAX_RETRIES": "0"}}
+        assert attempts(nested.options(runtime_env=in_worker), "nested") == 1
+        """,
+    )
+
+
 def test_signal_in_a_task(cluster):
     drive(
         cluster,
