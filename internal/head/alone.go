@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -181,7 +182,30 @@ func (a *alone) View(ctx context.Context) (autoscaler.View, error) {
 	a.mu.Lock()
 	a.seen = reply.ClusterResourceState.GetClusterResourceStateVersion()
 	a.mu.Unlock()
-	return scalerpc.ViewOf(reply.ClusterResourceState)
+	v, err := scalerpc.ViewOf(reply.ClusterResourceState)
+	if err == nil {
+		err = a.work(ctx, &v)
+	}
+	return v, err
+}
+
+// work adds to a view what upstream's service does not tell.
+func (a *alone) work(ctx context.Context, v *autoscaler.View) error {
+	reply, err := a.head.KV.InternalKVGet(ctx, &autoscalerpb.InternalKVGetRequest{
+		Namespace: []byte(scalerpc.AloneSpace), Key: []byte(scalerpc.WorkKey),
+	})
+	if err != nil {
+		return err
+	}
+	var w scalerpc.Work
+	if err := json.Unmarshal(reply.Value, &w); err != nil {
+		return fmt.Errorf("the head does not tell what its cluster runs: %w", err)
+	}
+	v.Drivers, v.Passing = w.Drivers, make(map[spec.NodeID]bool, len(w.Passing))
+	for _, id := range w.Passing {
+		v.Passing[id] = true
+	}
+	return nil
 }
 
 // Drain implements autoscaler.Drainer.

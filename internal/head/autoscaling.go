@@ -194,19 +194,15 @@ func (s *autoscaling) View(context.Context) (autoscaler.View, error) {
 	consolidate := s.current().Config.Consolidate
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v := autoscaler.View{Nodes: h.tables.Nodes(), Demands: h.demands(), Constraints: slices.Clone(h.tables.Constraints())}
-	for _, j := range h.tables.Jobs() {
-		if j.Status == spec.JobPending || j.Status == spec.JobRunning {
-			v.Drivers++
-		}
-	}
+	jobs := h.tables.Jobs()
+	v := autoscaler.View{Nodes: h.tables.Nodes(), Demands: h.demands(), Constraints: slices.Clone(h.tables.Constraints()), Drivers: drivers(jobs)}
 	for _, g := range h.tables.Groups() {
 		if g.Info.State == spec.PGPending || g.Info.State == spec.PGRescheduling {
 			v.Groups = append(v.Groups, g.Info)
 		}
 	}
 	if consolidate {
-		v.Passing = passing(v.Nodes, h.tables.Actors(), h.tables.Groups(), h.tables.Jobs())
+		v.Passing = passing(v.Nodes, h.tables.Actors(), h.tables.Groups(), jobs)
 	}
 	return v, nil
 }

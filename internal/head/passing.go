@@ -23,9 +23,21 @@ func passing(nodes []spec.Node, actors []gcs.Actor, groups []gcs.Group, jobs []s
 		}
 	}
 	for i := range jobs {
-		if s := jobs[i].Status; s == spec.JobPending || s == spec.JobRunning {
+		if lives(&jobs[i]) {
 			delete(out, jobs[i].NodeID)
 		}
 	}
 	return out
+}
+
+func lives(j *spec.Job) bool { return j.Status == spec.JobPending || j.Status == spec.JobRunning }
+
+// drivers counts the jobs that have not ended.
+func drivers(jobs []spec.Job) (n int) {
+	for i := range jobs {
+		if lives(&jobs[i]) {
+			n++
+		}
+	}
+	return n
 }

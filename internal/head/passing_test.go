@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"ray/internal/gcs"
+	"ray/internal/head/scalerpc"
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 func TestPassing(t *testing.T) {
@@ -21,4 +23,30 @@ func TestPassing(t *testing.T) {
 	if want := map[spec.NodeID]bool{node(2): true, node(5): true, node(6): true}; !maps.Equal(got, want) {
 		t.Errorf("passing %v, want %v", got, want)
 	}
+}
+
+// An autoscaler outside is told what lives in the cluster.
+func TestWorkOutside(t *testing.T) {
+	off := wire.Auth{Disabled: true}
+	r := runHead(t, Config{AuthDisabled: true})
+	n := realNode(t, r.Address, off)
+	client, err := scalerpc.Dial(r.Address, off)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	outside := &alone{autoscaling: &autoscaling{}, head: client}
+	wants := func(drivers int, passing map[spec.NodeID]bool) {
+		t.Helper()
+		v, err := outside.View(t.Context())
+		if err != nil || v.Drivers != drivers || !maps.Equal(v.Passing, passing) {
+			t.Errorf("%d drivers, passing %v, %v; want %d and %v", v.Drivers, v.Passing, err, drivers, passing)
+		}
+	}
+	wants(0, map[spec.NodeID]bool{n.id: true})
+	n.register(wire.RegisterRequest{
+		Info: spec.NodeInfo{ID: n.id, Name: "one", IP: "127.0.0.1", Instance: "i-1", NodeType: "small", Total: cpus(4)},
+		Jobs: []spec.Job{{JobID: spec.JobID{7}, Status: spec.JobRunning, NodeID: n.id}},
+	})
+	wants(1, map[spec.NodeID]bool{})
 }

@@ -6,6 +6,7 @@ import (
 
 	"ray/internal/autoscalerpb"
 	"ray/internal/gcs"
+	"ray/internal/head/scalerpc"
 	"ray/internal/spec"
 	"ray/internal/wire"
 )
@@ -31,6 +32,19 @@ func (s scalable) ScalesItself() bool {
 	defer s.h.mu.Unlock()
 	_, isOutside := s.h.scaler.(*outside)
 	return s.h.scaler != nil && !isOutside
+}
+
+// Work implements scalerpc.Cluster.
+func (s scalable) Work() scalerpc.Work {
+	t := s.h.tables
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	jobs := t.Jobs()
+	w := scalerpc.Work{Drivers: drivers(jobs), Passing: []spec.NodeID{}}
+	for id := range passing(t.Nodes(), t.Actors(), t.Groups(), jobs) {
+		w.Passing = append(w.Passing, id)
+	}
+	return w
 }
 
 // Report implements scalerpc.Cluster.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"ray/internal/autoscalerpb"
+	"ray/internal/spec"
 )
 
 // Codes of upstream's GcsStatus.
@@ -25,7 +26,17 @@ const (
 const (
 	AloneSpace = "__ray_autoscaler_outside"
 	InHeadKey  = "in_head"
+	// WorkKey has a Work as JSON: what such an autoscaler needs to know beside the
+	// state that upstream's service has.
+	WorkKey = "work"
 )
+
+// Work is what lives in a cluster and shows in no node's resources.
+type Work struct {
+	Drivers int `json:"drivers"` // jobs that have not ended
+	// Passing are the nodes on which nothing lives that does not end by itself.
+	Passing []spec.NodeID `json:"passing"`
+}
 
 // KV is the head's key-value store.
 type KV interface {
@@ -54,6 +65,9 @@ func (s *kvService) get(namespace, key string) ([]byte, bool, error) {
 			return nil, false, nil
 		}
 		return []byte("1"), true, nil
+	case namespace == AloneSpace && key == WorkKey:
+		text, err := json.Marshal(s.kv.Work())
+		return text, true, failure(err)
 	case namespace == clusterSpace && key == metadataKey:
 		text, err := s.metadata()
 		return text, true, failure(err)

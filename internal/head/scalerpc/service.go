@@ -22,6 +22,8 @@ type Cluster interface {
 	State() (s spec.Status, session string)
 	// ScalesItself tells whether the head's own autoscaler runs.
 	ScalesItself() bool
+	// Work is what lives in the cluster beside what State shows.
+	Work() Work
 	// Report is told what an autoscaler outside does, every few seconds.
 	// Reported is its newest report, nil if there is none or it has aged.
 	Report(r *autoscalerpb.AutoscalingState)
