@@ -267,6 +267,12 @@ func (h *headLink) handlers() {
 	p.Handle(wire.MethodLogList, d.logList)
 	p.Handle(wire.MethodDrain, d.onDrain)
 	p.Handle(wire.MethodResize, d.onResize)
+	p.Handle(wire.MethodCollect, func(context.Context, *wire.Request) (any, []byte, error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.collectHere()
+		return nil, nil, nil
+	})
 	p.Handle(wire.MethodShutdown, func(context.Context, *wire.Request) (any, []byte, error) {
 		d.log.Info("the head asks this node to shut down")
 		d.stop(errShutdown)

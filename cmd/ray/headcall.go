@@ -207,6 +207,23 @@ func killActorCmd() *cobra.Command {
 	return cmd
 }
 
+// globalGCCmd is `ray global-gc`.
+func globalGCCmd() *cobra.Command {
+	var address string
+	cmd := &cobra.Command{
+		Use: "global-gc", Short: "Collect Python's garbage in all processes of the cluster.", Hidden: true, Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := callHead(cmd.Context(), address, wire.MethodCollect, struct{}{}, nil)
+			if err == nil {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "Triggered gc.collect() on all workers.")
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", "", "host:port of the head")
+	return cmd
+}
+
 func healthCheckCmd() *cobra.Command {
 	var address, component string
 	cmd := &cobra.Command{

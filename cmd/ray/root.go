@@ -114,12 +114,14 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// unsupported are upstream's verbs that this version does not have.
-var unsupported = []struct {
-	name, group, short string
-}{
-	{"kuberay-autoscaler", "", ""}, {"global-gc", "", ""},
-	{"debug", "", ""}, {"metrics", "", ""}, {"cpp", "", ""}, {"serve", "", ""},
+// unsupported are upstream's verbs that this version does not have, and what
+// to do instead.
+var unsupported = []struct{ name, instead string }{
+	{"kuberay-autoscaler", "clusters on Kubernetes are scaled by upstream's image"},
+	{"debug", "attach a debugger to the worker whose pid `ray list workers` shows"},
+	{"metrics", "let Prometheus scrape http://HEAD:8265/metrics"},
+	{"cpp", "there is no C++ API"},
+	{"serve", "there is no Ray Serve"},
 }
 
 // addUnsupported registers what is not there yet, so that it says so instead
@@ -133,15 +135,11 @@ func addUnsupported(root *cobra.Command) {
 		if have[u.name] {
 			continue
 		}
-		short := u.short
-		if short != "" {
-			short += " (not supported yet)"
-		}
 		root.AddCommand(&cobra.Command{
-			Use: u.name, GroupID: u.group, Short: short, Hidden: u.group == "",
+			Use: u.name, Hidden: true,
 			DisableFlagParsing: true,
 			RunE: func(*cobra.Command, []string) error {
-				return fmt.Errorf("not supported yet: ray %s", u.name)
+				return fmt.Errorf("not supported yet: ray %s: %s", u.name, u.instead)
 			},
 		})
 	}

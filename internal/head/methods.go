@@ -55,6 +55,7 @@ var methods = map[string]handler{
 	"status":                     (*Head).statusCall,
 	"job.info":                   (*Head).jobInfo,
 	"cluster.shutdown":           (*Head).clusterShutdown,
+	wire.MethodCollect:           (*Head).collectGarbage,
 }
 
 func (h *Head) procBlock(*request) (any, gcs.Change, error) {
@@ -178,6 +179,12 @@ func (h *Head) drain(ctx context.Context, id spec.NodeID, d spec.Drain) (reply w
 		h.mu.Unlock()
 	}
 	return reply, nil
+}
+
+// collectGarbage has every node ask its processes to collect.
+func (h *Head) collectGarbage(*request) (any, gcs.Change, error) {
+	h.work.Go(func() { h.broadcast(wire.MethodCollect, struct{}{}) })
+	return nil, gcs.Change{}, nil
 }
 
 // clusterShutdown ends every daemon of the cluster, the head last.

@@ -80,6 +80,8 @@ const (
 	MethodDrain = "node.drain"
 	// MethodResize (spec.Resources → spec.Resources) sets how much the node has of these, and tells all that it has.
 	MethodResize = "node.resize"
+	// MethodCollect (note; to the head a call) has every node ask its processes to collect Python's garbage.
+	MethodCollect = "objects.collect"
 	// MethodShutdown (note) ends the daemon: ray stop, down.
 	MethodShutdown = "node.shutdown"
 	// MethodLogLines (note, LogLines) carries autoscaler and error lines to drivers.

@@ -51,7 +51,7 @@ def memory_summary(
 
 
 def global_gc() -> None:
-    """Collects Python's garbage in the processes of this node and of those that it works with.
+    """Collects Python's garbage in all processes of the cluster.
 
     The others do it soon after this call returns.
     """

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import threading
 import time
 
@@ -248,7 +249,18 @@ def test_references_in_cycles_are_let_go_when_the_store_fills(start, until):
     until(lambda: not large())
 
 
-def test_garbage_is_collected_at_a_users_wish(start, until):
+def collect_by_call():
+    ray._private.internal_api.global_gc()
+
+
+def collect_by_verb():
+    address = ray.get_runtime_context().gcs_address
+    done = subprocess.run(["ray", "global-gc", "--address", address], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "Triggered gc.collect() on all workers.\n"), done.stderr
+
+
+@pytest.mark.parametrize("collect", [collect_by_call, collect_by_verb])
+def test_garbage_is_collected_at_a_users_wish(start, until, collect):
     start(object_store_memory=100 * MIB)
 
     @ray.remote(num_cpus=0)
@@ -265,7 +277,7 @@ def test_garbage_is_collected_at_a_users_wish(start, until):
     tangler = Tangler.remote()
     ray.get(tangler.tangle.remote())
     assert len(large()) == 1
-    ray._private.internal_api.global_gc()
+    collect()
     until(lambda: not large())
 
 
