@@ -114,7 +114,7 @@ func (d *daemon) serve() (err error) {
 		OnForked: d.onForked, OnExit: d.onExit, OnLines: d.onLines})
 	d.head = &headLink{d: d}
 	d.envMaker = runtimeenv.New(runtimeenv.Config{Dir: filepath.Join(d.cfg.SessionDir, envDir),
-		LogDir: filepath.Join(d.cfg.SessionDir, "logs"), Fetch: d.fetchPackage,
+		LogDir: filepath.Join(d.cfg.SessionDir, "logs"), Fetch: d.fetchPackage, Package: d.cfg.PackageDir,
 		Mounts: []string{d.cfg.SessionDir, d.cfg.PackageDir, filepath.Dir(d.cfg.Socket)}})
 	d.fetcher = transfer.NewFetcher(d.self, d.dialBulk, d.store)
 	d.giver = transfer.NewServer(d.store, d.fetcher)

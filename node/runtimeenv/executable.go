@@ -14,6 +14,12 @@ func (m *Manager) executable(ctx context.Context, r Request, command string, out
 		out.Python = command
 		return nil
 	}
+	return m.launcher(ctx, r, "py_executable: "+masked(command), "exec "+command, out)
+}
+
+// launcher makes a script that runs a shell line with the arguments of an
+// interpreter behind it, and takes it as the environment's interpreter.
+func (m *Manager) launcher(ctx context.Context, r Request, title, line string, out *Env) error {
 	// A program that is named without a directory is looked for as the job
 	// would: beside its interpreter first.
 	path := m.lookup("PATH")
@@ -27,10 +33,10 @@ func (m *Manager) executable(ctx context.Context, r Request, command string, out
 	if out.Cwd != "" {
 		script += "cd " + quoted(out.Cwd) + " || exit 1\n"
 	}
-	script += "exec " + command + " \"$@\"\n"
+	script += line + " \"$@\"\n"
 	root, err := m.obtain(ctx, r, recipe{
 		id:    "command-" + digest(script),
-		title: "py_executable: " + masked(command),
+		title: title,
 		make: func(_ context.Context, root string, _ *output) error {
 			if err := os.Mkdir(root, 0o700); err != nil {
 				return err

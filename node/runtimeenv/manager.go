@@ -43,6 +43,8 @@ type Config struct {
 	Fetch  Fetch
 	// Mounts are the folders of the node that workers in containers must see.
 	Mounts []string
+	// Package is the directory with the Python package, for plugins.
+	Package string
 	// Environ is the environment that ${VAR} refers to and programs are looked
 	// for in; nil means os.Environ().
 	Environ []string
@@ -60,6 +62,9 @@ type Manager struct {
 	holds    map[string][]string
 	logs     map[string]*setupLog
 	versions map[string]string // of interpreters, by path
+	plugins  *pluginHost       // nil until the first environment with one
+	// pluginUsers are the holders of what plugins have made.
+	pluginUsers map[string]*pluginHost
 }
 
 // New makes a Manager; nothing is touched yet.
@@ -70,7 +75,7 @@ func New(cfg Config) *Manager {
 	if cfg.Environ == nil {
 		cfg.Environ = os.Environ()
 	}
-	m := &Manager{cfg: cfg, holds: map[string][]string{}, logs: map[string]*setupLog{}, versions: map[string]string{}}
+	m := &Manager{cfg: cfg, holds: map[string][]string{}, logs: map[string]*setupLog{}, versions: map[string]string{}, pluginUsers: map[string]*pluginHost{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }
@@ -160,7 +165,10 @@ func (m *Manager) fill(ctx context.Context, r Request, f *fields, out *Env) erro
 		}
 		out.SysPath = append(out.SysPath, path)
 	}
-	return m.interpreter(ctx, r, f, out)
+	if err := m.interpreter(ctx, r, f, out); err != nil || len(f.plugins) == 0 {
+		return err
+	}
+	return m.plugged(ctx, r, f, out)
 }
 
 // hookVariable names the function that a worker calls before its first task,
@@ -231,9 +239,13 @@ func (m *Manager) obtain(ctx context.Context, r Request, what recipe) (string, e
 // holds nothing may be released, too.
 func (m *Manager) Release(holder string) {
 	m.mu.Lock()
-	ids, c := m.holds[holder], m.cache
+	ids, c, host := m.holds[holder], m.cache, m.pluginUsers[holder]
 	delete(m.holds, holder)
+	delete(m.pluginUsers, holder)
 	m.mu.Unlock()
+	if host != nil {
+		host.send(map[string]any{"release": holder})
+	}
 	for _, id := range ids {
 		c.put(id)
 	}

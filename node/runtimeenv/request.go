@@ -30,6 +30,8 @@ type fields struct {
 		TimeoutSeconds *float64 `json:"setup_timeout_seconds"`
 		Eager          *bool    `json:"eager_install"`
 	} `json:"config"`
+
+	plugins []string // fields that are left to the node's plugins
 }
 
 var (
@@ -146,11 +148,13 @@ func parse(env json.RawMessage) (fields, error) {
 		return f, fmt.Errorf("runtime_env is not an object: %w", err)
 	}
 	maps.DeleteFunc(given, func(_ string, v json.RawMessage) bool { return string(v) == "null" })
-	var installers []string
+	var installers, unknown []string
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		switch {
 		case slices.Contains(later, name):
 			return f, fmt.Errorf("not supported yet: runtime_env field %q", strings.TrimPrefix(name, "_"))
+		case !slices.Contains(supported, name) && !slices.Contains(senders, name) && os.Getenv(pluginsVariable) != "":
+			unknown = append(unknown, name)
 		case !slices.Contains(supported, name) && !slices.Contains(senders, name):
 			return f, fmt.Errorf("runtime_env has an unknown field %q; supported are %s", name, strings.Join(supported, ", "))
 		case name == "pip", name == "uv", name == "conda":
@@ -163,6 +167,7 @@ func parse(env json.RawMessage) (fields, error) {
 	if err := json.Unmarshal(env, &f); err != nil {
 		return f, fmt.Errorf("runtime_env: %w", err)
 	}
+	f.plugins = unknown
 	if f.PyExecutable != "" && len(installers) > 0 {
 		return f, fmt.Errorf("the fields py_executable and %s of runtime_env exclude each other: both choose the interpreter", installers[0])
 	}
@@ -201,7 +206,7 @@ func Eager(env json.RawMessage) bool {
 // Quick tells whether nothing has to be made for env: it only sets variables.
 func Quick(env json.RawMessage) bool {
 	f, err := parse(env)
-	return err != nil || f.WorkingDir == "" && len(f.PyModules) == 0 && f.Pip == nil && f.Uv == nil && f.Conda == nil && f.PyExecutable == "" && f.image() == nil
+	return err != nil || f.WorkingDir == "" && len(f.PyModules) == 0 && f.Pip == nil && f.Uv == nil && f.Conda == nil && f.PyExecutable == "" && f.image() == nil && len(f.plugins) == 0
 }
 
 // Key names an environment without making it; equal contents give equal keys.

@@ -46,7 +46,7 @@ def checked(env: Optional[Env]) -> RuntimeEnv:
     fields = {_PUBLIC_NAMES.get(name, name): value for name, value in env.items()}
     result = RuntimeEnv(**fields)
     for name in result:
-        if name not in SUPPORTED and name not in LOCAL_ONLY:
+        if name not in SUPPORTED and name not in LOCAL_ONLY and not _left_to_plugins(name):
             raise ValueError(_unsupported(_PUBLIC_NAMES.get(name, name)))
     return result
 
@@ -54,10 +54,16 @@ def checked(env: Optional[Env]) -> RuntimeEnv:
 def _unsupported(name: str) -> str:
     if name in RuntimeEnv.known_fields or name in _PUBLIC_NAMES.values():
         return f"not supported yet: runtime_env field {name!r}"
-    plugins = ""
-    if os.environ.get("RAY_RUNTIME_ENV_PLUGINS"):
-        plugins = " (not supported yet: plugins, as RAY_RUNTIME_ENV_PLUGINS names them)"
-    return f"runtime_env has an unknown field {name!r}{plugins}; supported are {', '.join(SUPPORTED + ('excludes',))}"
+    return (
+        f"runtime_env has an unknown field {name!r}; supported are {', '.join(SUPPORTED + ('excludes',))}, "
+        "and fields of plugins if RAY_RUNTIME_ENV_PLUGINS is set for the driver as for the nodes"
+    )
+
+
+def _left_to_plugins(name: str) -> bool:
+    """Whether the nodes are to say what they think of a field."""
+    known = name in RuntimeEnv.known_fields or name in _PUBLIC_NAMES.values()
+    return not known and bool(os.environ.get("RAY_RUNTIME_ENV_PLUGINS"))
 
 
 def normalize(env: Optional[Env], client: Any = None) -> Dict[str, Any]:
@@ -135,7 +141,7 @@ def check_options(env: Optional[Env]) -> RuntimeEnv:
 
 
 def _plain(env: RuntimeEnv) -> Dict[str, Any]:
-    found = {name: env[name] for name in SUPPORTED if name in env}
+    found = {name: value for name, value in env.items() if name in SUPPORTED or _left_to_plugins(name)}
     plain = {name: dict(value) if isinstance(value, dict) else value for name, value in found.items()}
     if callable(plain.get("worker_process_setup_hook")):
         hooks.export(plain)

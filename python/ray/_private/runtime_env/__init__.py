@@ -1,0 +1,1 @@
+"""Plugins of runtime environments, under the names that programs import."""
