@@ -372,13 +372,15 @@ def resources_of(options: Dict[str, Any], default_cpus: Optional[float]) -> Dict
 
 
 def actor_resources(options: Dict[str, Any]) -> Tuple[Dict[str, float], Optional[Dict[str, float]]]:
-    """What an actor holds, and what it needs to be placed if that differs."""
-    named = any(
-        options.get(name) is not None for name in ("num_cpus", "num_gpus", "memory", "resources", "accelerator_type")
-    )
-    if not named:
-        return {}, {"CPU": 1.0}
-    return resources_of(options, 1.0), None
+    """What an actor holds, and what it needs to be placed if that differs.
+
+    One that names no resource, or memory only, holds no CPU, but is placed where one is free.
+    """
+    named = any(options.get(name) is not None for name in ("num_cpus", "num_gpus", "accelerator_type"))
+    if named or options.get("resources"):
+        return resources_of(options, 1.0), None
+    held = resources_of(options, None)
+    return held, {**held, "CPU": 1.0}
 
 
 def strategy_of(options: Dict[str, Any], resources: Optional[Dict[str, float]] = None) -> Dict[str, Any]:

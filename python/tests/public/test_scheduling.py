@@ -206,3 +206,19 @@ def test_two_strategies(client):
 def test_index_without_a_group(client):
     with pytest.raises(ValueError, match="bundle index must be -1"):
         _options.strategy_of({"placement_group_bundle_index": 0})
+
+
+def test_what_an_actor_holds():
+    """Memory alone is no reason to hold a CPU, as an empty dict is none."""
+    one = {"CPU": 1.0}
+    for options, held, placed in [
+        ({}, {}, one),
+        ({"resources": {}}, {}, one),
+        ({"memory": 100}, {"memory": 100.0}, {"memory": 100.0, **one}),
+        ({"num_cpus": 0, "memory": 100}, {"memory": 100.0}, None),
+        ({"num_gpus": 0}, one, None),
+        ({"num_gpus": 1, "memory": 100}, {"GPU": 1.0, "memory": 100.0, **one}, None),
+        ({"resources": {"a": 1}}, {"a": 1.0, **one}, None),
+        ({"accelerator_type": "X"}, {"accelerator_type:X": 0.001, **one}, None),
+    ]:
+        assert _options.actor_resources(options) == (held, placed), options
