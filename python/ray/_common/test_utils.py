@@ -130,15 +130,15 @@ def _missed(timeout: float, last: Optional[str]) -> str:
     return f"{text} Last exception: {last}" if last else text
 
 
-def _start_driver(script: str, env: Optional[Dict[str, str]]) -> "subprocess.Popen[bytes]":
-    process = subprocess.Popen(
+def _start_driver(env: Optional[Dict[str, str]], stderr: int) -> "subprocess.Popen[bytes]":
+    """A Python process that runs what it is sent."""
+    return subprocess.Popen(
         [sys.executable, "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         env={**os.environ, **(env or {})},
     )
-    return process
 
 
 def run_string_as_driver(
@@ -150,23 +150,22 @@ def run_string_as_driver(
     """Runs a script in a Python process of its own.
 
     Returns:
-        What it printed to stdout.
+        What it printed to stdout and stderr.
 
     Raises:
         subprocess.CalledProcessError: it did not end with status 0.
         subprocess.TimeoutExpired: it took longer than timeout seconds.
     """
-    process = _start_driver(driver_script, env)
+    process = _start_driver(env, subprocess.STDOUT)
     try:
-        out, err = process.communicate(driver_script.encode(encode), timeout=timeout)
+        out, _ = process.communicate(driver_script.encode(encode), timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
         raise
     if process.returncode:
         print(out.decode(encode, "replace"))
-        print(err.decode(encode, "replace"), file=sys.stderr)
-        raise subprocess.CalledProcessError(process.returncode, process.args, out, err)
+        raise subprocess.CalledProcessError(process.returncode, process.args, out)
     return out.decode(encode)
 
 
@@ -177,7 +176,7 @@ def run_string_as_driver_stdout_stderr(
     timeout: Optional[float] = DEFAULT_DRIVER_TIMEOUT_SECONDS,
 ) -> "tuple[str, str]":
     """As :func:`run_string_as_driver`; gives (stdout, stderr)."""
-    process = _start_driver(driver_script, env)
+    process = _start_driver(env, subprocess.PIPE)
     out, err = process.communicate(driver_script.encode(encode), timeout=timeout)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, out, err)

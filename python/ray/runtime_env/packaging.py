@@ -280,7 +280,6 @@ def upload_directory(
     try:
         target = scratch / "package.zip"
         create_package(path, target, rules, include_parent_dir)
-        logger.info("Pushing file package '%s' (%s) to the cluster.", uri, format_size(target.stat().st_size))
         _upload_file(path, target, uri, upload)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -302,7 +301,9 @@ def _upload_file(shown: str, path: Path, uri: str, upload: Upload) -> None:
         raise ValueError(_too_large(shown, size, _folder_sizes(shown)))
     if size > WARN_PACKAGE_BYTES:
         logger.warning("The package of %s is large: %s.", shown, format_size(size))
+    logger.info("Pushing file package '%s' (%s) to Ray cluster...", uri, format_size(size))
     upload(uri, path.read_bytes())
+    logger.info("Successfully pushed file package '%s'.", uri)
 
 
 def _folder_sizes(path: str) -> Dict[str, int]:

@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 import ray
+from ray._common.test_utils import run_string_as_driver
 from ray.exceptions import ActorDiedError, RuntimeEnvSetupError
 from ray.runtime_env import RuntimeEnv
 from ray.util.state import list_runtime_envs, list_tasks
@@ -261,3 +262,10 @@ def test_conda_file_is_read_by_the_driver(tmp_path):
     assert found in ({"dependencies": ["toolz"]}, {"_environment_yaml": path.read_text()})
     with pytest.raises(ValueError, match="not a valid file"):
         RuntimeEnv(conda=str(tmp_path / "none.yml"))
+
+
+def test_an_upload_is_told(tmp_path):
+    (tmp_path / "main.txt").write_text("hi")
+    env = {"working_dir": str(tmp_path)}
+    said = run_string_as_driver(f"import ray; ray.init(num_cpus=1, include_dashboard=False, runtime_env={env!r})")
+    assert "Pushing file package 'gcs://_ray_pkg_" in said and "Successfully pushed file package 'gcs://" in said
