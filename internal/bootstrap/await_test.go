@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +63,41 @@ func TestAwaitABoot(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A host that lets us in but runs nothing is not asked again.
+func TestAwaitSaysWhatTheHostSaid(t *testing.T) {
+	h := &sshx.Fake{Name: "h", OnRun: func(_ context.Context, c sshx.Command) error {
+		_, _ = io.WriteString(c.Stdout, "Please login as the user \"ubuntu\" rather than the user \"root\".\n")
+		return &sshx.ExitError{Code: 142}
+	}}
+	r := &Run{Node: Node{Host: h}, report: func(Phase, string) {}}
+	err := asStepError(r.await(t.Context()), "h", stepAwait)
+	for _, want := range []string{"exit status 142", "| Please login as", "set auth.ssh_user to ubuntu"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("not %q: %v", want, err)
+		}
+	}
+}
+
+// What a machine lacks is said with what to do.
+func TestHints(t *testing.T) {
+	for said, want := range map[string]string{
+		"sudo: a password is required": "may not use sudo without a password",
+		"sudo: a terminal is required to read the password; either use the -S option":               "may not use sudo without a password",
+		"me is not in the sudoers file.":                                                            "may not use sudo without a password",
+		"bash: line 1: sudo: command not found":                                                     "There is no sudo on h",
+		"sh: 1: sudo: not found":                                                                    "There is no sudo on h",
+		"E: Release file for http://x/InRelease is not valid yet (invalid for another 3h 2min 1s).": "The clock of h is probably wrong",
+		"curl: (60) SSL certificate problem: certificate is not yet valid":                          "The clock of h is probably wrong",
+		"fork: Cannot allocate memory":                                                              "The memory of h is used up",
+		"E: Unable to locate package":                                                               "",
+	} {
+		got := (&StepError{Host: "h", Tail: []string{"before", said}, Err: &sshx.ExitError{Code: 1}}).hint()
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: %q", said, got)
+		}
+	}
 }
 
 // A real full disk: what was copied, and what a command wrote, says so.

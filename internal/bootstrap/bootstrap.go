@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -126,13 +127,30 @@ func (e *StepError) Error() string {
 	return b.String()
 }
 
+// What commands print when a machine is not as they need it.
+var (
+	reLoginAs     = regexp.MustCompile(`Please login as the user "([^"]+)" rather than`)
+	reNoSudo      = regexp.MustCompile(`sudo: (?:a password is required|a terminal is required|no tty present|sorry, you must have a tty)|is not in the sudoers file|is not allowed to execute`)
+	reNoSudoThere = regexp.MustCompile(`sudo: (?:command )?not found`)
+	reClock       = regexp.MustCompile(`Release file for .* is not valid yet|[Cc]ertificate (?:is not yet valid|has expired or is not yet valid)|[Ss]ignature not yet current|server certificate verification failed.*(?:not activated|expired)`)
+)
+
 // hint says what to do about the failures that are the machine's.
 func (e *StepError) hint() string {
 	said := strings.Join(e.Tail, "\n")
 	if e.Err != nil {
 		said += "\n" + e.Err.Error()
 	}
+	user := reLoginAs.FindStringSubmatch(said)
 	switch {
+	case user != nil:
+		return "The image of " + e.Host + " wants another user: set auth.ssh_user to " + user[1] + " in the cluster file."
+	case reNoSudo.MatchString(said):
+		return "The user of " + e.Host + " may not use sudo without a password: give it that right (NOPASSWD in /etc/sudoers), set auth.ssh_user to one who has it, or take sudo out of the commands."
+	case reNoSudoThere.MatchString(said):
+		return "There is no sudo on " + e.Host + ": install it there, or take it out of the commands."
+	case reClock.MatchString(said):
+		return "The clock of " + e.Host + " is probably wrong: compare `date` there with yours, and start its time service (sudo timedatectl set-ntp true)."
 	case strings.Contains(strings.ToLower(said), "no space left on device"):
 		return "The disk of " + e.Host + " is full: free some of it, or ask for a larger one in node_config (AWS: BlockDeviceMappings, Google Cloud: disks)."
 	case strings.Contains(said, "Cannot allocate memory"):

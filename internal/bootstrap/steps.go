@@ -48,7 +48,8 @@ func (r *Run) await(ctx context.Context) error {
 	var refused time.Time // when the key was first refused
 	for {
 		try, cancel := context.WithTimeout(ctx, 20*time.Second)
-		err := r.Host.Run(try, sshx.Command{Line: "true"})
+		said := &tail{}
+		err := r.Host.Run(try, sshx.Command{Line: "true", Stdout: said, Stderr: said})
 		cancel()
 		var conn *sshx.ConnError
 		if errors.As(err, &conn) && conn.Reason == sshx.AuthBad && refused.IsZero() {
@@ -59,6 +60,9 @@ func (r *Run) await(ctx context.Context) error {
 			return r.lock(ctx)
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case exited(err): // it let us in, and answers otherwise
+			said.flush()
+			return &StepError{Command: "true", Tail: said.last(), Err: err}
 		case !errors.As(err, &conn) || !conn.Passing(), waited > limit, conn.Reason == sshx.AuthBad && time.Since(refused) > authGrace:
 			return fmt.Errorf("gave up after %s: %w", waited.Round(time.Second), err)
 		}
@@ -69,6 +73,12 @@ func (r *Run) await(ctx context.Context) error {
 		case <-time.After(retry):
 		}
 	}
+}
+
+// exited tells whether a command ran and failed.
+func exited(err error) bool {
+	var exit *sshx.ExitError
+	return errors.As(err, &exit)
 }
 
 func (r *Run) onThisMachine(context.Context) string {

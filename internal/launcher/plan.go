@@ -38,7 +38,10 @@ func (c *Cluster) Plan(ctx context.Context) (Plan, error) {
 		p.Steps = append(p.Steps, s.title)
 	}
 	u := &up{Cluster: c}
-	var err error
+	err := u.checkKey()
+	if err != nil {
+		return p, err
+	}
 	if u.launch, err = c.file.LaunchHash(c.file.HeadType); err != nil {
 		return p, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"ray/internal/bootstrap"
 	"ray/internal/cluster"
@@ -99,6 +98,9 @@ func (c *Cluster) Up(ctx context.Context, o UpOptions) error {
 // prepare makes what must be there before the first machine: the token, the
 // record by which `down` finds the cluster.
 func (u *up) prepare(context.Context) error {
+	if err := u.checkKey(); err != nil {
+		return err
+	}
 	if err := u.dir.makeToken(); err != nil {
 		return err
 	}
@@ -110,6 +112,20 @@ func (u *up) prepare(context.Context) error {
 	u.warn()
 	u.Record.Name, u.Record.Provider, u.Record.File = u.Config.Name, u.Config.Provider.Type, u.Config.Source
 	return u.dir.remember(u.Record)
+}
+
+// checkKey reads the file's own key before a machine is made that only it opens.
+func (u *up) checkKey() error {
+	path := u.file.Auth.PrivateKey
+	if path == "" || u.Provider.Traits().SharedMachine {
+		return nil
+	}
+	err := sshx.CheckKey(cluster.ExpandHome(path))
+	if err == nil {
+		return nil
+	}
+	return cluster.Problems{u.file.Problem("auth.ssh_private_key",
+		fmt.Sprintf("%v; name a private key file that you can read (not its .pub), or leave it out", err))}
 }
 
 // warn tells of start commands that will not do what was likely meant.
@@ -241,60 +257,6 @@ func (u *up) clear(ctx context.Context, headToo bool) error {
 		return nil
 	}
 	return u.Provider.Terminate(ctx, ids)
-}
-
-// failed says what exists after a failure, and how to remove it.
-func (u *up) failed(ctx context.Context, err error) error {
-	if errors.Is(err, errDeclined) {
-		return err
-	}
-	head, workers, lerr := u.remains(ctx)
-	if lerr != nil && ctx.Err() != nil {
-		u.warnf("What exists of %s could not be found out (%v): `ray down` ends it.", u.Config.Name, lerr)
-		return err
-	}
-	if lerr != nil && lerr.Error() != err.Error() {
-		return errors.Join(err, lerr)
-	}
-	if lerr != nil || head == nil && len(workers) == 0 {
-		return err
-	}
-	if u.o.Remove && u.fresh && head != nil {
-		return errors.Join(err, u.remove(*head))
-	}
-	n := len(workers)
-	if head != nil {
-		n++
-	}
-	u.warnf("%d machine(s) of %s exist now: go on with `ray up`, or remove them with `ray down`.", n, u.Config.Name)
-	return err
-}
-
-// remainsLimit bounds asking what exists for a user who has pressed Ctrl-C.
-const remainsLimit = 3 * time.Second
-
-// remains gives what exists after a failure, which may be a Ctrl-C.
-func (u *up) remains(ctx context.Context) (head *providers.Instance, workers []providers.Instance, err error) {
-	ask := context.WithoutCancel(ctx)
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		ask, cancel = context.WithTimeout(ask, remainsLimit)
-		defer cancel()
-	}
-	return u.machines(ask)
-}
-
-// remove ends the head's machine that this run has made, and the workers that
-// its autoscaler may have launched.
-func (u *up) remove(head providers.Instance) error {
-	ctx, cancel := context.WithTimeout(context.Background(), downLimit)
-	defer cancel()
-	n, err := u.drainAll(ctx, DownOptions{})
-	if err != nil {
-		return fmt.Errorf("removing %s: %w; run `ray down`", head.ID, err)
-	}
-	u.say("Removed %d machine(s), as asked; nothing of %s runs.", n, u.Config.Name)
-	return nil
 }
 
 func (u *up) summary() {

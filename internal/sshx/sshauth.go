@@ -112,6 +112,17 @@ func openKey(file string, held []ssh.Signer) (ssh.Signer, error) {
 	return nil, err
 }
 
+// CheckKey tells whether the file can be used as a private key; one with a
+// passphrase can, by the agent.
+func CheckKey(file string) error {
+	_, err := readKey(file)
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		return nil
+	}
+	return err
+}
+
 func readKey(file string) (ssh.Signer, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -223,6 +223,8 @@ func TestCauses(t *testing.T) {
 		{"VcpuLimitExceeded", "", providers.Quota, "quota"},
 		{"UnauthorizedOperation", "User: arn is not authorized to perform: ec2:RunInstances on resource x", providers.Auth, "ec2:RunInstances"},
 		{"ExpiredToken", "", providers.Auth, "log in again"},
+		{"RequestExpired", "Request has expired.", providers.Auth, "clock right?"},
+		{"SignatureDoesNotMatch", "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z", providers.Auth, "the clock of this machine is wrong"},
 		{"RequestLimitExceeded", "", providers.Transient, "again"},
 		{"InvalidAMIID.NotFound", "no such image", providers.BadConfig, ""},
 	} {

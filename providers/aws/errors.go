@@ -23,6 +23,7 @@ var causes = map[string]providers.Cause{
 
 	"UnauthorizedOperation": providers.Auth, "AccessDenied": providers.Auth, "AccessDeniedException": providers.Auth,
 	"AuthFailure": providers.Auth, "InvalidClientTokenId": providers.Auth, "ExpiredToken": providers.Auth, "RequestExpired": providers.Auth,
+	"ExpiredTokenException": providers.Auth, "RequestTimeTooSkewed": providers.Auth, "UnrecognizedClientException": providers.Auth,
 	"SignatureDoesNotMatch": providers.Auth, "OptInRequired": providers.Auth, "Blocked": providers.Auth,
 
 	"RequestLimitExceeded": providers.Transient, "Throttling": providers.Transient, "ThrottlingException": providers.Transient,
@@ -49,7 +50,10 @@ func failed(op string, err error) error {
 	if !errors.As(err, &api) {
 		e.Cause = providers.Transient
 		e.Hint = hints[providers.Transient]
-		if strings.Contains(err.Error(), "credentials") {
+		switch text := err.Error(); {
+		case strings.Contains(text, "SSO"), strings.Contains(text, "token has expired"):
+			e.Cause, e.Hint = providers.Auth, "log in again: `aws sso login`"
+		case strings.Contains(text, "credentials"):
 			e.Cause, e.Hint = providers.Auth, "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`"
 		}
 		return e
@@ -66,12 +70,16 @@ func failed(op string, err error) error {
 }
 
 func authHint(code, message string) string {
+	switch {
+	case strings.Contains(message, "Signature expired"), strings.Contains(message, "Signature not yet current"), code == "RequestTimeTooSkewed":
+		return "the clock of this machine is wrong: set it"
+	}
 	switch code {
-	case "ExpiredToken", "RequestExpired":
-		return "the credentials have expired: log in again"
+	case "ExpiredToken", "ExpiredTokenException", "RequestExpired":
+		return "the credentials have expired: log in again (`aws sso login`, or new AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN); is this machine's clock right?"
 	case "OptInRequired", "Blocked":
 		return "the account may not use this service yet: see the billing console"
-	case "AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch":
+	case "AuthFailure", "UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch":
 		return "AWS does not know these credentials: check the access key, and that the region is enabled"
 	}
 	if m := reAction.FindStringSubmatch(message); m != nil {

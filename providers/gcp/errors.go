@@ -53,6 +53,9 @@ func failed(op string, err error) error {
 			e.Cause = providers.Auth
 		}
 		e.Hint = hints[e.Cause]
+		if strings.Contains(err.Error(), "Invalid JWT") {
+			e.Hint = "the clock of this machine is wrong, or the key has been withdrawn: set the clock, else make a new key"
+		}
 		return e
 	}
 	e.Err = errors.New(api.Message)
