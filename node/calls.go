@@ -23,9 +23,6 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 		v, err = d.locations(m.JSON)
 	case "objects.free":
 		err = d.freeCall(m.JSON)
-	case "memory.summary":
-		q := d.query(wire.Query{Kind: "memory"})
-		v = map[string]any{"rows": q.Rows}
 	case "pg.wait", "pg.remove":
 		if !d.groupHere(method, m.JSON) {
 			d.passOn(c, m, out)

@@ -65,8 +65,10 @@ func (d *daemon) query(q wire.Query) wire.QueryReply {
 	switch q.Kind {
 	case "tasks":
 		d.taskRows(add)
-	case "objects", "memory":
+	case "objects":
 		d.objectRows(add)
+	case "object_stores":
+		add(d.storeRow())
 	case "workers":
 		d.workerRows(add)
 	case "runtime_envs":
@@ -212,56 +214,6 @@ func errorType(name string) string {
 		return "TASK_UNSCHEDULABLE_ERROR"
 	}
 	return "TASK_EXECUTION_EXCEPTION"
-}
-
-// objectRows lists each object once for each process here that holds it, or
-// once for this node if only something else does.
-func (d *daemon) objectRows(add func(map[string]any)) {
-	d.own.Objects(func(o *owner.Object) bool {
-		local, pins, borrowers := o.Pinned()
-		kind := "LOCAL_REFERENCE"
-		switch {
-		case local == 0 && pins > 0:
-			kind = "USED_BY_PENDING_TASK"
-		case local == 0 && o.Where == owner.Arena:
-			kind = "PINNED_IN_MEMORY"
-		}
-		if id := o.ID.TaskID(); id.IsActorTask() && o.ID.Index() == 1 && id == spec.ActorCreationTaskID(id.ActorID()) {
-			kind = "ACTOR_HANDLE"
-		}
-		status := "FINISHED"
-		if t := o.Creator(); t != nil && t.State != owner.TaskDone {
-			status = "PENDING_NODE_ASSIGNMENT"
-		}
-		site := o.Site
-		if site == "" {
-			site = "disabled"
-		}
-		row := func(typ string, pid int) {
-			add(map[string]any{
-				"object_id": o.ID, "object_size": o.Size, "task_status": status, "attempt_number": 0, "reference_type": kind, "call_site": site,
-				"type": typ, "pid": pid, "ip": d.cfg.NodeIP, "node_id": d.self,
-				"local": local, "pins": pins, "borrowers": borrowers, "in_store": o.Where == owner.Arena,
-			})
-		}
-		holders := 0
-		o.Holders(func(num owner.Client) {
-			c := d.clients[num]
-			if c == nil {
-				return
-			}
-			holders++
-			if c.worker != nil {
-				row("WORKER", c.hello.PID)
-			} else {
-				row("DRIVER", c.hello.PID)
-			}
-		})
-		if holders == 0 {
-			row("DRIVER", d.pid)
-		}
-		return true
-	})
 }
 
 // refSites notes where a client made references.

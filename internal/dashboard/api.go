@@ -152,7 +152,7 @@ func parseQuery(r *http.Request) (q query, err error) {
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	resource := r.PathValue("resource")
-	if !slices.Contains(Resources, resource) {
+	if resource != ObjectStores && !slices.Contains(Resources, resource) {
 		http.NotFound(w, r)
 		return
 	}

@@ -19,13 +19,16 @@ var columns = map[string]struct{ id, plain string }{
 	"objects":           {"object_id", "object_id object_size task_status attempt_number reference_type call_site type pid ip"},
 	"runtime_envs":      {"runtime_env", "runtime_env success creation_time_ms node_id"},
 	"cluster_events":    {"event_id", "severity time source_type message event_id"},
-	"memory":            {"object_id", ""},
+	ObjectStores:        {"node_id", ""},
 	"detailed_workers":  {"worker_id", ""},
 	"autoscaler_events": {"time_ms", ""},
 }
 
 // Resources are the names that the state API lists.
 var Resources = []string{"actors", "jobs", "nodes", "placement_groups", "workers", "tasks", "objects", "runtime_envs", "cluster_events"}
+
+// ObjectStores is what `ray memory` asks for besides: a row for each node's store.
+const ObjectStores = "object_stores"
 
 // Filter keeps rows whose column compares: Predicate is "=" or "!=".
 type Filter struct{ Key, Predicate, Value string }

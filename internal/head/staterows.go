@@ -18,7 +18,7 @@ const maxRows = 10_000
 // nodes that did not answer.
 func (h *Head) Rows(ctx context.Context, resource string) (rows []map[string]any, missing int, err error) {
 	switch resource {
-	case "tasks", "objects", "workers", "memory", "runtime_envs":
+	case "tasks", "objects", "object_stores", "workers", "runtime_envs":
 		q := h.Query(ctx, resource, maxRows)
 		return q.Rows, q.Missing, nil
 	}

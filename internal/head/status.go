@@ -1,14 +1,17 @@
 package head
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"ray/internal/gcs"
 	"ray/internal/spec"
+	"ray/internal/statustext"
 	"ray/internal/wire"
 )
 
@@ -124,15 +127,39 @@ func (h *Head) statusCall(r *request) (any, gcs.Change, error) {
 	return nil, gcs.Change{}, nil
 }
 
+// memorySummary is the text of `ray memory`, for programs.
 func (h *Head) memorySummary(r *request) (any, gcs.Change, error) {
+	var o statustext.MemoryOptions
+	if err := cmp.Or(r.decode(&o), o.Check()); err != nil {
+		return nil, gcs.Change{}, err
+	}
+	o.Time = time.Now().Format("2006-01-02 15:04:05.000000")
 	h.background(r, func(ctx context.Context) (any, []byte, error) {
-		rows := h.Query(ctx, "memory", 10_000).Rows
-		if rows == nil {
-			rows = []map[string]any{}
+		stores, err := rowsAs[statustext.ObjectStore](h.Query(ctx, "object_stores", maxRows).Rows)
+		if err != nil {
+			return nil, nil, err
 		}
-		return map[string]any{"rows": rows}, nil, nil
+		if o.StatsOnly {
+			return map[string]any{"text": statustext.Stores(stores)}, nil, nil
+		}
+		rows, err := rowsAs[statustext.Held](h.Query(ctx, "objects", maxRows).Rows)
+		if err != nil {
+			return nil, nil, err
+		}
+		var b strings.Builder
+		statustext.Memory(&b, rows, stores, o)
+		return map[string]any{"text": b.String()}, nil, nil
 	})
 	return nil, gcs.Change{}, nil
+}
+
+// rowsAs reads rows of nodes into structs.
+func rowsAs[T any](rows []map[string]any) (out []T, err error) {
+	text, err := json.Marshal(rows)
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	return out, err
 }
 
 // autoscalerRequest is request_resources: it replaces the last one.

@@ -3,6 +3,7 @@ package objectstore
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"ray/internal/spec"
 )
@@ -14,6 +15,7 @@ type Stats struct {
 	Objects                         int
 	SpilledTotal, RestoredTotal     uint64
 	SpilledObjects, RestoredObjects int
+	SpillTime, RestoreTime          time.Duration // of all writes and reads of files together
 	Evicted                         int
 }
 
@@ -161,6 +163,40 @@ func (s *Store) List(limit int) []Holding {
 	slices.SortFunc(out, func(a, b Holding) int { return int(int64(b.Size) - int64(a.Size)) })
 	if limit > 0 && len(out) > limit {
 		out = out[:limit]
+	}
+	return out
+}
+
+// Census is what takes a walk over all objects to know.
+type Census struct {
+	Primary uint64 // bytes of primary copies that are in memory
+	// Pins are the clients that have an object's memory in use, but for Daemon.
+	Pins map[spec.ObjectID][]uint32
+	// Deleted are the sizes of those that nothing refers to any more but pins.
+	Deleted map[spec.ObjectID]uint64
+}
+
+// Census takes it.
+func (s *Store) Census() Census {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := Census{Pins: map[spec.ObjectID][]uint32{}, Deleted: map[spec.ObjectID]uint64{}}
+	count := func(e *entry) {
+		if e.primary && e.inArena {
+			out.Primary += e.size
+		}
+		for client := range e.pins {
+			if client != Daemon {
+				out.Pins[e.id] = append(out.Pins[e.id], client)
+			}
+		}
+	}
+	for _, e := range s.table.objects {
+		count(e)
+	}
+	for e := range s.table.zombies {
+		count(e)
+		out.Deleted[e.id] = e.size
 	}
 	return out
 }

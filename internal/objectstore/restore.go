@@ -3,6 +3,7 @@ package objectstore
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // startRestore asks the store's goroutine to bring e back. Those who wait for
@@ -36,10 +37,12 @@ func (s *Store) goRestore(e *entry) {
 // restore reads e from p; nil: it was deleted meanwhile.
 func (s *Store) restore(e *entry, p *place) {
 	err := ErrUnknown
+	began := time.Now()
 	if p != nil {
 		err = p.read(e.id, 0, s.data(e))
 	}
 	s.mu.Lock()
+	s.stats.RestoreTime += time.Since(began)
 	s.leave(p)
 	if err == nil && !e.gone {
 		e.inArena = true

@@ -234,6 +234,7 @@ func (s *Store) writeFile(v volume, list []*entry) (left []*entry, err error) {
 	s.files[f] = true
 	s.mu.Unlock()
 	done := 0
+	began := time.Now()
 	err = v.write(f.name, parts, func(i int, off uint64) {
 		s.mu.Lock()
 		f.live++
@@ -243,6 +244,7 @@ func (s *Store) writeFile(v volume, list []*entry) (left []*entry, err error) {
 		s.poke()
 	})
 	s.mu.Lock()
+	s.stats.SpillTime += time.Since(began)
 	s.leaveFile(f)
 	s.mu.Unlock()
 	if err != nil {

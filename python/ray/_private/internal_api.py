@@ -37,17 +37,24 @@ def memory_summary(
     stats_only: bool = False,
     num_entries: Optional[int] = None,
 ) -> str:
-    """What ``ray memory`` prints of the cluster to which this process is connected."""
+    """What ``ray memory`` prints of the cluster to which this process is connected.
+
+    Args:
+        address: accepted and ignored, as are redis_password and line_wrap.
+        group_by: ``NODE_ADDRESS`` or ``STACK_TRACE``.
+        sort_by: ``OBJECT_SIZE``, ``PID`` or ``REFERENCE_TYPE``.
+        units: ``B``, ``KB``, ``MB`` or ``GB``.
+        stats_only: only what the object stores hold, have spilled and restored.
+        num_entries: at most so many objects of each group.
+    """
     from ray._core import state
 
-    reply, _ = state.client().call("memory.summary", {})
-    rows = sorted(reply.get("rows") or [], key=lambda row: -(row.get("object_size") or 0))[:num_entries]
-    columns = ("ip", "pid", "type", "object_size", "reference_type", "object_id")
-    lines = ["  ".join(columns)]
-    lines += ["  ".join(str(row.get(name, "")) for name in columns) for row in ([] if stats_only else rows)]
-    total = sum(row.get("object_size") or 0 for row in rows)
-    lines.append(f"{len(rows)} references, {total} bytes")
-    return "\n".join(lines)
+    client = state.client()
+    if client.arena is not None:
+        client.arena.end_all_idle()  # what only waits to be read again is not in use
+    params = {"group_by": group_by, "sort_by": sort_by, "units": units, "stats_only": stats_only}
+    reply, _ = client.call("memory.summary", dict(params, num_entries=num_entries or 0))
+    return str(reply["text"])
 
 
 def global_gc() -> None:

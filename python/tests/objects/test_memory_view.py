@@ -1,0 +1,73 @@
+"""What ``ray memory`` shows: who holds which object, and what the stores hold and have done."""
+
+import gc
+import re
+import subprocess
+
+import numpy as np
+import ray
+from ray._private.internal_api import memory_summary
+
+
+def kinds():
+    """The reference types of all rows."""
+    return sorted(
+        re.findall(r"\b(LOCAL_REFERENCE|PINNED_IN_MEMORY|CAPTURED_IN_OBJECT|USED_BY_PENDING_TASK)\b", memory_summary())
+    )
+
+
+def until(what, expected):
+    for _ in range(1000):
+        if what() == expected:
+            return
+        gc.collect()
+    raise AssertionError(memory_summary())
+
+
+def test_why_objects_are_held(start):
+    start()
+    ref = ray.put(np.zeros(100_000))
+    assert kinds() == ["LOCAL_REFERENCE"]
+    value = ray.get(ref)
+    assert kinds() == ["PINNED_IN_MEMORY"]
+    del ref
+    until(kinds, ["PINNED_IN_MEMORY"])  # the last reference is gone, the memory in use
+    del value
+    until(kinds, [])
+
+    outer = ray.put([ray.put(np.zeros(100_000))])
+    until(kinds, ["CAPTURED_IN_OBJECT", "LOCAL_REFERENCE"])
+
+    @ray.remote(num_cpus=100)
+    def never(x):
+        pass
+
+    waits = never.remote(outer)
+    until(kinds, ["CAPTURED_IN_OBJECT", "LOCAL_REFERENCE", "USED_BY_PENDING_TASK"])
+    assert re.search(r"PENDING_NODE_ASSIGNMENT +1 +\? ", memory_summary())
+    ray.cancel(waits)
+
+
+def test_what_the_stores_hold_and_have_done(start, tmp_path):
+    config = '{"type": "filesystem", "params": {"directory_path": "%s"}}' % tmp_path
+    start(object_store_memory=100 << 20, _system_config={"object_spilling_config": config})
+    small = ray.put(np.zeros(1 << 20, dtype=np.uint8))
+    stats = memory_summary(stats_only=True)
+    assert "Plasma memory usage 1 MiB, 1 objects, 1.0" in stats and "Spilled" not in stats and small.hex() not in stats
+    refs = [ray.put(np.full(20 << 20, n, dtype=np.uint8)) for n in range(10)]
+    assert [int(ray.get(ref)[-1]) for ref in refs] == list(range(10))
+    moved = re.findall(
+        r"(Spilled|Restored) (\d+) MiB, (\d+) objects, avg (?:write|read) throughput \d+ MiB/s",
+        memory_summary(stats_only=True),
+    )
+    assert [what for what, _, _ in moved] == ["Spilled", "Restored"]
+    assert all(int(mib) >= 20 and int(count) >= 1 for _, mib, count in moved)
+
+
+def test_the_command_says_the_same(start):
+    start(include_dashboard=True, dashboard_port=0)
+    ref = ray.put(np.zeros(4 << 20, dtype=np.uint8))
+    command = ["ray", "memory", "--address", ray.get_runtime_context().gcs_address, "--units", "MB"]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    assert "4.0 MB in 1 objects: 1 local reference" in text and ref.hex() in text
+    assert "Plasma memory usage 4 MiB, 1 objects" in text
