@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"strings"
 
 	"ray/internal/spec"
@@ -208,4 +209,32 @@ func (d *daemon) killActor(k wire.ActorKill) {
 		return
 	}
 	d.procs.Kill(h.worker.id)
+}
+
+// endChildren ends the actors that a process has made which died without being
+// asked to: their constructors and calls may run for ever, and whoever else has
+// a handle is told. A process that ends in order only lets its handles go, and
+// what a draining node owns has an heir.
+func (d *daemon) endChildren(w *worker, c *client) {
+	if d.down || d.drain != nil || w.leaving() {
+		return
+	}
+	for _, id := range d.own.MadeBy(c.num) {
+		d.head.notify(wire.MethodActorKill, wire.ActorKill{ActorID: id, NoRestart: true,
+			Reason: fmt.Sprintf("The actor is dead because its owner has died. Owner worker: %s (pid %d) on node %s.", w.id, w.pid, d.cfg.NodeIP)})
+	}
+}
+
+// The values of worker.killed for ends in order.
+const (
+	endIdle     = "idle"
+	endMaxCalls = "max_calls"
+)
+
+// leaving tells that the worker's end is in order.
+func (w *worker) leaving() bool {
+	if a := w.actor; a != nil && (a.intended || a.left || a.initFail) {
+		return true
+	}
+	return w.killed == endIdle || w.killed == endMaxCalls
 }

@@ -195,7 +195,7 @@ type worker struct {
 	client         *client
 	pw             *pool.Worker
 	actor          *hosted
-	killed         string // why we killed it
+	killed         string // why we killed it, or endIdle, endMaxCalls
 	exit           *proc.Exit
 	begun          uint32 // task that it had begun when its connection ended
 	lostConn, dead bool

@@ -52,7 +52,7 @@ func (d *daemon) poolEffect(e *pool.Effect) {
 		d.endRun(e.Task.Data.(*run), outcome{status: owner.StatusCancelled})
 	case pool.EffExit:
 		if w, _ := e.Worker.Data.(*worker); w != nil {
-			w.killed = "idle"
+			w.killed = endIdle
 			d.exitWorker(w, "idle", true)
 		}
 	}
@@ -197,7 +197,7 @@ func (d *daemon) onDone(c *client, body []byte) error {
 		w.actor.intended = true
 	}
 	if m.Status == owner.StatusLastCall {
-		w.killed = "max_calls"
+		w.killed = endMaxCalls
 	}
 	d.endRun(r, outcome{status: m.Status, items: m.Items, results: results})
 	return nil

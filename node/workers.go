@@ -181,6 +181,7 @@ func (d *daemon) workerGone(w *worker) {
 			unfinished[r.spec.ID] = true
 		}
 	}
+	d.endChildren(w, c)
 	d.readerGone(c.num, func(t spec.TaskID) bool { return unfinished[t] })
 	w.begun, w.lostConn = begun, true
 	if w.exit != nil {

@@ -146,6 +146,18 @@ func (s *State) abandoned(a *Actor) bool {
 	return left == 0
 }
 
+// MadeBy lists the actors that c has made here and that must not outlive it:
+// not the detached ones, nor those that are known to be dead.
+func (s *State) MadeBy(c Client) []spec.ActorID {
+	var ids []spec.ActorID
+	for id, a := range s.actors {
+		if t := a.Creation; t != nil && t.Client == c && c != 0 && !a.detached() && a.State != spec.ActorDead {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // wanted tells whether anyone refers to a result of t.
 func (s *State) wanted(t *Task) bool {
 	for i := range t.NReturns {
