@@ -90,7 +90,7 @@ func (b *bench) run(_ context.Context, id string, c sshx.Command) error {
 		}
 	case strings.Contains(c.Line, "boot_id"):
 		_, _ = fmt.Fprintln(c.Stdout, "b\n4 (a) name) S"+strings.Repeat(" 0", 18)+" 5 0")
-	case c.Line == "set it up" || strings.Contains(c.Line, "ray st"):
+	case strings.HasPrefix(c.Line, "set it up") || strings.Contains(c.Line, "ray st"):
 		b.ran = append(b.ran, c.Line)
 		if strings.Contains(c.Line, "ray start") {
 			b.running[id] = true
@@ -299,6 +299,36 @@ func TestChangedFile(t *testing.T) {
 	}
 	if head, _, _ := c.live(t.Context()); head == nil || b.creates() != 3 {
 		t.Errorf("head %v after a change of its machine; calls %q", head, b.fake.Calls())
+	}
+}
+
+// What runs again: the start commands alone with RestartOnly, the set-up alone
+// with NoRestart, nothing if nothing has changed.
+func TestRestartOptions(t *testing.T) {
+	const start = "ray stop, ray start"
+	b := newBench(t, demo+"head_start_ray_commands: [ray stop, 'ray start --head']\n")
+	for _, c := range []struct {
+		setup string
+		o     UpOptions
+		want  string
+	}{
+		{"set it up", UpOptions{}, "set it up, " + start},
+		{"set it up", UpOptions{}, ""},
+		{"set it up", UpOptions{NoRestart: true}, ""},
+		{"set it up", UpOptions{RestartOnly: true}, start},
+		{"set it up # again", UpOptions{NoRestart: true}, "set it up # again"},
+		{"set it up # again", UpOptions{}, ""},
+		{"set it up # more", UpOptions{RestartOnly: true}, start},
+		{"set it up # more", UpOptions{}, "set it up # more, " + start}, // a restart alone has set nothing up
+	} {
+		b.write(t, strings.Replace(demo, "set it up", "'"+c.setup+"'", 1)+"head_start_ray_commands: [ray stop, 'ray start --head']\n")
+		b.ran = nil
+		if err := b.cluster(t).Up(t.Context(), c.o); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ReplaceAll(strings.Join(b.ran, ", "), " --head", ""); got != c.want {
+			t.Errorf("%q with %+v ran %q, want %q", c.setup, c.o, got, c.want)
+		}
 	}
 }
 

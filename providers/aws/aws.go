@@ -241,33 +241,22 @@ func (p *Provider) terminate(ctx context.Context, client *ec2.Client, ids []stri
 	}
 }
 
-// addressWait is how long an instance may take to get its address.
-const addressWait = 2 * time.Minute
-
 // Host implements providers.Provider.
 func (p *Provider) Host(ctx context.Context, id string) (sshx.Host, error) {
-	ctx, cancel := context.WithTimeout(ctx, addressWait)
-	defer cancel()
-	for {
+	look := func(ctx context.Context, id string) (providers.Instance, error) {
 		list, err := p.List(ctx)
 		if err != nil {
-			return nil, err
+			return providers.Instance{}, err
 		}
 		at := slices.IndexFunc(list, func(i providers.Instance) bool { return i.ID == id && i.State.Live() })
 		if at < 0 {
-			return nil, fmt.Errorf("%s: %w", id, providers.ErrNoInstance)
+			return providers.Instance{}, fmt.Errorf("%s: %w", id, providers.ErrNoInstance)
 		}
-		if p.o.Dial != nil {
-			return p.o.Dial(list[at]), nil
-		}
-		if a := providers.Address(p.o.Config, list[at]); a != "" {
-			return providers.Connect(p.o.Dir, p.o.Config, list[at], a)
-		}
-		if err := sleep(ctx, time.Second); err != nil {
-			return nil, &providers.Error{Cause: providers.BadConfig, Op: "reach " + id, Err: fmt.Errorf("it has no public address: %w", err),
-				Hint: "set use_internal_ips: true in provider, or use a subnet that gives public addresses"}
-		}
+		return list[at], nil
 	}
+	return providers.Reacher{
+		Dir: p.o.Dir, Config: p.o.Config, Dial: p.o.Dial, Look: look, NoAddress: "use a subnet that gives public addresses",
+	}.Host(ctx, id)
 }
 
 // sleep waits unless ctx ends first.

@@ -292,36 +292,24 @@ func each[T any](items []T, do func(at int, item T) error) error {
 	return nil
 }
 
-// addressWait is how long an instance may take to get its address.
-const addressWait = 2 * time.Minute
-
 // Host implements providers.Provider.
 func (p *Provider) Host(ctx context.Context, id string) (sshx.Host, error) {
-	ctx, cancel := context.WithTimeout(ctx, addressWait)
-	defer cancel()
-	for {
+	look := func(ctx context.Context, id string) (providers.Instance, error) {
 		live, err := p.live(ctx)
 		if err != nil {
-			return nil, err
+			return providers.Instance{}, err
 		}
 		m, ok := live[id]
 		if !ok {
-			return nil, fmt.Errorf("%s: %w", id, providers.ErrNoInstance)
+			return m.Instance, fmt.Errorf("%s: %w", id, providers.ErrNoInstance)
 		}
 		if p.o.Dial != nil {
-			return p.o.Dial(m.Instance), nil
+			return m.Instance, nil
 		}
-		if err := p.admit(ctx, m); err != nil {
-			return nil, err
-		}
-		if a := providers.Address(p.o.Config, m.Instance); a != "" {
-			return providers.Connect(p.o.Dir, p.o.Config, m.Instance, a)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, &providers.Error{Cause: providers.BadConfig, Op: "reach " + id, Err: fmt.Errorf("it has no public address: %w", ctx.Err()),
-				Hint: "set use_internal_ips: true in provider, or give its networkInterfaces an accessConfigs entry of type ONE_TO_ONE_NAT"}
-		case <-time.After(time.Second):
-		}
+		return m.Instance, p.admit(ctx, m)
 	}
+	return providers.Reacher{
+		Dir: p.o.Dir, Config: p.o.Config, Dial: p.o.Dial, Look: look,
+		NoAddress: "give its networkInterfaces an accessConfigs entry of type ONE_TO_ONE_NAT",
+	}.Host(ctx, id)
 }
