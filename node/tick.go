@@ -134,7 +134,7 @@ func (d *daemon) report(now time.Time) {
 	}
 	hb := d.heartbeat(now)
 	// What the scheduler decides by is told at once, the rest now and then.
-	text, _ := json.Marshal([]any{hb.Total, hb.Available, len(hb.Activity), hb.Draining, hb.Heir, hb.Arrivals}) // plain values
+	text, _ := json.Marshal([]any{hb.Total, d.pool.Available(), len(hb.Activity), hb.Draining, hb.Heir, hb.Arrivals}) // plain values
 	d.beatChanged = false
 	wait := heartbeatCeil - 50*time.Millisecond
 	if len(hb.Queue) > 0 {
@@ -179,6 +179,9 @@ func (d *daemon) beat() {
 
 func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
 	hb := wire.Heartbeat{Total: d.pool.Total(), Available: d.pool.Available(), Draining: d.drain != nil, Heir: d.heir(), Arrivals: d.arrivals}
+	if store, declared := hb.Available[spec.ObjectStoreMemory]; declared {
+		hb.Available[spec.ObjectStoreMemory] = max(0, store-spec.ToFixed(float64(d.store.Stats().Used)))
+	}
 	hb.GroupReserved, hb.GroupUsed = d.pool.GroupUse()
 	hb.Bandwidth = d.fetcher.Rates()
 	d.pool.Classes(func(c *pool.Class) {

@@ -45,3 +45,19 @@ def test_use_spilling_and_transfer(cluster, until):
     assert here["spill_manager_request_total", "Spilled"] >= 8
     assert here["spill_manager_request_total", "Restored"] >= 1
     assert there[pushed] == 0
+
+
+def test_what_the_store_has_left(start, until):
+    """ray.available_resources, and with it ray status, tells of the object store as of CPUs."""
+    mib = 1 << 20
+    start(object_store_memory=200 * mib)
+
+    def left():
+        return ray.available_resources()["object_store_memory"] / mib
+
+    until(lambda: left() == 200)
+    ref = ray.put(np.zeros(60 * mib, dtype=np.uint8))
+    until(lambda: 139 < left() < 141)
+    assert ray.cluster_resources()["object_store_memory"] == 200 * mib
+    del ref
+    until(lambda: left() == 200)
