@@ -33,7 +33,16 @@ require (
 
 require github.com/kevinburke/ssh_config v1.6.0
 
-require github.com/aws/aws-sdk-go-v2/service/pricing v1.51.5
+require (
+	github.com/aws/aws-sdk-go-v2/service/pricing v1.51.5
+	github.com/google/nftables v0.3.0
+)
+
+require (
+	github.com/mdlayher/netlink v1.7.3-0.20250113171957-fbb4dce95f42 // indirect
+	github.com/mdlayher/socket v0.5.0 // indirect
+	golang.org/x/sync v0.25.0 // indirect
+)
 
 require (
 	cloud.google.com/go/auth v0.24.1-0.20261001053825-dbc26066f70a // indirect

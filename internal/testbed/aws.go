@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,10 @@ func ec2Instances(ctx context.Context, front *moto.Front, keys map[string]string
 	if err != nil {
 		return nil, err
 	}
+	rules, err := securityGroups(ctx, front, all)
+	if err != nil {
+		return nil, err
+	}
 	var out []Instance
 	for _, i := range all {
 		if i.State == "terminated" || i.State == "shutting-down" {
@@ -83,10 +88,42 @@ func ec2Instances(ctx context.Context, front *moto.Front, keys map[string]string
 		out = append(out, Instance{
 			ID: i.ID, Type: i.Type, Zone: i.Zone, Region: i.Region, Market: i.Market, Role: i.ProfileARN[strings.LastIndexByte(i.ProfileARN, '/')+1:],
 			Addr: i.Private, Public: i.Public, On: i.State == "running" || i.State == "pending",
-			Keys: map[string]string{User: keys[pair], "ec2-user": keys[pair], "root": keys[pair]},
+			Keys:    map[string]string{User: keys[pair], "ec2-user": keys[pair], "root": keys[pair]},
+			Guarded: true, Rules: rulesOf(i.Groups, rules),
 		})
 	}
 	return out, nil
+}
+
+// securityGroups gives what each group lets in. A group that is named as a
+// source stands for the private addresses of its instances.
+func securityGroups(ctx context.Context, front *moto.Front, all []moto.Instance) (map[string][]Rule, error) {
+	groups, err := front.SecurityGroups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rules := map[string][]Rule{}
+	for _, g := range groups {
+		for _, p := range g.Ingress {
+			sources := slices.Clone(p.Ranges)
+			for _, i := range all {
+				if i.Private != "" && slices.ContainsFunc(i.Groups, func(id string) bool { return slices.Contains(p.Groups, id) }) {
+					sources = append(sources, i.Private+"/32")
+				}
+			}
+			for _, s := range sources {
+				rules[g.ID] = append(rules[g.ID], Rule{Proto: p.Proto, From: p.From, To: p.To, Source: s})
+			}
+		}
+	}
+	return rules, nil
+}
+
+func rulesOf(groups []string, rules map[string][]Rule) (all []Rule) {
+	for _, id := range groups {
+		all = append(all, rules[id]...)
+	}
+	return all
 }
 
 // serve answers at an address until the world ends.

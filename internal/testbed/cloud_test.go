@@ -1,10 +1,13 @@
 package testbed_test
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"ray/internal/testbed/fault"
 	"ray/internal/testbed/moto"
@@ -21,8 +24,8 @@ print(len(set(ray.get([where.remote() for _ in range(6)]))), "hosts")
 `
 
 // cycle is a cluster's life: a head and two workers, a job on all of them, and
-// nothing left.
-func (b bed) cycle(file string) {
+// nothing left. meanwhile is called while the cluster is there.
+func (b bed) cycle(file string, meanwhile func()) {
 	b.Helper()
 	b.ray("up", "-y", "--wait", file)
 	if out := b.ray("up", "-y", file); !strings.Contains(out, "Nothing to do") {
@@ -34,6 +37,7 @@ func (b bed) cycle(file string) {
 	if out := b.ray("submit", file, b.write("job.py", job)); !strings.Contains(out, "3 hosts") {
 		b.Errorf("the job:\n%s", out)
 	}
+	meanwhile()
 	b.ray("rsync-down", file, "~/set-up", b.home+"/back")
 	if back, err := os.ReadFile(b.home + "/back"); string(back) != "mounted\n" {
 		b.Errorf("rsync-down brought %q, %v", back, err)
@@ -42,6 +46,21 @@ func (b bed) cycle(file string) {
 		b.Errorf("down:\n%s", out)
 	}
 	b.empty()
+}
+
+// shut fails unless the security group lets this machine in to sshd alone: the
+// workers have come in to the head's other ports.
+func (b bed) shut(head string) {
+	b.Helper()
+	for port, open := range map[string]bool{"22": true, "6379": false, "8265": false} {
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(head, port), time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if timeout := net.Error(nil); open && err != nil || !open && !(errors.As(err, &timeout) && timeout.Timeout()) {
+			b.Errorf("port %s of the head, from outside of its security group: %v", port, err)
+		}
+	}
 }
 
 const awsFile = `cluster_name: bed
@@ -75,7 +94,7 @@ func TestAWS(t *testing.T) {
 	b.control("POST", "/faults", fault.Fault{Action: "RunInstances", Where: map[string]string{"InstanceType": "m5.xlarge"}, Code: "InsufficientInstanceCapacity"}, nil)
 	b.control("POST", "/faults", fault.Fault{Action: "DescribeInstances", Code: "RequestLimitExceeded", Count: 2}, nil)
 	b.control("POST", "/faults", fault.Fault{Action: "RunInstances", Lost: true, Count: 1}, nil)
-	b.cycle(file)
+	b.cycle(file, func() { b.shut(strings.TrimSpace(b.ray("get-head-ip", file))) })
 	var calls []moto.Call
 	b.control("GET", "/calls", nil, &calls)
 	met := map[string]int{}
@@ -119,5 +138,5 @@ func TestGCP(t *testing.T) {
 	file := b.write("gcp.yaml", fmt.Sprintf(gcpFile, os.Getenv("TESTBED_ENDPOINT"), b.home+"/data"))
 	b.control("POST", "/faults", fault.Fault{Action: "insert", Where: map[string]string{"zone": "us-test1-a"}, Code: "ZONE_RESOURCE_POOL_EXHAUSTED"}, nil)
 	b.control("POST", "/throttle?calls=2", nil, nil)
-	b.cycle(file)
+	b.cycle(file, func() {})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,6 +18,8 @@ type Instance struct {
 	Addr, Public   string
 	Name           string            // host name, "" for one made of the address
 	Keys           map[string]string // lines of authorized_keys by user
+	Guarded        bool              // only what Rules allow gets in
+	Rules          []Rule
 	On             bool
 }
 
@@ -84,6 +87,7 @@ func (f *fleet) match(list []Instance) {
 			m.wish(map[bool]power{true: on, false: off}[i.On])
 		}
 		m.admit(i.Keys)
+		m.guard(i.Rules)
 	}
 	for id, m := range f.members {
 		if !there[id] {
@@ -103,6 +107,21 @@ func (m *member) admit(keys map[string]string) {
 			if err := m.host.Admit(user, lines); err != nil {
 				complain(m.ID, err)
 			}
+		}
+	}
+}
+
+// guard tells the host which rules hold now.
+func (m *member) guard(rules []Rule) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.Guarded || slices.Equal(m.Rules, rules) {
+		return
+	}
+	m.Rules = rules
+	if m.up {
+		if err := m.host.Guard(rules); err != nil {
+			complain(m.ID, err)
 		}
 	}
 }
@@ -139,6 +158,9 @@ func (f *fleet) turn(m *member, p power) (err error) {
 		if err == nil && !m.up {
 			err = m.host.Boot()
 			m.up, m.crashed = err == nil, false
+			if m.up && m.Guarded {
+				err = m.host.Guard(m.Rules)
+			}
 		}
 		return err
 	}

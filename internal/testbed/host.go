@@ -52,6 +52,7 @@ type Host struct {
 	Spec
 	dir  string
 	link string
+	pid  int           // of its first process, while it is on
 	stop chan struct{} // closed to pull the plug
 	gone chan struct{} // closed when every process of the host has ended
 }
@@ -220,7 +221,8 @@ func (h *Host) run(stop, gone chan struct{}, booted chan error) {
 		booted <- err
 		return
 	}
-	stopMetadata, err := h.connect(cmd.Process.Pid)
+	h.pid = cmd.Process.Pid
+	stopMetadata, err := h.connect(h.pid)
 	if err == nil {
 		_, err = io.WriteString(in, "go\n")
 	}

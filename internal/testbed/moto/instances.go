@@ -23,7 +23,9 @@ type Instance struct {
 	Public     string `xml:"ipAddress"`
 	ProfileARN string `xml:"iamInstanceProfile>arn"`
 	Market     string `xml:"instanceLifecycle"`
-	Tags       []struct {
+	// Groups are ids of security groups.
+	Groups []string `xml:"groupSet>item>groupId"`
+	Tags   []struct {
 		Key   string `xml:"key"`
 		Value string `xml:"value"`
 	} `xml:"tagSet>item"`
@@ -84,6 +86,39 @@ func (f *Front) Instances(ctx context.Context) ([]Instance, error) {
 				break
 			}
 		}
+	}
+	return all, nil
+}
+
+// SecurityGroup is a set of rules for what gets in.
+type SecurityGroup struct {
+	ID      string       `xml:"groupId"`
+	Ingress []Permission `xml:"ipPermissions>item"`
+}
+
+// Permission is one rule: a protocol (-1 is every one), ports, and from where.
+type Permission struct {
+	Proto  string   `xml:"ipProtocol"`
+	From   int      `xml:"fromPort"`
+	To     int      `xml:"toPort"`
+	Ranges []string `xml:"ipRanges>item>cidrIp"`
+	Groups []string `xml:"groups>item>groupId"` // ids of groups
+}
+
+// SecurityGroups lists those of every region that was used.
+func (f *Front) SecurityGroups(ctx context.Context) ([]SecurityGroup, error) {
+	f.mu.Lock()
+	regions := slices.Sorted(maps.Keys(f.places))
+	f.mu.Unlock()
+	var all []SecurityGroup
+	for _, region := range regions {
+		var page struct {
+			Groups []SecurityGroup `xml:"securityGroupInfo>item"`
+		}
+		if err := f.ask(ctx, region, "DescribeSecurityGroups", url.Values{}, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Groups...)
 	}
 	return all, nil
 }
