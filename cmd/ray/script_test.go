@@ -111,15 +111,15 @@ func holdPortCommand(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // metadataCommand is `metadata VAR FILE`: serves EC2's metadata at the address
-// in VAR. Once FILE is there, the first that asked for a token is told that its
-// machine ends in a minute.
+// in VAR. The machines whose numbers FILE has, 1 for the first that asked for a
+// token, are told that they end in a minute.
 func metadataCommand(ts *testscript.TestScript, _ bool, args []string) {
 	notice := ts.MkAbs(args[1])
 	var tokens atomic.Int64
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /latest/api/token", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, tokens.Add(1)) })
 	mux.HandleFunc("GET /latest/meta-data/spot/instance-action", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := os.Stat(notice); err != nil || r.Header.Get("X-aws-ec2-metadata-token") != "1" {
+		if told, err := os.ReadFile(notice); err != nil || !slices.Contains(strings.Fields(string(told)), r.Header.Get("X-aws-ec2-metadata-token")) {
 			http.NotFound(w, r)
 			return
 		}

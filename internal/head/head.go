@@ -48,6 +48,7 @@ type Head struct {
 	groupWaiters map[spec.PlacementGroupID][]chan struct{}
 	jobs         *jobs.Service
 	pkgMu        sync.Mutex // held while the file of a package and its row change
+	notice       spec.Drain // the cloud will take this machine away; zero if not
 	events       []spec.Event
 	giveUp       map[spec.PlacementGroupID]hopeless
 	unborn       map[spec.ActorID]chan struct{} // asked for before they were created; closed then

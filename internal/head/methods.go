@@ -49,6 +49,7 @@ var methods = map[string]handler{
 	"cluster.resources":          (*Head).clusterResources,
 	"nodes.list":                 (*Head).nodesList,
 	"node.drain":                 (*Head).nodeDrain,
+	wire.MethodHeadNotice:        (*Head).headNotice,
 	"autoscaler.request":         (*Head).autoscalerRequest,
 	"state.list":                 (*Head).stateList,
 	"memory.summary":             (*Head).memorySummary,
@@ -179,6 +180,21 @@ func (h *Head) drain(ctx context.Context, id spec.NodeID, d spec.Drain) (reply w
 		h.mu.Unlock()
 	}
 	return reply, nil
+}
+
+// headNotice is told, again and again, that the cloud will take away the
+// machine that this runs on. There is nowhere to go: people are told.
+func (h *Head) headNotice(r *request) (any, gcs.Change, error) {
+	var d spec.Drain
+	if err := r.decode(&d); err != nil || d == h.notice {
+		return nil, gcs.Change{}, err
+	}
+	h.notice = d
+	text := fmt.Sprintf("The cloud takes the head's machine away at %s, and the whole cluster ends with it: %s. Save what is needed; `ray up` makes another.",
+		time.UnixMilli(d.DeadlineMS).UTC().Format(time.TimeOnly+" MST"), d.Message)
+	h.addEvent(spec.Event{TimeMS: h.now(), Severity: "ERROR", Source: "node", Message: text})
+	h.work.Go(func() { h.broadcast(wire.MethodLogLines, wire.LogLines{Kind: "autoscaler", Lines: []string{text}}) })
+	return nil, gcs.Change{}, nil
 }
 
 // collectGarbage has every node ask its processes to collect.

@@ -45,6 +45,10 @@ func (h *Head) coreStatus() spec.Status {
 		Nodes: h.tables.Nodes(), Demands: h.demands(), Constraints: h.tables.Constraints(), Jobs: h.tables.Jobs(),
 		GroupReserved: spec.Resources{}, GroupUsed: spec.Resources{},
 	}
+	if h.notice != (spec.Drain{}) {
+		notice := h.notice
+		s.HeadNotice = &notice
+	}
 	for _, g := range h.tables.Groups() {
 		if g.Info.State != spec.PGCreated && g.Info.State != spec.PGRemoved {
 			s.Groups = append(s.Groups, g.Info)

@@ -210,7 +210,8 @@ type Status struct {
 	ScalerCounts map[string]float64 `json:"autoscaler_counts,omitempty"`
 	ScalerSums   map[string]float64 `json:"autoscaler_sums,omitempty"`
 	AutoStop     *AutoStop          `json:"auto_stop,omitempty"`
-	Backoffs     []Backoff          `json:"backoffs,omitempty"` // node types and offerings that are not asked for at present
+	HeadNotice   *Drain             `json:"head_notice,omitempty"` // the cloud will take the head's machine away
+	Backoffs     []Backoff          `json:"backoffs,omitempty"`    // node types and offerings that are not asked for at present
 	Actors       []ActorInfo        `json:"actors,omitempty"`
 	Tasks        []TaskInfo         `json:"tasks,omitempty"` // running and pending, at most 1,000
 	Jobs         []Job              `json:"jobs,omitempty"`

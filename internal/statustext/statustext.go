@@ -49,6 +49,7 @@ func RenderWith(s spec.Status, o Options) string {
 		lines = append(lines, backoffLines(s)...)
 	}
 	lines = append(lines, autoStopLines(s)...)
+	lines = append(lines, noticeLines(s)...)
 	lines = append(lines, "", "Resources", rule, "Total Usage:")
 	lines = append(lines, usageLines(s, o.Verbose)...)
 	lines = append(lines, "", "From request_resources:")
@@ -237,4 +238,14 @@ func autoStopLines(s spec.Status) []string {
 	}
 	left := max(0, time.Duration(a.AtMS-s.TimeMS)*time.Millisecond).Round(time.Second)
 	return []string{"Auto-stop:", fmt.Sprintf(" %s in %s if nothing is run%s", a.Action, left, then)}
+}
+
+// noticeLines warn of the end of the head's machine; nothing if it stays.
+func noticeLines(s spec.Status) []string {
+	n := s.HeadNotice
+	if n == nil {
+		return nil
+	}
+	left := max(0, time.Duration(n.DeadlineMS-s.TimeMS)*time.Millisecond).Round(time.Second)
+	return []string{"Head's machine:", fmt.Sprintf(" taken away in %s, and the cluster with it - %s", left, n.Message)}
 }

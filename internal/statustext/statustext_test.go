@@ -60,8 +60,9 @@ func full() spec.Status {
 			{Strategy: spec.StrictSpread, Bundles: []spec.Resources{res(map[string]float64{"CPU": 1}), res(map[string]float64{"CPU": 1})}, Reason: "2 bundles need a node each"},
 			{Strategy: spec.Pack, Bundles: []spec.Resources{res(map[string]float64{"CPU": 1}), res(map[string]float64{"GPU": 1})}},
 		},
-		AutoStop: &spec.AutoStop{Action: "down", IdleMS: 600_000, AtMS: ms + 90_000},
-		Backoffs: []spec.Backoff{{What: "m5.large us-west-2a spot", UntilMS: ms + 90_000, Reason: "no capacity"}},
+		AutoStop:   &spec.AutoStop{Action: "down", IdleMS: 600_000, AtMS: ms + 90_000},
+		HeadNotice: &spec.Drain{Message: "EC2 will terminate the spot instance", DeadlineMS: ms + 100_000},
+		Backoffs:   []spec.Backoff{{What: "m5.large us-west-2a spot", UntilMS: ms + 90_000, Reason: "no capacity"}},
 	}
 }
 

@@ -78,6 +78,9 @@ const (
 	MethodLogList = "log.list"
 	// MethodDrain (spec.Drain → DrainReply) asks the node to take no new work and to say when it is idle.
 	MethodDrain = "node.drain"
+	// MethodHeadNotice (spec.Drain → nothing) tells the head that the cloud will
+	// take its machine away; the head machine's node repeats it.
+	MethodHeadNotice = "head.notice"
 	// MethodResize (spec.Resources → spec.Resources) sets how much the node has of these, and tells all that it has.
 	MethodResize = "node.resize"
 	// MethodCollect (note; to the head a call) has every node ask its processes to collect Python's garbage.
