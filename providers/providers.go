@@ -199,7 +199,10 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s: %s", e.Op, e.Cause)
+	s := e.Op
+	if e.Cause != BadConfig || e.Code != "" || e.Err != nil { // else the operation says it all
+		s += ": " + string(e.Cause)
+	}
 	if e.Code != "" {
 		s += " " + e.Code
 	}

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"ray/internal/cluster"
 	"ray/internal/sshx"
 	"ray/providers"
+	"ray/providers/all"
 )
 
 func stat(pid, parent int, state string, start int) string {
@@ -120,6 +122,27 @@ func TestAdoption(t *testing.T) {
 	}
 	if p, err := b.cluster(t).Plan(t.Context()); err != nil || len(p.Changes) > 0 {
 		t.Errorf("afterwards: %+v, %v", p, err)
+	}
+}
+
+// listed is a provider of hosts that are there anyway.
+type listed struct{ providers.Provider }
+
+func (listed) Traits() providers.Traits { return providers.Traits{Manual: true} }
+
+// A listed host is asked before it becomes a head.
+func TestUpstreamOnAListedHost(t *testing.T) {
+	b := newBench(t, demo)
+	b.NewProvider = func(*cluster.Config, all.Options) (providers.Provider, error) { return listed{b.fake}, nil }
+	b.upstreamOn(stat(40, 1, "S", 4) + "/proc/40/cmdline\n")
+	b.no = true
+	if err := b.cluster(t).Up(t.Context(), UpOptions{}); !errors.Is(err, errDeclined) || len(b.ran) > 0 {
+		t.Errorf("declined: %v, ran %q", err, b.ran)
+	}
+	b.no = false
+	b.up(t)
+	if len(b.ran) < 3 || b.ran[0] != "set it up" || !strings.HasPrefix(b.ran[1], "kill -TERM 40") {
+		t.Errorf("ran %q", b.ran)
 	}
 }
 
