@@ -3,6 +3,7 @@ package autoscaler
 import (
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,12 +59,44 @@ func large(n int) Request {
 // BenchmarkPlan shows that a round grows with the nodes, not with their
 // product with the demands.
 func BenchmarkPlan(b *testing.B) {
-	for _, n := range []int{100, 1000, 10000} {
+	for _, n := range []int{100, 300, 1000, 3000, 10000} {
 		req := large(n)
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
-			for b.Loop() {
-				Plan(req)
-			}
+			measurePlan(b, req)
 		})
 	}
+}
+
+// BenchmarkPlanDemands has a thousand nodes and ever more demands, of as many
+// shapes until there are 200: a round grows with the shapes, not with the demands.
+func BenchmarkPlanDemands(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000, 100_000} {
+		req := large(1000)
+		shapes := min(n, len(req.Demands))
+		req.Demands, req.Groups = req.Demands[:shapes], nil
+		for i := range req.Demands {
+			req.Demands[i].Count = n / shapes
+		}
+		b.Run(fmt.Sprintf("demands=%d", n), func(b *testing.B) {
+			measurePlan(b, req)
+		})
+	}
+}
+
+// measurePlan also reports the processor's time, which other work on the
+// machine leaves alone.
+func measurePlan(b *testing.B, req Request) {
+	before := processorTime(b)
+	for b.Loop() {
+		Plan(req)
+	}
+	b.ReportMetric(float64(processorTime(b)-before)/1e6/float64(b.N), "cpu-ms/op")
+}
+
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
