@@ -28,6 +28,15 @@ func whyCmd() *cobra.Command {
 			}
 			lines := statustext.Why(status, args[0])
 			if len(lines) == 0 {
+				ended, err := whyEnded(cmd.Context(), target, args[0])
+				if err != nil {
+					return err
+				}
+				if ended != "" {
+					lines = []string{ended}
+				}
+			}
+			if len(lines) == 0 {
 				return fmt.Errorf("nothing that waits or lives in this cluster is called %s: ray list tasks (actors, nodes, jobs) also shows what has ended", args[0])
 			}
 			for _, line := range lines {

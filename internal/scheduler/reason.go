@@ -29,7 +29,7 @@ func (p *placer) special() (Answer, bool) {
 			return Answer{Error: p.unschedulable()}, true
 		}
 		if !slices.ContainsFunc(bundleNodes(g, s.Bundle), func(id spec.NodeID) bool { return !id.IsZero() }) {
-			return Answer{Reason: fmt.Sprintf("waits for placement group %s, which is %s", short(s.PlacementGroup), strings.ToLower(g.State))}, true
+			return Answer{Reason: fmt.Sprintf("waits for placement group %s, which is %s", s.PlacementGroup, strings.ToLower(g.State))}, true
 		}
 	case spec.StrategyNodeAffinity:
 		if s.Soft {
@@ -41,8 +41,6 @@ func (p *placer) special() (Answer, bool) {
 	}
 	return Answer{}, false
 }
-
-func short(id spec.PlacementGroupID) string { return id.String()[:8] }
 
 // unschedulable is the error of a row that can never be placed.
 func (p *placer) unschedulable() *spec.ErrorInfo {

@@ -17,8 +17,26 @@ type Fixed int64
 // FixedScale is how many Fixed units make one whole.
 const FixedScale = 10000
 
-// ToFixed rounds a plain amount to the nearest unit.
-func ToFixed(f float64) Fixed { return Fixed(math.Round(f * FixedScale)) }
+// ToFixed rounds a plain amount to the nearest unit; what is larger than any
+// machine has becomes the largest amount.
+func ToFixed(f float64) Fixed {
+	return Fixed(math.Round(max(-mostFixed, min(f*FixedScale, mostFixed))))
+}
+
+// mostFixed, 2^62 units, is 461 TB of memory; a float64 holds it exactly.
+const mostFixed = 1 << 62
+
+// plus is a + b, at most the largest amount there is.
+func plus(a, b Fixed) Fixed {
+	s := a + b
+	switch {
+	case b > 0 && s < a:
+		return math.MaxInt64
+	case b < 0 && s > a:
+		return math.MinInt64
+	}
+	return s
+}
 
 // Float is the amount as a plain number.
 func (f Fixed) Float() float64 { return float64(f) / FixedScale }
@@ -70,14 +88,14 @@ func (r Resources) Clone() Resources { return maps.Clone(r) }
 // Add adds o to r in place.
 func (r Resources) Add(o Resources) {
 	for k, v := range o {
-		r[k] += v
+		r[k] = plus(r[k], v)
 	}
 }
 
 // Sub takes o from r in place; amounts may go below zero.
 func (r Resources) Sub(o Resources) {
 	for k, v := range o {
-		r[k] -= v
+		r[k] = plus(r[k], -v)
 	}
 }
 

@@ -175,3 +175,26 @@ def test_an_actor_is_not_put_behind_one_that_starts(cluster, cli, until):
     until(lambda: "{'CPU': 1.0, 'GPU': 0.5}: 1+ pending" in cli(built, "status").stdout)
     built.add_node(num_cpus=1, num_gpus=1)
     assert ray.get(waits, timeout=30) == 1
+
+
+def test_what_has_ended_says_how(cluster, cli, until):
+    built = cluster({"num_cpus": 1, "include_dashboard": True, "dashboard_port": 0})
+
+    @ray.remote(max_retries=0)
+    def fails():
+        raise ValueError("by itself")
+
+    @ray.remote
+    class Killed:
+        def ready(self):
+            pass
+
+    failed = fails.remote()
+    ray.wait([failed])
+    actor = Killed.remote()
+    ray.get(actor.ready.remote())
+    ray.kill(actor)
+    until(lambda: "(fails) is FAILED: TASK_EXECUTION_EXCEPTION" in why(cli, built, failed.task_id().hex()))
+    until(lambda: "was killed by `ray.kill`" in why(cli, built, actor._actor_id.hex()))
+    huge = take.options(name="huge", memory=10**15).remote(1)  # more than amounts can hold
+    until(lambda: "no node has CPU: 1, memory" in why(cli, built, huge.task_id().hex()))
