@@ -155,13 +155,14 @@ func (d *daemon) spillAs(c *Config) error {
 // spillNumbers reads the other keys of upstream's that are about spilling.
 func (c *Config) spillNumbers(out *objectstore.Config) error {
 	threshold, err := c.SystemNumber("local_fs_capacity_threshold", 0.95)
+	ahead, err5 := c.SystemNumber("object_spilling_threshold", 0.8)
 	least, err2 := c.SystemNumber("min_spilling_size", 100<<20)
 	most, err3 := c.SystemNumber("max_fused_object_count", 2000)
 	spills, err4 := c.systemBool("automatic_object_spilling_enabled", true)
 	// At most nothing, not the store's own default.
-	out.DiskThreshold = max(threshold, 1e-9)
+	out.DiskThreshold, out.SpillThreshold = max(threshold, 1e-9), max(ahead, 1e-9)
 	out.MinSpill, out.MaxFused, out.NoSpill = uint64(max(least, 1)), int(max(most, 1)), !spills
-	return errors.Join(err, err2, err3, err4)
+	return errors.Join(err, err2, err3, err4, err5)
 }
 
 // CheckSystem finds mistakes in what users configure of the object store,

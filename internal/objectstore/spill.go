@@ -36,6 +36,7 @@ func (s *Store) run() {
 		}
 		s.mu.Unlock()
 		s.populateAhead()
+		s.writeAhead()
 		if s.serve() {
 			timer.Reset(fullTick)
 		}
@@ -255,7 +256,8 @@ func (s *Store) writeFile(v volume, list []*entry) (left []*entry, err error) {
 
 // spilled ends the spilling of e, which is at p now; nil: nowhere. Lock held.
 func (s *Store) spilled(e *entry, p *place) {
-	e.busy = false
+	stay := e.stays && len(s.waiting) == 0 && !e.gone
+	e.busy, e.stays = false, false
 	switch {
 	case e.gone: // deleted meanwhile
 		s.leave(p)
@@ -271,7 +273,7 @@ func (s *Store) spilled(e *entry, p *place) {
 		s.stats.SpilledTotal += e.size
 		s.stats.SpilledObjects++
 	}
-	if !e.pinned() { // else somebody took it meanwhile: keep both
+	if !e.pinned() && !stay { // else somebody took it meanwhile: keep both
 		s.table.drop(e)
 	}
 }

@@ -44,6 +44,9 @@ type Config struct {
 	// and 2000, upstream's numbers.
 	MinSpill uint64
 	MaxFused int
+	// SpillThreshold is the used fraction of the store from which primary copies
+	// are written to disk ahead of need, and stay in memory; 0 means 1: never.
+	SpillThreshold float64
 	// NoSpill keeps objects in memory; only the overflow goes to disk.
 	NoSpill bool
 	// DiskThreshold is the used fraction of a disk above which nothing more is
@@ -94,6 +97,7 @@ type Store struct {
 	spilling   uint64 // bytes of their objects
 	spillErr   error  // of the last try
 	spillAgain time.Time
+	behind     writeBehind
 }
 
 // request is a Create or restore that waits for room.
@@ -149,6 +153,7 @@ func (s *Store) Spill(cfg Config) {
 	}
 	c := &s.cfg
 	c.MinSpill, c.MaxFused, c.NoSpill, c.DiskThreshold, c.Piece = cfg.MinSpill, cfg.MaxFused, cfg.NoSpill, cfg.DiskThreshold, cfg.Piece
+	c.SpillThreshold = cfg.SpillThreshold
 	for _, dir := range cfg.SpillDirs {
 		if d := s.openDirectory(dir); d != nil {
 			s.volumes = append(s.volumes, d)
@@ -291,6 +296,7 @@ func (s *Store) Seal(client uint32, id spec.ObjectID, primary bool) (head []byte
 		head = bytes.Clone(s.data(e)[:min(sealedHead, e.size)])
 	}
 	e.sealed, e.primary = true, primary
+	s.fuller(time.Now())
 	if !e.pinned() {
 		delete(s.table.clients[client], e)
 	}
@@ -318,6 +324,7 @@ func (s *Store) Trim() {
 	if s.closed {
 		return
 	}
+	s.fuller(time.Now())
 	spare := min(s.table.alloc.size/4, 512<<20)
 	for _, e := range s.table.alloc.trim(pageSize, spare) {
 		if err := s.arena.punch(e); err != nil {

@@ -19,6 +19,7 @@ type entry struct {
 	place   *place   // on a volume; nil if never spilled
 	inArena bool     // it has memory: in the arena, or at over
 	busy    bool     // being spilled or restored
+	stays   bool     // busy, but to stay in memory when it is on disk
 	waiters []waiter // while it is restored
 	over    *region  // its place if it is not in the arena
 	pins    map[uint32]int

@@ -1,10 +1,13 @@
 """What ``ray memory`` shows: who holds which object, and what the stores hold and have done."""
 
 import gc
+import json
 import re
 import subprocess
+import time
 
 import numpy as np
+import pytest
 import ray
 from ray._private.internal_api import memory_summary
 
@@ -71,3 +74,25 @@ def test_the_command_says_the_same(start):
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
     assert "4.0 MB in 1 objects: 1 local reference" in text and ref.hex() in text
     assert "Plasma memory usage 4 MiB, 1 objects" in text
+
+
+@pytest.mark.parametrize(("threshold", "count", "written"), [(None, 10, 5), (1.0, 8, 0), (0.1, 10, 9)])
+def test_a_store_that_fills_is_written_to_disk_ahead(start, tmp_path, threshold, count, written):
+    config = {"type": "filesystem", "params": {"directory_path": str(tmp_path)}}
+    system = {"object_spilling_config": json.dumps(config), "min_spilling_size": 10 << 20}
+    if threshold:
+        system["object_spilling_threshold"] = threshold
+    start(object_store_memory=110 << 20, _system_config=system)
+    refs = [ray.put(np.full(10 << 20, n, dtype=np.uint8)) for n in range(count)]
+
+    def spilled():
+        found = re.search(r"Spilled \d+ MiB, (\d+) objects", memory_summary(stats_only=True))
+        return int(found.group(1)) if found else 0
+
+    deadline = time.monotonic() + 60
+    while spilled() < written and time.monotonic() < deadline:
+        time.sleep(0.05)
+    # At the threshold all of them are in memory all the same.
+    assert spilled() == written
+    assert f"Plasma memory usage {count * 10} MiB, {count} objects" in memory_summary(stats_only=True)
+    assert [int(ray.get(ref)[-1]) for ref in refs] == list(range(count))
