@@ -36,8 +36,9 @@ type site struct {
 
 	mu    sync.Mutex
 	conns []net.Conn
-	// gate, if set, is called before each write of the server.
-	gate func()
+	// gate, if set, is called before each write of the server with what that
+	// connection has brought so far.
+	gate func(sent int64)
 }
 
 // newCluster makes nodes 1 to n, each with a store of so many bytes.
@@ -80,7 +81,7 @@ func (p *site) listen(t *testing.T) string {
 			p.mu.Lock()
 			p.conns = append(p.conns, conn)
 			p.mu.Unlock()
-			wg.Go(func() { _ = server.Serve(&counted{conn, p}) })
+			wg.Go(func() { _ = server.Serve(&counted{Conn: conn, site: p}) })
 		}
 	})
 	t.Cleanup(func() {
@@ -96,13 +97,15 @@ func (p *site) listen(t *testing.T) string {
 type counted struct {
 	net.Conn
 	site *site
+	sent int64
 }
 
 func (c *counted) Write(b []byte) (int, error) {
 	if c.site.gate != nil {
-		c.site.gate()
+		c.site.gate(c.sent)
 	}
 	n, err := c.Conn.Write(b)
+	c.sent += int64(n)
 	c.site.sent.Add(int64(n))
 	return n, err
 }
