@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"slices"
 
 	"ray/internal/spec"
@@ -92,4 +93,24 @@ func (d *daemon) execCall(h *hosted, r *run) {
 	r.seq = h.seq
 	h.calls[h.seq] = r
 	d.exec(h.worker, r, h.seq, h.worker.pw.Epoch)
+}
+
+// callWaits: an actor that runs one call after the other has been told to
+// cancel one that waits, and will not run it. It is answered now; what the
+// worker says of it when its turn comes counts no more.
+func (d *daemon) callWaits(c *client, text []byte) error {
+	var in struct {
+		TaskID spec.TaskID `json:"task_id"`
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	r := d.runs[in.TaskID]
+	if r == nil || r.actor == nil || r.actor.worker == nil || r.actor.worker != c.worker || r.actor.calls[r.seq] != r || c.slot < 0 {
+		return nil
+	}
+	if r.seq > d.store.Begun(c.slot) {
+		d.endRun(r, outcome{status: owner.StatusCancelled})
+	}
+	return nil
 }

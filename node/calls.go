@@ -38,6 +38,8 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 		}
 	case "actor.init_error", "actor.repr", "actor.left":
 		d.actorWord(c, method, m)
+	case "call.waits":
+		err = d.callWaits(c, m.JSON)
 	case "stack":
 		d.stackText(c, m)
 	case "metrics.record":

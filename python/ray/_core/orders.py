@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from ray._core import frames
+from ray._core import frames, state
 from ray._core.assignment import Exec, exec_head
 from ray._core.entries import RefGuard
 from ray._core.performing import USER_CODE
@@ -132,13 +132,19 @@ class Orders(Process):
         with self.lock:
             info = self.running
             if info is None or info.task_id != task_id or self.seq != info.seq:
+                info = None
                 self._note_cancelled(task_id)
-                return
-            if info.kind != "task":
+            elif info.kind != "task":
                 info.canceled = True
                 return
-            self.interrupting = task_id
-        self._interrupt(task_id)
+            else:
+                self.interrupting = task_id
+        if info is not None:
+            self._interrupt(task_id)
+        elif state.actor is not None:
+            # The call before it may take for ever: the daemon answers, if this one has not begun and ended meanwhile.
+            self.note("call.waits", {"task_id": task_id.hex()})
+            self.client.flush()
 
     def _note_cancelled(self, task_id: bytes) -> None:
         """Remembers the order for a task that has not come yet; one that has ended is forgotten some time."""

@@ -57,6 +57,36 @@ def test_what_waits_behind_other_calls_is_not_shown_as_running(cluster, until, k
     assert states(kind) == ["FAILED"] + [queued] * 2 + ["RUNNING"] * 2
 
 
+def test_what_waits_behind_one_long_call_is_cancelled_at_once(cluster, tmp_path):
+    @ray.remote
+    class Slow:
+        def slow(self, started, end):
+            open(started, "w").close()
+            while not os.path.exists(end):
+                time.sleep(0.01)
+            return "ended"
+
+        def call(self, made):
+            made.append(1)
+            return len(made)
+
+    started, end = str(tmp_path / "started"), str(tmp_path / "end")
+    actor = Slow.remote()
+    long = actor.slow.remote(started, end)
+    calls = [actor.call.remote([]) for _ in range(4)]
+    ray.cancel(calls[1])  # the actor's process may not have begun either
+    while not os.path.exists(started):
+        time.sleep(0.01)
+    ray.cancel(calls[2])
+    for call in calls[1:3]:
+        with pytest.raises(TaskCancelledError):
+            ray.get(call, timeout=30)
+    assert ray.wait([long, calls[0], calls[3]], num_returns=3, timeout=0)[0] == []
+    open(end, "w").close()
+    assert ray.get([long, calls[0], calls[3]], timeout=30) == ["ended", 1, 1]
+    assert ray.get(actor.call.remote([]), timeout=30) == 1
+
+
 @pytest.mark.parametrize("end", ["returns", "raises", "exits"])
 def test_a_generator_whose_reader_is_gone_runs_to_its_end(cluster, until, end):
     @ray.remote(num_cpus=0, _generator_backpressure_num_objects=1)
