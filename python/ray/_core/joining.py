@@ -79,6 +79,7 @@ def _connect(dial: Any, hello: Dict[str, Any]) -> Any:
         answer, descriptor = greet(sock, hello)
         sock.settimeout(None)
         client = Client(sock, answer, descriptor, state.DRIVER)
+        client.look_for_signals()
         control = greet_control(dial, dict(hello, client_id=answer["client_id"], job=None))
     except socket.timeout as error:
         sock.close()

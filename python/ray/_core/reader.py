@@ -9,6 +9,8 @@ Lock order: the role first, then ``_lock``. Nothing that can run user code
 (unpickling, callbacks) happens under ``_lock``.
 """
 
+import socket
+import struct
 import threading
 import time
 from typing import Any, Callable, Optional, Tuple
@@ -132,7 +134,7 @@ class Reader(Arrivals):
             if not self._role.locked():
                 return None
             if deadline is None:
-                _lock_wait(me.lock, -1)
+                _lock_wait(me.lock, self.tick)
             else:
                 left = deadline - time.monotonic()
                 if left <= 0 or not _lock_wait(me.lock, left):
@@ -150,6 +152,15 @@ class Reader(Arrivals):
             if self.dead is not None:
                 raise self.dead
         return True if done() else None
+
+    def look_for_signals(self) -> None:
+        """Lets every wait look for signals once a second.
+
+        One that comes between the interpreter's last look and the system call
+        does not interrupt that call: Ctrl-C would be heard when the wait ends.
+        """
+        self.tick = 1.0
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 1, 0))
 
     def _pass_role_on(self) -> None:
         """Wakes one sleeping thread so that somebody reads."""
@@ -199,6 +210,8 @@ class Reader(Arrivals):
                 return False
         try:
             data = self._recv(_CHUNK)
+        except BlockingIOError:  # a tick has gone by
+            return False
         except OSError as error:
             self._die(self._lost(error))
             return True
@@ -232,6 +245,8 @@ class Reader(Arrivals):
         while have < need:
             try:
                 part = self._recv(min(need - have, 1 << 20))
+            except BlockingIOError:
+                continue
             except OSError as error:
                 self._die(self._lost(error))
                 return b""

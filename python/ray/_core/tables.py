@@ -78,6 +78,7 @@ class Tables:
         self.on_lease: Optional[Callable[[Dict[str, Any]], None]] = None
         self.on_death: Optional[Callable[[], None]] = None
         self.on_code: Optional[Callable[[int, bytes], None]] = None
+        self.tick = -1.0  # seconds after which a wait without a limit looks for signals; -1: never
         self.careful = False  # a signal may end a wait with an exception: poll before each recv
 
     # -------------------------------------------------------------- sending

@@ -95,6 +95,43 @@ def test_interrupted_driver_leaves_nothing(place):
     assert not [name for name in os.listdir("/dev/shm") if place.mark[:8] in name]
 
 
+@pytest.mark.parametrize("leader", [True, False], ids=["that reads", "that sleeps"])
+def test_interrupt_that_no_system_call_hears(cluster, leader):
+    """Another thread takes the signal: as when it comes just before the main thread's wait."""
+    driver = cluster.spawn(
+        """
+        import signal, sys, threading, time, ray
+        ray.init()
+        never = ray.remote(time.sleep).options(num_cpus=0).remote(600)
+        if sys.argv[1] == "False":
+            threading.Thread(target=lambda: ray.get(never), daemon=True).start()
+            time.sleep(0.5)  # that thread reads then, by all odds
+        ready = threading.Event()
+        taker = threading.Thread(target=lambda: (ready.wait(), time.sleep(600)), daemon=True)
+        taker.start()
+        main = threading.get_ident()
+
+        def interrupt():
+            while not any(f.f_code.co_name in ("_pump", "_lock_wait") for f in frames(main)):
+                time.sleep(0.01)
+            time.sleep(0.2)  # into the call
+            signal.pthread_kill(taker.ident, signal.SIGINT)
+
+        def frames(thread):
+            frame = sys._current_frames()[thread]
+            while frame is not None:
+                yield frame
+                frame = frame.f_back
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        ray.get(never)
+        """,
+        str(leader),
+    )
+    _, err = driver.communicate(timeout=40)
+    assert "KeyboardInterrupt" in err and driver.returncode in (1, 130, -signal.SIGINT), err
+
+
 def test_killed_driver_takes_its_own_cluster_down(place):
     driver = place.spawn(LONG.replace("ray.init()", "ray.init(num_cpus=2, object_store_memory=10**8)"), "3")
     first_line(driver, "running")
