@@ -84,9 +84,9 @@ worker_start_ray_commands: [ray stop, "ray start --node-ip-address=127.0.0.1 --a
 		t.Error(out)
 	}
 	// Idle, it stops itself, and goes on with the same containers.
-	write(file, text+"auto_stop: {idle_minutes: 0.02, action: stop}\n")
+	write(file, text+"auto_stop: {idle_minutes: 0.15, action: stop}\n")
 	run("up", "-y", file)
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(run("clusters", "--json"), `"head": "stopped"`); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(run("clusters", "--json"), `"head": "stopped"`); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the cluster has not stopped: %s", run("clusters", "--json"))
 		}
