@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,3 +75,33 @@ def upstream(tmp_path_factory):
             pytest.skip(f"upstream's package cannot be installed: {said[-500:]}")
     yield str(python)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def s3(tmp_path, monkeypatch, until):
+    """URL of moto's server; what the test starts takes it for S3."""
+    path = shutil.which("moto_server") or os.path.join(os.path.dirname(sys.executable), "moto_server")
+    if not os.path.exists(path):
+        pytest.skip("no moto_server: install moto[server] of scripts/requirements-test.txt")
+    log = tmp_path / "moto.log"
+    with open(log, "wb") as out:
+        process = subprocess.Popen([path, "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out)
+    try:
+        listens = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
+        until(lambda: listens.search(log.read_text()), seconds=60)
+        url = listens.search(log.read_text()).group(1)
+        for name, value in {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_MAX_ATTEMPTS": "2",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        yield url
+    finally:
+        process.kill()
+        process.wait()

@@ -1,11 +1,7 @@
 """Spilling to a bucket, of a real server that speaks S3's protocol."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,40 +16,10 @@ def blob(n):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch, until):
-    """moto's server; ``server("ls", …)`` and so on speak to it."""
-    path = shutil.which("moto_server") or os.path.join(os.path.dirname(sys.executable), "moto_server")
-    if not os.path.exists(path):
-        pytest.skip("no moto_server: install moto[server] of scripts/requirements-test.txt")
-    log = tmp_path / "moto.log"
-    with open(log, "wb") as out:
-        process = subprocess.Popen([path, "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out)
-    try:
-        listens = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
-        until(lambda: listens.search(log.read_text()), seconds=60)
-        url = listens.search(log.read_text()).group(1)
-        for name, value in {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_MAX_ATTEMPTS": "2",
-        }.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv("AWS_PROFILE", raising=False)
-        yield url
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def bucket(server):
+def bucket(s3):
     """A bucket: ``bucket()`` lists its keys, ``bucket(key)`` removes one."""
     boto3 = pytest.importorskip("boto3")
-    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
     client.create_bucket(Bucket="spill")
 
     def look(remove=None):
@@ -111,6 +77,6 @@ def test_what_is_gone_from_the_bucket_is_lost(start, bucket):
     del rest
 
 
-def test_a_bucket_that_does_not_exist_is_told_at_once(start, server):
+def test_a_bucket_that_does_not_exist_is_told_at_once(start, s3):
     with pytest.raises(Exception, match="there is no bucket nobucket"):
         start(_system_config=spilling_to("s3://nobucket/x"))

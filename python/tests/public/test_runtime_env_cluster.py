@@ -269,3 +269,18 @@ def test_an_upload_is_told(tmp_path):
     env = {"working_dir": str(tmp_path)}
     said = run_string_as_driver(f"import ray; ray.init(num_cpus=1, include_dashboard=False, runtime_env={env!r})")
     assert "Pushing file package 'gcs://_ray_pkg_" in said and "Successfully pushed file package 'gcs://" in said
+
+
+def test_a_working_dir_in_a_bucket(s3, own_cluster, tmp_path):
+    boto3 = pytest.importorskip("boto3")
+    path = tmp_path / "project.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("project/beside.py", "VALUE = 'from the bucket'\n")
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    client.create_bucket(Bucket="code")
+    client.upload_file(str(path), "code", "some/project.zip")
+    own_cluster({"working_dir": "s3://code/some/project.zip"})
+    assert ray.get(look.remote("beside"), timeout=60)[0] == "from the bucket"
+    missing = look.options(runtime_env={"py_modules": ["s3://code/none.zip"]})
+    with pytest.raises(RuntimeEnvSetupError, match="s3://code/none.zip"):
+        ray.get(missing.remote("beside"), timeout=60)
