@@ -40,6 +40,8 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 		d.actorWord(c, method, m)
 	case "call.waits":
 		err = d.callWaits(c, m.JSON)
+	case "task.raised":
+		err = d.taskRaised(c, m.JSON)
 	case "stack":
 		d.stackText(c, m)
 	case "metrics.record":

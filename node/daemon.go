@@ -182,7 +182,8 @@ type run struct {
 	row     *awayRow // the slot that it was sent to
 	slot    *slot
 	sent    time.Time
-	granted bool // the head knows that it is on its way to another node
+	granted bool   // the head knows that it is on its way to another node
+	raised  string // what its code has raised, for people
 	// sentToData: it was forwarded to a node for the inputs that are there.
 	sentToData bool
 }

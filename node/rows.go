@@ -34,6 +34,9 @@ const keptEnds = 10_000
 
 func (e *eventRing) add(d *daemon, r *run, o *outcome) {
 	x := ended{id: r.spec.ID, parent: r.spec.Parent, tmpl: r.spec.Tmpl, attempt: r.attempt, start: r.started, end: time.Now().UnixMilli(), err: cmp.Or(o.lost, o.why)}
+	if x.err == nil && r.raised != "" {
+		x.err = &spec.ErrorInfo{Message: r.raised}
+	}
 	x.failed = o.lost != nil || o.status == owner.StatusError || o.status == owner.StatusRetry
 	x.cancelled = o.status == owner.StatusCancelled
 	if r.actor != nil && r.actor.worker != nil {
@@ -47,6 +50,24 @@ func (e *eventRing) add(d *daemon, r *run, o *outcome) {
 	}
 	e.rows[e.next] = x
 	e.next = (e.next + 1) % keptEnds
+}
+
+// raisedBytes bounds the text that is kept of an exception: its end, where the message is.
+const raisedBytes = 2000
+
+// taskRaised keeps what a task's code has raised, until the attempt ends.
+func (d *daemon) taskRaised(c *client, text []byte) error {
+	var in struct {
+		TaskID spec.TaskID `json:"task_id"`
+		Text   string      `json:"text"`
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	if r := d.runs[in.TaskID]; r != nil && c.worker != nil && r.worker() == c.worker {
+		r.raised = strings.ToValidUTF8(in.Text[max(0, len(in.Text)-raisedBytes):], "")
+	}
+	return nil
 }
 
 // query lists rows for the state API.

@@ -31,6 +31,9 @@ _MACHINERY = tuple(
     _PACKAGE + name for name in ("_core" + os.sep, "_private" + os.sep, "actor" + os.sep, "remote_function.py")
 )
 
+# Characters of a traceback that the state API keeps: its end, where the message is.
+_RAISED = 2000
+
 #: Return index that stands for every return.
 ALL = 0
 
@@ -202,6 +205,7 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
     if isinstance(error, SystemExit):
         _crash(worker, error)
     wrapped, packed = _task_error(worker, template, error)
+    worker.note("task.raised", {"task_id": item.task_id.hex(), "text": wrapped.traceback_str[-_RAISED:]})
     if item.kind == frames.KIND_ACTOR_CREATE:
         died = ActorDiedError(wrapped)
         died._actor_id = item.task_id[8:].hex()

@@ -10,6 +10,7 @@ import time
 import ray
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.state import list_tasks
 
 
 @ray.remote
@@ -189,12 +190,23 @@ def test_what_has_ended_says_how(cluster, cli, until):
         def ready(self):
             pass
 
+        def method(self):
+            raise KeyError("x" * 5000 + " in a method")
+
     failed = fails.remote()
     ray.wait([failed])
     actor = Killed.remote()
     ray.get(actor.ready.remote())
+    ray.wait([actor.method.remote()])
+    rows = {row.name: row for row in list_tasks(address=built.address, detail=True)}
+    said = rows["fails"].error_message
+    assert "in fails" in said and said.endswith("ValueError: by itself\n"), said
+    said = rows["Killed.method"].error_message
+    assert len(said) == 2000 and said.endswith(" in a method'\n"), said
+    assert rows["Killed.ready"].error_message is None
     ray.kill(actor)
-    until(lambda: "(fails) is FAILED: TASK_EXECUTION_EXCEPTION" in why(cli, built, failed.task_id().hex()))
+    text = until(lambda: why(cli, built, failed.task_id().hex()))
+    assert "(fails) is FAILED: ray::fails() (pid=" in text and text.endswith("ValueError: by itself\n"), text
     until(lambda: "was killed by `ray.kill`" in why(cli, built, actor._actor_id.hex()))
     huge = take.options(name="huge", memory=10**15).remote(1)  # more than amounts can hold
     until(lambda: "no node has CPU: 1, memory" in why(cli, built, huge.task_id().hex()))
