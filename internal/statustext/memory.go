@@ -73,7 +73,8 @@ func (o *MemoryOptions) Check() error {
 	o.SortBy = strings.ToUpper(cmp.Or(o.SortBy, "OBJECT_SIZE"))
 	o.Units = cmp.Or(o.Units, "B")
 	wrong := func(flag, value, all string) error {
-		return fmt.Errorf("Invalid value for '--%s': '%s' is not one of %s.", flag, value, all) //nolint:staticcheck // upstream's words
+		//lint:ignore ST1005 upstream prints these words
+		return fmt.Errorf("Invalid value for '--%s': '%s' is not one of %s.", flag, value, all)
 	}
 	switch {
 	case memoryGroups[o.GroupBy] == nil:
