@@ -267,7 +267,9 @@ def test_conda_file_is_read_by_the_driver(tmp_path):
 def test_an_upload_is_told(tmp_path):
     (tmp_path / "main.txt").write_text("hi")
     env = {"working_dir": str(tmp_path)}
-    said = run_string_as_driver(f"import ray; ray.init(num_cpus=1, include_dashboard=False, runtime_env={env!r})")
+    said = run_string_as_driver(
+        f"import ray; ray.init('local', num_cpus=1, include_dashboard=False, runtime_env={env!r})"
+    )
     assert "Pushing file package 'gcs://_ray_pkg_" in said and "Successfully pushed file package 'gcs://" in said
 
 
