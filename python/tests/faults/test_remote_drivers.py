@@ -71,7 +71,7 @@ def test_puts_and_gets(cluster, proxy):
                   else os.urandom(dice.randrange(1, 60_000)) for _ in range(60)]
         refs = [ray.put(value) for value in values]
         assert ray.get(refs) == values
-        large = os.urandom(3_000_000)
+        large = os.urandom(1_000_000)
         assert ray.get(ray.put(large)) == large
         ready, rest = ray.wait(refs, num_returns=len(refs), timeout=60)
         assert len(ready) == len(refs) and not rest
