@@ -296,6 +296,21 @@ func (a *api) state(ctx context.Context, path string, query url.Values) (json.Ra
 	return reply.Data.Result, nil
 }
 
+// rows reads a list of the state API into a slice.
+func (a *api) rows(ctx context.Context, kind string, query url.Values, into any) error {
+	data, err := a.state(ctx, kind, query)
+	if err != nil {
+		return err
+	}
+	reply := struct {
+		Rows any `json:"result"`
+	}{into}
+	if err := json.Unmarshal(data, &reply); err != nil {
+		return fmt.Errorf("the list of %s is not what was expected: %w", kind, err)
+	}
+	return nil
+}
+
 // within limits a call that should answer at once.
 func (f *apiFlags) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Duration(f.timeout)*time.Second)

@@ -24,8 +24,11 @@ type jobVerb struct {
 	json bool
 	use  string
 	help string
-	args cobra.PositionalArgs
-	run  func(cmd *cobra.Command, j jobAPI, args []string) error
+	// jsonHelp says what --json prints on standard output; what else there is
+	// to say goes to standard error then.
+	jsonHelp string
+	args     cobra.PositionalArgs
+	run      func(cmd *cobra.Command, j jobAPI, args []string) error
 }
 
 func (v *jobVerb) command() *cobra.Command {
@@ -41,14 +44,12 @@ func (v *jobVerb) command() *cobra.Command {
 		},
 	}
 	v.api.bind(cmd.Flags())
+	cmd.Flags().BoolVar(&v.json, "json", false, v.jsonHelp)
 	return cmd
 }
 
-// bindJSON adds --json.
-func (v *jobVerb) bindJSON(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVar(&v.json, "json", false, "print the job's record as JSON; what else there is to say goes to standard error")
-	return cmd
-}
+// jsonRecord is the help of --json where it prints the record of a job.
+const jsonRecord = "print the job's record as JSON; what else there is to say goes to standard error"
 
 // said is where a verb speaks to people.
 func (v *jobVerb) said(cmd *cobra.Command) io.Writer {
@@ -68,7 +69,7 @@ func (j jobAPI) printRecord(ctx context.Context, out io.Writer, id string) error
 }
 
 func jobStatusCmd() *cobra.Command {
-	v := &jobVerb{use: "status JOB_ID", help: "Show the status of a job.", args: exactArgs("job-id")}
+	v := &jobVerb{use: "status JOB_ID", help: "Show the status of a job.", jsonHelp: jsonRecord, args: exactArgs("job-id")}
 	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
 		ctx, cancel := v.api.within(cmd.Context())
 		defer cancel()
@@ -81,7 +82,7 @@ func jobStatusCmd() *cobra.Command {
 		}
 		return printJobStatus(cmd.OutOrStdout(), d, args[0])
 	}
-	return v.bindJSON(v.command())
+	return v.command()
 }
 
 func printJobStatus(out io.Writer, d jobDetails, id string) error {
@@ -99,7 +100,7 @@ func printJobStatus(out io.Writer, d jobDetails, id string) error {
 }
 
 func jobLogsCmd() *cobra.Command {
-	v := &jobVerb{use: "logs JOB_ID", help: "Print the output of a job.", args: exactArgs("job-id")}
+	v := &jobVerb{use: "logs JOB_ID", help: "Print the output of a job.", jsonHelp: "print an object with submission_id and logs", args: exactArgs("job-id")}
 	var follow bool
 	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
 		if follow && v.json {
@@ -127,7 +128,6 @@ func jobLogsCmd() *cobra.Command {
 	}
 	cmd := v.command()
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
-	cmd.Flags().BoolVar(&v.json, "json", false, "print an object with submission_id and logs")
 	return cmd
 }
 
@@ -135,7 +135,7 @@ func jobLogsCmd() *cobra.Command {
 var jobColumns = []string{"submission_id", "job_id", "type", "status", "entrypoint", "runtime_env", "metadata", "message"}
 
 func jobListCmd() *cobra.Command {
-	v := &jobVerb{use: "list", help: "List all jobs of the cluster.", args: exactArgs()}
+	v := &jobVerb{use: "list", help: "List all jobs of the cluster.", jsonHelp: "short for --format json", args: exactArgs()}
 	var format string
 	v.run = func(cmd *cobra.Command, j jobAPI, _ []string) error {
 		ctx, cancel := v.api.within(cmd.Context())
@@ -157,12 +157,11 @@ func jobListCmd() *cobra.Command {
 	}
 	cmd := v.command()
 	cmd.Flags().StringVar(&format, "format", "default", "default, json, yaml or table")
-	cmd.Flags().BoolVar(&v.json, "json", false, "short for --format json")
 	return cmd
 }
 
 func jobStopCmd() *cobra.Command {
-	v := &jobVerb{use: "stop JOB_ID", help: "Stop a job.", args: exactArgs("job-id")}
+	v := &jobVerb{use: "stop JOB_ID", help: "Stop a job.", jsonHelp: jsonRecord, args: exactArgs("job-id")}
 	var noWait bool
 	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
 		if err := stopJob(cmd.Context(), j, &v.api, args[0], noWait, v.said(cmd)); err != nil || !v.json {
@@ -170,7 +169,7 @@ func jobStopCmd() *cobra.Command {
 		}
 		return j.printRecord(cmd.Context(), cmd.OutOrStdout(), args[0])
 	}
-	cmd := v.bindJSON(v.command())
+	cmd := v.command()
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it has stopped")
 	return cmd
 }
@@ -205,7 +204,7 @@ func stopJob(ctx context.Context, j jobAPI, f *apiFlags, id string, noWait bool,
 }
 
 func jobDeleteCmd() *cobra.Command {
-	v := &jobVerb{use: "delete JOB_ID", help: "Forget a job that has ended.", args: exactArgs("job-id")}
+	v := &jobVerb{use: "delete JOB_ID", help: "Forget a job that has ended.", jsonHelp: "print an object with submission_id and deleted", args: exactArgs("job-id")}
 	v.run = func(cmd *cobra.Command, j jobAPI, args []string) error {
 		ctx, cancel := v.api.within(cmd.Context())
 		defer cancel()
@@ -224,7 +223,5 @@ func jobDeleteCmd() *cobra.Command {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "Job '%s' deleted successfully\n", args[0])
 		return err
 	}
-	cmd := v.command()
-	cmd.Flags().BoolVar(&v.json, "json", false, "print an object with submission_id and deleted")
-	return cmd
+	return v.command()
 }

@@ -119,7 +119,7 @@ func inlineRequirements(env map[string]any, name string) error {
 	if !ok {
 		return nil
 	}
-	content, err := os.ReadFile(expandHome(file))
+	content, err := os.ReadFile(cluster.ExpandHome(file))
 	if err != nil {
 		return usagef("runtime_env['%s'] names a requirements file that cannot be read: %w", name, err)
 	}
@@ -139,7 +139,7 @@ func inlineConda(env map[string]any) error {
 	if ext := filepath.Ext(file); !ok || ext != ".yml" && ext != ".yaml" {
 		return nil
 	}
-	content, err := os.ReadFile(expandHome(file))
+	content, err := os.ReadFile(cluster.ExpandHome(file))
 	if err != nil {
 		return usagef("runtime_env['conda'] names a file that cannot be read: %w", err)
 	}
@@ -149,14 +149,4 @@ func inlineConda(env map[string]any) error {
 	}
 	env["conda"] = definition
 	return nil
-}
-
-// expandHome puts the user's home in front of a path that begins with ~/.
-func expandHome(path string) string {
-	rest, ok := strings.CutPrefix(path, "~/")
-	home, err := os.UserHomeDir()
-	if !ok || err != nil {
-		return path
-	}
-	return filepath.Join(home, rest)
 }

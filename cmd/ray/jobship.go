@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"ray/internal/cluster"
 )
 
 // shipper brings local folders and archives to the cluster as packages.
@@ -30,7 +32,7 @@ func (s *shipper) ship(ctx context.Context, place string, module bool) (string, 
 	if strings.Contains(place, "://") {
 		return place, nil
 	}
-	local := expandHome(place)
+	local := cluster.ExpandHome(place)
 	info, err := os.Stat(local)
 	if err != nil {
 		return "", err
@@ -76,12 +78,12 @@ func readArchive(file string, size int64, suffix string) (name string, content [
 		return "", nil, fmt.Errorf("%s has %d MiB, and a package may have %d MiB: bring it to the cluster another way, or give its URI", file, size>>20, maxPackage>>20)
 	}
 	content, err = os.ReadFile(file)
-	return packageName(content, suffix), content, err
+	sum := sha256.Sum256(content)
+	return packageName(sum[:], suffix), content, err
 }
 
-// packageName names a package by its content.
-func packageName(content []byte, suffix string) string {
-	sum := sha256.Sum256(content)
+// packageName names a package by the checksum of its content.
+func packageName(sum []byte, suffix string) string {
 	return "_ray_pkg_" + hex.EncodeToString(sum[:8]) + suffix
 }
 

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
 	"net/url"
 	"strconv"
 
@@ -52,17 +49,14 @@ func (o *memoryOptions) run(cmd *cobra.Command) error {
 	ctx, cancel := o.api.within(cmd.Context())
 	defer cancel()
 	var rows []statustext.Held
-	if err := o.list(ctx, api, "objects", &rows); err != nil {
+	if err := api.rows(ctx, "objects", o.query(), &rows); err != nil {
 		return err
 	}
 	if o.json {
-		out := json.NewEncoder(cmd.OutOrStdout())
-		out.SetEscapeHTML(false)
-		out.SetIndent("", "  ")
-		return out.Encode(rows)
+		return printJSON(cmd.OutOrStdout(), rows)
 	}
 	var stores []statustext.ObjectStore
-	if err := o.list(ctx, api, "object_stores", &stores); err != nil {
+	if err := api.rows(ctx, "object_stores", o.query(), &stores); err != nil {
 		return err
 	}
 	o.text.Time = stamp()
@@ -70,17 +64,7 @@ func (o *memoryOptions) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// list reads all rows of a resource of the state API.
-func (o *memoryOptions) list(ctx context.Context, api *api, resource string, into any) error {
-	data, err := api.state(ctx, resource, url.Values{"limit": {"10000"}, "detail": {"1"}, "timeout": {strconv.Itoa(o.api.timeout)}})
-	if err != nil {
-		return err
-	}
-	reply := struct {
-		Rows any `json:"result"`
-	}{into}
-	if err := json.Unmarshal(data, &reply); err != nil {
-		return fmt.Errorf("the list of %s is not what was expected: %w", resource, err)
-	}
-	return nil
+// query asks for all rows of a resource.
+func (o *memoryOptions) query() url.Values {
+	return url.Values{"limit": {"10000"}, "detail": {"1"}, "timeout": {strconv.Itoa(o.api.timeout)}}
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -149,7 +148,7 @@ func (p *packer) pack() (name string, content []byte, err error) {
 	if err := archive.Close(); err != nil {
 		return "", nil, err
 	}
-	return "_ray_pkg_" + hex.EncodeToString(hash.Sum(nil))[:16] + ".zip", b.Bytes(), nil
+	return packageName(hash.Sum(nil), ".zip"), b.Bytes(), nil
 }
 
 func addFile(archive *zip.Writer, rel string, info fs.FileInfo, text []byte) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,20 +23,15 @@ func whyEnded(ctx context.Context, target statusTarget, id string) (string, erro
 	}
 	a := &api{base: target.url, token: target.token, client: &http.Client{}}
 	for _, k := range endedKinds {
-		data, err := a.state(ctx, k.kind, url.Values{"limit": {"10"}, "detail": {"1"}, "filter_keys": {k.id}, "filter_predicates": {"="}, "filter_values": {id}})
-		if err != nil {
+		query := url.Values{"limit": {"10"}, "detail": {"1"}, "filter_keys": {k.id}, "filter_predicates": {"="}, "filter_values": {id}}
+		var rows []map[string]any
+		if err := a.rows(ctx, k.kind, query, &rows); err != nil {
 			return "", err
 		}
-		var reply struct {
-			Rows []map[string]any `json:"result"`
-		}
-		if err := json.Unmarshal(data, &reply); err != nil {
-			return "", fmt.Errorf("the list of %s is not what was expected: %w", k.kind, err)
-		}
-		if len(reply.Rows) == 0 {
+		if len(rows) == 0 {
 			continue
 		}
-		row := reply.Rows[len(reply.Rows)-1] // its last attempt
+		row := rows[len(rows)-1] // its last attempt
 		text := fmt.Sprintf("%s %s (%v) is %v", k.title, id, row[k.name], row["state"])
 		why := row[k.why]
 		if cause, ok := why.(map[string]any); ok {

@@ -125,9 +125,8 @@ func (h *Head) take(l *nodeLink, c *wire.Call) {
 // declared dead. All but the first two are for commands, which hold the token
 // and are no node.
 var openMethods = []string{
-	wire.MethodCollect,
 	wire.MethodRegister, wire.MethodHeartbeat,
-	"nodes.list", "node.drain", "actor.get", wire.MethodActorKill, "status", "autoscaler.request",
+	"nodes.list", "node.drain", "actor.get", wire.MethodActorKill, "status", "autoscaler.request", wire.MethodCollect,
 }
 
 // commit queues a change, which was just made under h.mu. first runs before

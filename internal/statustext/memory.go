@@ -113,7 +113,7 @@ func (o MemoryOptions) group(out io.Writer, kind, name string, rows []Held) {
 	}
 	_, _ = fmt.Fprintf(out, "--- Summary for %s: %s ---\n%s in %d objects:", kind, name, o.size(total), len(rows))
 	for _, k := range slices.Sorted(maps.Keys(kinds)) {
-		_, _ = fmt.Fprintf(out, " %d %s", kinds[k], strings.ToLower(strings.ReplaceAll(k, "_", " ")))
+		_, _ = fmt.Fprintf(out, " %d %s", kinds[k], words(k))
 	}
 	_, _ = fmt.Fprint(out, "\n\n")
 	if o.StatsOnly {
