@@ -147,7 +147,7 @@ func (f *Fleet) EndHead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep := f.Config.AutoStop != nil && f.Config.AutoStop.Action == "stop"
+	keep := f.Config.AutoStop.Keeps()
 	for _, i := range list {
 		if i.Kind != providers.Head || !i.State.Up() {
 			continue

@@ -54,8 +54,11 @@ type origin struct {
 // AutoStop is the auto_stop section: the end of a cluster that nobody uses.
 type AutoStop struct {
 	Idle   time.Duration
-	Action string // down
+	Action string // down or stop
 }
+
+// Keeps tells whether the machines are only stopped; nil ends none.
+func (a *AutoStop) Keeps() bool { return a != nil && a.Action == "stop" }
 
 // Provider is the provider section.
 type Provider struct {

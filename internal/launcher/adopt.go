@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,11 +177,7 @@ func upstreamJobs(ctx context.Context, host sshx.Host) ([]string, error) {
 		if j.Status != "PENDING" && j.Status != "RUNNING" {
 			continue
 		}
-		name := j.Submission
-		if name == "" {
-			name = j.Job
-		}
-		names = append(names, strings.TrimSpace(name+" "+strconv.Quote(j.Entrypoint)))
+		names = append(names, strings.TrimSpace(cmp.Or(j.Submission, j.Job)+" "+strconv.Quote(j.Entrypoint)))
 	}
 	return names, nil
 }

@@ -48,7 +48,12 @@ func (c *Cluster) live(ctx context.Context) (head *providers.Instance, workers [
 	if head != nil && head.State == providers.Stopped {
 		head = nil
 	}
-	return head, slices.DeleteFunc(workers, func(i providers.Instance) bool { return i.State == providers.Stopped }), err
+	return head, running(workers), err
+}
+
+// running leaves out what is stopped.
+func running(all []providers.Instance) []providers.Instance {
+	return slices.DeleteFunc(slices.Clone(all), func(i providers.Instance) bool { return i.State == providers.Stopped })
 }
 
 // ErrNoHead is the answer of verbs that need a running head.

@@ -131,7 +131,7 @@ func (u *up) started(ctx context.Context, head Change, host sshx.Host) ([]Change
 // replaced are the changes when the head ends and comes back.
 func (u *up) replaced(head Change) []Change {
 	out := []Change{head}
-	if n := len(u.running()); n > 0 {
+	if n := len(running(u.workers)); n > 0 {
 		out = append(out, Change{Action: "terminate", What: "workers", Count: n, Why: "they would not find the new head", Disturbs: head.Disturbs})
 	}
 	return append(out, u.minWorkers()...)

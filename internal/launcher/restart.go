@@ -3,16 +3,10 @@ package launcher
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"ray/providers"
 )
-
-// running are the workers that are not stopped.
-func (u *up) running() []providers.Instance {
-	return slices.DeleteFunc(slices.Clone(u.workers), func(i providers.Instance) bool { return i.State == providers.Stopped })
-}
 
 // stopWait is how long a head's machine may take to stop.
 const stopWait = 5 * time.Minute

@@ -149,7 +149,7 @@ func (u *up) look(ctx context.Context) (err error) {
 	if err != nil || u.head == nil {
 		return err
 	}
-	if u.head.State == providers.Stopping && u.Config.AutoStop != nil && u.Config.AutoStop.Action == "stop" {
+	if u.head.State == providers.Stopping && u.Config.AutoStop.Keeps() {
 		if err := u.awaitStop(ctx); err != nil || u.head == nil {
 			return err
 		}
@@ -250,7 +250,7 @@ func (u *up) clear(ctx context.Context, headToo bool) error {
 		ids = append(ids, u.head.ID)
 		u.head = nil
 	}
-	for _, w := range u.running() {
+	for _, w := range running(u.workers) {
 		ids = append(ids, w.ID)
 	}
 	if u.workers = nil; len(ids) == 0 {

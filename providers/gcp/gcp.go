@@ -244,6 +244,15 @@ func lastPart(url string) string { return url[strings.LastIndexByte(url, '/')+1:
 
 // Terminate implements providers.Provider.
 func (p *Provider) Terminate(ctx context.Context, ids []string) error {
+	return p.eachLive(ctx, ids, "delete", func(c *clients, m machine) error {
+		_, err := c.instances.Delete(ctx, &computepb.DeleteInstanceRequest{Project: p.project(), Zone: m.zone, Instance: m.ID})
+		return err
+	})
+}
+
+// eachLive does something to those of the instances that exist. One that is
+// gone meanwhile is no error.
+func (p *Provider) eachLive(ctx context.Context, ids []string, what string, do func(*clients, machine) error) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -260,11 +269,11 @@ func (p *Provider) Terminate(ctx context.Context, ids []string) error {
 		if !ok {
 			return nil
 		}
-		_, err := c.instances.Delete(ctx, &computepb.DeleteInstanceRequest{Project: p.project(), Zone: m.zone, Instance: id})
+		err := do(c, m)
 		if isNotFound(err) {
 			err = nil
 		}
-		return failed("delete "+id, err)
+		return failed(what+" "+id, err)
 	})
 }
 

@@ -16,31 +16,16 @@ var _ providers.Stopper = (*Provider)(nil)
 // Stop implements providers.Stopper. What is on local SSDs is given up: no
 // machine that has them could be stopped otherwise.
 func (p *Provider) Stop(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	live, err := p.live(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := p.connectAPI(ctx)
-	if err != nil {
-		return err
-	}
-	return each(ids, func(_ int, id string) error {
-		m, ok := live[id]
-		if !ok || !m.State.Up() {
+	return p.eachLive(ctx, ids, "stop", func(c *clients, m machine) error {
+		if !m.State.Up() {
 			return nil
 		}
-		in := &computepb.StopInstanceRequest{Project: p.project(), Zone: m.zone, Instance: id}
+		in := &computepb.StopInstanceRequest{Project: p.project(), Zone: m.zone, Instance: m.ID}
 		if m.scratch {
 			in.DiscardLocalSsd = proto.Bool(true)
 		}
 		_, err := c.instances.Stop(ctx, in)
-		if isNotFound(err) {
-			err = nil
-		}
-		return failed("stop "+id, err)
+		return err
 	})
 }
 

@@ -222,10 +222,15 @@ func (p *Provider) List(ctx context.Context) ([]providers.Instance, error) {
 // Terminate implements providers.Provider. It returns when the instances'
 // processes are gone.
 func (p *Provider) Terminate(ctx context.Context, ids []string) error {
+	return together(ids, func(id string) error { return p.terminate(ctx, id) })
+}
+
+// together does something to all instances at once.
+func together(ids []string, do func(id string) error) error {
 	errs := make([]error, len(ids))
 	var wg sync.WaitGroup
 	for n, id := range ids {
-		wg.Go(func() { errs[n] = p.terminate(ctx, id) })
+		wg.Go(func() { errs[n] = do(id) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"sync"
 
 	"ray/providers"
 )
@@ -15,13 +14,7 @@ var _ providers.Stopper = (*Provider)(nil)
 
 // Stop implements providers.Stopper: the processes end, the files stay.
 func (p *Provider) Stop(ctx context.Context, ids []string) error {
-	errs := make([]error, len(ids))
-	var wg sync.WaitGroup
-	for n, id := range ids {
-		wg.Go(func() { errs[n] = p.stop(ctx, id) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return together(ids, func(id string) error { return p.stop(ctx, id) })
 }
 
 func (p *Provider) stop(ctx context.Context, id string) error {
