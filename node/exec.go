@@ -23,8 +23,8 @@ type outcome struct {
 
 // withoutRun is the outcome of an attempt that could not begin.
 func withoutRun(why *spec.ErrorInfo) outcome {
-	error := owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(why)}
-	return outcome{status: owner.StatusError, results: []owner.Result{{Value: error}}, why: why}
+	v := owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(why)}
+	return outcome{status: owner.StatusError, results: []owner.Result{{Value: v}}, why: why}
 }
 
 // poolEffect carries out one decision of the pool.

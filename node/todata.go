@@ -32,9 +32,13 @@ func (d *daemon) sendToData(c *class, r *run) bool {
 	if len(r.spec.Deps) == 0 || r.sentToData || c.pool == nil || c.pool.Actor || len(t.LabelSelector) > 0 || t.Strategy.Kind != "" && t.Strategy.Kind != spec.StrategyDefault {
 		return false
 	}
+	large := d.inputs(r)
+	if len(large) == 0 {
+		return false
+	}
 	var best spec.NodeID
 	bytes := map[spec.NodeID]int64{}
-	for _, in := range d.inputs(r) {
+	for _, in := range large {
 		for _, id := range in.Nodes {
 			if bytes[id] += in.Size; id != d.self && bytes[id] > bytes[best] {
 				best = id

@@ -90,7 +90,11 @@ func (m *Manager) pluginHost(python string) (*pluginHost, error) {
 		python = "python3"
 	}
 	cmd := exec.CommandContext(m.ctx, python, "-m", "ray._private.runtime_env.plugin_host")
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+strings.Join(append([]string{m.cfg.Package}, nonEmpty(os.Getenv("PYTHONPATH"))...), string(os.PathListSeparator)))
+	path := m.cfg.Package
+	if old := os.Getenv("PYTHONPATH"); old != "" {
+		path += string(os.PathListSeparator) + old
+	}
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+path)
 	cmd.WaitDelay = killGrace
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -114,13 +118,6 @@ func (m *Manager) pluginHost(python string) (*pluginHost, error) {
 		h.end(errors.Join(errors.New("the process in which plugins run has ended"), err, errors.New(strings.TrimSpace(said.end()))))
 	})
 	return h, nil
-}
-
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
 }
 
 // ask has an environment made. It may take as long as ctx allows.

@@ -59,13 +59,17 @@ func (f *Front) ask(ctx context.Context, region, action string, params url.Value
 	return xml.Unmarshal(body, into)
 }
 
+// regions are those that were used.
+func (f *Front) regions() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.places))
+}
+
 // Instances lists what exists, ended ones included, in every region that was used.
 func (f *Front) Instances(ctx context.Context) ([]Instance, error) {
-	f.mu.Lock()
-	regions := slices.Sorted(maps.Keys(f.places))
-	f.mu.Unlock()
 	var all []Instance
-	for _, region := range regions {
+	for _, region := range f.regions() {
 		for token := ""; ; {
 			var page struct {
 				Instances []Instance `xml:"reservationSet>item>instancesSet>item"`
@@ -107,11 +111,8 @@ type Permission struct {
 
 // SecurityGroups lists those of every region that was used.
 func (f *Front) SecurityGroups(ctx context.Context) ([]SecurityGroup, error) {
-	f.mu.Lock()
-	regions := slices.Sorted(maps.Keys(f.places))
-	f.mu.Unlock()
 	var all []SecurityGroup
-	for _, region := range regions {
+	for _, region := range f.regions() {
 		var page struct {
 			Groups []SecurityGroup `xml:"securityGroupInfo>item"`
 		}
