@@ -51,7 +51,24 @@ def until():
 
 
 @pytest.fixture(scope="session")
-def upstream(tmp_path_factory):
+def from_pypi():
+    """``from_pypi(what, *commands)`` runs what installs something; if it fails the test is skipped, and in CI fails."""
+
+    def install(what, *commands):
+        env = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "PYTHON"))}
+        for command in commands:
+            done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode != 0:
+                said = f"{what} cannot be installed: {' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}"
+                if os.environ.get("CI"):
+                    pytest.fail(said)
+                pytest.skip(said)
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory, from_pypi):
     """The Python of an environment of its own that has upstream's package, for all tests that need it.
 
     It is made once in a run, which takes half a minute; the first test that
@@ -63,18 +80,12 @@ def upstream(tmp_path_factory):
         return
     folder = tmp_path_factory.mktemp("upstream")
     python = folder / "bin" / "python"
-    env = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "PYTHON"))}
     pip = [str(python), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, "ray[default]==2.60.0"]):
-        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode != 0:
-            said = f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}"
-            shutil.rmtree(folder, ignore_errors=True)
-            if os.environ.get("CI"):
-                pytest.fail(said)
-            pytest.skip(f"upstream's package cannot be installed: {said[-500:]}")
-    yield str(python)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        from_pypi("upstream's package", [sys.executable, "-m", "venv", str(folder)], [*pip, "ray[default]==2.60.0"])
+        yield str(python)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -26,16 +26,11 @@ print(rt_with.VALUE, ray.get(look.remote(), timeout=100))
 
 
 @pytest.fixture(scope="module")
-def uv(tmp_path_factory):
+def uv(tmp_path_factory, from_pypi):
     """Folder of the program; it is on nobody's PATH yet, so that other tests meet pip."""
     folder = tmp_path_factory.mktemp("uv")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", "--target"]
-    done = subprocess.run([*pip, str(folder), UV], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
-        said = f"{UV} cannot be installed: {done.stderr.strip()[-500:]}"
-        if os.environ.get("CI"):
-            pytest.fail(said)
-        pytest.skip(said)
+    from_pypi(UV, [*pip, str(folder), UV])
     return folder / "bin"
 
 
