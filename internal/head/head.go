@@ -69,7 +69,8 @@ type soft struct {
 	seen     time.Time      // last word from it
 	joined   bool           // it has registered with this head process
 	probing  bool
-	ending   bool // a drained node that was told to end
+	ending   bool        // a drained node that was told to end
+	asked    *spec.Drain // on its way to the node, which may act before its answer is here
 	rows     []wire.PlaceRow
 	reasons  map[string]wire.Reason // last sent, by row key
 	rowSince map[string]int64

@@ -112,6 +112,10 @@ func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 	s.beat, s.seen = beat, time.Now()
 	change := h.tables.SetNode(r.from, beat.Total, beat.Available, beat.IdleMS, beat.Activity, beat.Draining)
 	change.Merge(h.tables.NodeHeir(r.from, beat.Heir))
+	if beat.Draining && n.Drain == nil && s.asked != nil {
+		change.Merge(h.tables.NodeDraining(r.from, *s.asked))
+		s.asked = nil
+	}
 	told := toldBy(&s.beat)
 	told.Arrived = arrived
 	h.cluster.Update(r.from, told)

@@ -170,16 +170,29 @@ func (h *Head) drain(ctx context.Context, id spec.NodeID, d spec.Drain) (reply w
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if _, err := p.Call(ctx, wire.MethodDrain, d, &reply, nil); err != nil {
-		return reply, err
+	h.ask(id, &d)
+	_, err = p.Call(ctx, wire.MethodDrain, d, &reply, nil)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.soft[id]
+	if s == nil || s.asked != &d {
+		return reply, err // a heartbeat has told already, or the node has gone
 	}
-	if reply.Accepted {
-		h.mu.Lock()
+	s.asked = nil
+	if err == nil && reply.Accepted {
 		h.commit(h.tables.NodeDraining(id, d), nil)
 		h.seeNode(id)
-		h.mu.Unlock()
 	}
-	return reply, nil
+	return reply, err
+}
+
+// ask notes what a node is being asked.
+func (h *Head) ask(id spec.NodeID, d *spec.Drain) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.soft[id]; s != nil {
+		s.asked = d
+	}
 }
 
 // headNotice is told, again and again, that the cloud will take away the

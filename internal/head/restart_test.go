@@ -232,6 +232,25 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// TestDrainThatOvertakesItsAnswer: a node without work may have left before
+// the head has read that it agrees; why it left is known all the same.
+func TestDrainThatOvertakesItsAnswer(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	a, b := join(t, h, "one", cpus(1)), join(t, h, "two", cpus(1))
+	gone := func() bool { return cluster{h}.Nodes()[1].State == spec.NodeDead }
+	b.peer.Handle(wire.MethodDrain, func(context.Context, *wire.Request) (any, []byte, error) {
+		b.call(wire.MethodHeartbeat, full(wire.Heartbeat{Total: cpus(1), Draining: true, IdleMS: 5}), nil)
+		b.note(wire.MethodUnregister, nil)
+		eventually(t, "it left", gone)
+		return wire.DrainReply{Accepted: true}, nil, nil
+	})
+	_ = a.try("node.drain", map[string]any{"node_id": b.id, "reason": "DRAIN_NODE_REASON_PREEMPTION", "message": "spot"}, nil) // its answer may be lost with the node
+	eventually(t, "it left", gone)
+	if n := (cluster{h}).Nodes()[1]; n.DeathReason != "spot" || n.DeathKind != spec.DeathPreempted {
+		t.Errorf("it ended as %s: %s", n.DeathKind, n.DeathReason)
+	}
+}
+
 // TestRun serves on real ports: token, ready file, taken ports.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
