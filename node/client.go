@@ -145,7 +145,7 @@ func (d *daemon) admit(conn net.Conn, h *wire.Hello, remote bool) (*client, erro
 	d.locked(func() {
 		d.clients[c.num] = c
 		if c.worker != nil {
-			d.workerConnected(c)
+			c.worker.client = c // it gets work when its control connection is there
 		} else {
 			c.job.driver = c
 			if h := c.hello.Job; h == nil || runtimeenv.Eager(h.RuntimeEnv) {

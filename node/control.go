@@ -31,6 +31,8 @@ func (d *daemon) serveControl(conn net.Conn, r *wire.Reader, h *wire.Hello) {
 		c.ctl, c.ctlNC = out, conn
 		if c.gone {
 			_ = conn.Close()
+		} else if w := c.worker; w != nil && w.pw == nil {
+			d.workerConnected(w)
 		}
 	})
 	for {

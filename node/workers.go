@@ -130,9 +130,10 @@ func (d *daemon) findWorker(c *client) error {
 	return nil
 }
 
-func (d *daemon) workerConnected(c *client) {
-	w := c.worker
-	w.client = c
+// workerConnected gives a worker to the pool. Both of its connections are
+// there: a recall, a cancel or an exit would be lost without the second.
+func (d *daemon) workerConnected(w *worker) {
+	delete(d.startTries, w.key)
 	w.pw = d.pool.Started(w.id, w.key, d.now())
 	w.pw.Data = w
 }
@@ -228,7 +229,7 @@ func (d *daemon) closeClient(w *worker) {
 	}
 }
 
-// neverConnected: a process ended before it said HELLO.
+// neverConnected: a process ended before both of its connections were there.
 func (d *daemon) neverConnected(w *worker, e *proc.Exit) {
 	if d.down {
 		return
@@ -236,7 +237,11 @@ func (d *daemon) neverConnected(w *worker, e *proc.Exit) {
 	d.startTries[w.key]++
 	if d.startTries[w.key] >= 3 {
 		delete(d.startTries, w.key)
-		d.startFailed(w.key, fmt.Errorf("worker process %s before it connected%s", e, stderrOf(e)))
+		how := "ended without a report"
+		if e != nil {
+			how = e.String()
+		}
+		d.startFailed(w.key, fmt.Errorf("worker process %s before it connected%s", how, stderrOf(e)))
 		return
 	}
 	d.pool.StartFailed(w.key, d.now())
@@ -257,8 +262,12 @@ func (d *daemon) workerEnded(w *worker, e *proc.Exit) {
 	w.dead = true
 	delete(d.workers, w.id)
 	d.procs.Kill(w.id) // its group may have outlived it
-	if w.pw == nil || d.down {
+	if d.down {
 		return // the verdict on this node says what becomes of its work
+	}
+	if w.pw == nil {
+		d.neverConnected(w, e)
+		return
 	}
 	lost := d.pool.WorkerDead(w.pw, w.begun, d.now())
 	info := d.crash(w, e)

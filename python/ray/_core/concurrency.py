@@ -135,12 +135,14 @@ class ThreadExecutor:
             worker._exit_order(True, "the actor exits")
 
     def cancel(self, task_id: bytes) -> bool:
-        """Sets the flag of a running call; one that waits is answered at once."""
+        """Sets the flag of a running call; one that waits is answered at once.
+
+        The order is noted already: who queues a call, or begins it, looks there after that.
+        """
         info = self._running.get(task_id)
         if info is not None:
             info.canceled = True
             return True
-        self._worker.cancelled[task_id] = True  # first: who queues it looks here after it has queued it
         return self._cancel_waiting(task_id)
 
     def _cancel_waiting(self, task_id: bytes) -> bool:

@@ -124,22 +124,21 @@ class Orders(Process):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR2)  # type: ignore[arg-type]
 
     def _cancel(self, task_id: bytes) -> None:
+        # First the note, then the look: who begins a task shows it first and reads the notes then.
+        self._note_cancelled(task_id)
         executor = self.executor
         if executor is not None:
-            if not executor.cancel(task_id):
-                self._note_cancelled(task_id)
+            if executor.cancel(task_id):
+                self.cancelled.pop(task_id, None)
             return
-        with self.lock:
-            info = self.running
-            if info is None or info.task_id != task_id or self.seq != info.seq:
-                info = None
-                self._note_cancelled(task_id)
-            elif info.kind != "task":
+        info = self.running
+        if info is not None and info.task_id == task_id:
+            if self.cancelled.pop(task_id, None) is None:
+                return  # the main thread has read it
+            if info.kind != "task":
                 info.canceled = True
                 return
-            else:
-                self.interrupting = task_id
-        if info is not None:
+            self.interrupting = task_id
             self._interrupt(task_id)
         elif state.actor is not None:
             # The call before it may take for ever: the daemon answers, if this one has not begun and ended meanwhile.
