@@ -183,6 +183,7 @@ class _Fetch:
         if entry is None or type(entry) is int:
             # Its task is done but the value did not come with the news.
             self.ask([j for j in self.left if j not in self.places and objects.get(refs[j]._bin) is not PENDING])
+            self._client.flush()  # this thread is about to read or to sleep: nobody else would send it soon
             return False
         self._entries[i] = entry
         return True

@@ -83,6 +83,12 @@ class FakeDaemon:
         body = frames.PUSH_BODY.pack(40, flags, 0, 1, items, 0, task_id) + frames.U32.pack(index) + value
         self._sock.sendall(frames.frame(frames.PUSH, body))
 
+    def push_elsewhere(self, task_id: bytes) -> None:
+        """Sends PUSH of a return that exists and must be asked for."""
+        value = frames.VALUE.pack(frames.ELSEWHERE, 0, 0, 0)
+        body = frames.PUSH_BODY.pack(40, 0, 0, 1, 0, 0, task_id) + frames.U32.pack(1) + value
+        self._sock.sendall(frames.frame(frames.PUSH, body))
+
     def set(self, object_id: bytes, blob: bytes) -> None:
         """Makes an object exist; whoever waits for it is told."""
         self.objects[object_id] = blob

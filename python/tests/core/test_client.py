@@ -6,6 +6,7 @@ import threading
 import pytest
 from fakedaemon import NODE, blob_of, daemon_error
 from ray import exceptions
+from ray._core.client import Client
 from ray._core.refs import ObjectRef
 
 
@@ -25,6 +26,17 @@ def test_many_results_keep_their_order(daemon):
     client = daemon.connect()
     refs = [submit(client) for _ in range(500)]
     assert client.get(refs) == [ref._bin[:24] for ref in refs]
+
+
+def test_a_get_that_waits_asks_for_a_large_result_itself(daemon, monkeypatch):
+    monkeypatch.setattr(Client, "_flush_loop", lambda self: None)  # the thread that sends what is left over sleeps
+    client = daemon.connect()
+    ref = submit(client)
+    client.flush()
+    daemon.wait_for(lambda: daemon.submitted)
+    daemon.objects[ref._bin] = blob_of("large")
+    daemon.push_elsewhere(ref._bin[:24])  # read by the get, to which the task has not ended before
+    assert client.get([ref], 5) == ["large"]
 
 
 def test_put_is_sent_and_read_locally(daemon):
