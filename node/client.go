@@ -142,18 +142,33 @@ func (d *daemon) admit(conn net.Conn, h *wire.Hello, remote bool) (*client, erro
 		return nil, err
 	}
 	c.out = wire.NewOut(conn)
-	d.locked(func() {
-		d.clients[c.num] = c
-		if c.worker != nil {
-			c.worker.client = c // it gets work when its control connection is there
-		} else {
-			c.job.driver = c
-			if h := c.hello.Job; h == nil || runtimeenv.Eager(h.RuntimeEnv) {
-				d.pool.Prestart(d.plainKey(c.job), d.cfg.cpus())
-			}
-		}
-	})
+	d.locked(func() { err = d.join(c) })
+	if err != nil {
+		d.freeSlot(c)
+		_ = c.out.Close(0)
+		return nil, err
+	}
 	return c, nil
+}
+
+// join makes a client that has been answered one of those that are served.
+func (d *daemon) join(c *client) error {
+	if w := c.worker; w != nil && w.dead {
+		// Its process ended between its HELLO and now, and has been counted as
+		// one that never connected: it must not be given tasks.
+		delete(d.byID, c.id)
+		return &spec.ErrorInfo{Type: "ConnectionError", Message: "the process of worker " + w.id.String() + " has ended"}
+	}
+	d.clients[c.num] = c
+	if c.worker != nil {
+		c.worker.client = c // it gets work when its control connection is there
+		return nil
+	}
+	c.job.driver = c
+	if h := c.hello.Job; h == nil || runtimeenv.Eager(h.RuntimeEnv) {
+		d.pool.Prestart(d.plainKey(c.job), d.cfg.cpus())
+	}
+	return nil
 }
 
 func (d *daemon) freeSlot(c *client) {

@@ -166,7 +166,7 @@ func (d *daemon) workerGone(w *worker) {
 	begun := d.begunSeq(w.client)
 	d.procs.Signal(w.id, syscall.SIGTERM)
 	id := w.id
-	d.after(3*time.Second, func() { d.procs.Kill(id) })
+	d.after(leaveGrace, func() { d.procs.Kill(id) })
 	c := w.client
 	w.client = nil
 	unfinished := map[spec.TaskID]bool{}
@@ -190,8 +190,17 @@ func (d *daemon) workerGone(w *worker) {
 		return
 	}
 	// The exit report tells why; do not wait for it for ever.
-	d.after(500*time.Millisecond, func() { d.locked(func() { d.workerEnded(w, nil) }) })
+	d.after(leaveGrace+reportGrace, func() { d.locked(func() { d.workerEnded(w, nil) }) })
 }
+
+const (
+	// leaveGrace is how long a process may outlive its connection.
+	leaveGrace = 3 * time.Second
+	// reportGrace is how long the report of its end may then take: on a machine
+	// with too much to do, the fork server comes to it late, and the rest of
+	// the output is awaited. Without it, nothing is known of how it ended.
+	reportGrace = 5 * time.Second
+)
 
 // onExit is the process manager's report.
 func (d *daemon) onExit(e proc.Exit) {
