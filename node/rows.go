@@ -28,6 +28,8 @@ type ended struct {
 	failed     bool
 	err        *spec.ErrorInfo
 	cancelled  bool
+	// interrupted: of a task that ran. Its state is FINISHED, as upstream's is: its process has gone through to its end.
+	interrupted bool
 }
 
 const keptEnds = 10_000
@@ -38,7 +40,8 @@ func (e *eventRing) add(d *daemon, r *run, o *outcome) {
 		x.err = &spec.ErrorInfo{Message: r.raised}
 	}
 	x.failed = o.lost != nil || o.status == owner.StatusError || o.status == owner.StatusRetry
-	x.cancelled = o.status == owner.StatusCancelled
+	x.cancelled = o.status == owner.StatusCancelled || o.lost != nil && r.Task.Cancelled
+	x.interrupted = x.cancelled && len(o.results) > 0 && r.spec.Kind == owner.KindTask
 	if r.actor != nil && r.actor.worker != nil {
 		x.worker, x.pid = r.actor.worker.id, r.actor.worker.pid
 	} else if r.last != nil {
@@ -135,7 +138,7 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 	for i := range d.events.rows {
 		e := &d.events.rows[i]
 		state := "FINISHED"
-		if e.failed || e.cancelled {
+		if e.failed || e.cancelled && !e.interrupted {
 			state = "FAILED"
 		}
 		row := d.taskRow(e.id, e.parent, e.tmpl, e.attempt, state)
@@ -149,6 +152,9 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 		switch {
 		case e.cancelled:
 			row["error_type"] = "TASK_CANCELLED"
+			if e.err != nil {
+				row["error_message"] = e.err.Message
+			}
 		case e.err != nil:
 			row["error_type"], row["error_message"] = errorType(e.err.Type), e.err.Message
 		case e.failed:

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,10 @@ func Select(resource string, rows []map[string]any, filters []Filter, limit int,
 	if !ok {
 		return Selection{}, fmt.Errorf("unknown resource %q; there are %s", resource, strings.Join(Resources, ", "))
 	}
+	filters, err := columnsOf(filters, rows, strings.Fields(col.plain))
+	if err != nil {
+		return Selection{}, err
+	}
 	s := Selection{Total: len(rows), Rows: []map[string]any{}}
 	for _, row := range rows {
 		keep, err := keeps(row, filters)
@@ -80,16 +85,27 @@ func pick(row map[string]any, names []string) map[string]any {
 	return out
 }
 
+// columnsOf gives the filters with their columns' names in lower case, and refuses one that neither any row nor the
+// resource's table has: it would silently select nothing.
+func columnsOf(filters []Filter, rows []map[string]any, plain []string) ([]Filter, error) {
+	out := slices.Clone(filters)
+	for i := range out {
+		f := &out[i]
+		f.Key = strings.ToLower(f.Key)
+		if f.Key == "" {
+			return nil, fmt.Errorf("a filter needs a column name")
+		}
+		has := func(row map[string]any) bool { _, ok := row[f.Key]; return ok }
+		if len(rows) > 0 && !slices.Contains(plain, f.Key) && !slices.ContainsFunc(rows, has) {
+			return nil, fmt.Errorf("The given filter column %s is not supported. Supported are %s", f.Key, strings.Join(slices.Sorted(maps.Keys(rows[0])), ", "))
+		}
+	}
+	return out, nil
+}
+
 func keeps(row map[string]any, filters []Filter) (bool, error) {
 	for _, f := range filters {
-		have, ok := row[f.Key]
-		if !ok {
-			if len(row) > 0 && f.Key == "" {
-				return false, fmt.Errorf("a filter needs a column name")
-			}
-			have = nil
-		}
-		equal := strings.EqualFold(show(have), f.Value)
+		equal := strings.EqualFold(show(row[f.Key]), f.Value)
 		switch f.Predicate {
 		case "=", "":
 			if !equal {

@@ -25,12 +25,13 @@ func (s *State) discard(id spec.ObjectID, v Value) {
 	}
 }
 
-// cancelledOr: force-cancelled tasks end in the worker's crash, as upstream's do.
+// cancelledOr: a task whose worker was ended with force has been cancelled and has lost its worker, both.
 func cancelledOr(t *Task, e *spec.ErrorInfo) *spec.ErrorInfo {
+	out := cancelled(t)
 	if e != nil && e.Type == "WorkerCrashedError" {
-		return e
+		out.Message, out.Fields["crashed"] = e.Message, true
 	}
-	return cancelled(t)
+	return out
 }
 
 // FailTask ends a task with an error, without a retry.

@@ -10,10 +10,11 @@ import queue
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List, Set
 
 from ray._core import aio, frames, state
 from ray._core.state import TaskInfo
+from ray.exceptions import AsyncioActorExit
 
 if TYPE_CHECKING:
     from ray._core.assignment import Exec, Template
@@ -205,6 +206,7 @@ class AsyncExecutor:
         self._lock = threading.Lock()
         self._patience_s = 30.0
         self._tasks: Dict[bytes, Any] = {}
+        self._cancelled: Set[bytes] = set()  # of those: what is to be cancelled
 
     def call(self, function: Any, *args: Any) -> Any:
         """Runs function(*args) in the loop and waits for it."""
@@ -239,12 +241,14 @@ class AsyncExecutor:
         info = _begin(worker, item, template)
         info.is_async = True
         items = 0
+        begun = False
         try:
             if template.group not in self._loops:
                 raise ValueError(f"the actor has no concurrency group {template.group!r}; it has {_named(self._loops)}")
             async with group.semaphore:
                 if worker.cancelled.pop(item.task_id, None) is not None:
                     raise outcome.Cancelled()
+                begun = True
                 result = await self._call(item, template)
                 if template.streaming:
                     items = worker.consumed.pop(item.task_id, 0)
@@ -255,10 +259,15 @@ class AsyncExecutor:
                     status, values = frames.OK, outcome.returns(worker.client, item, template, result)
                 if template.method == "__ray_terminate__":
                     status = frames.ACTOR_EXIT
+            if item.task_id in self._cancelled and status == frames.OK:
+                raise asyncio.CancelledError()  # the coroutine caught it: its result is nobody's
         except BaseException as error:
+            if item.task_id in self._cancelled:
+                error = _cancelled_by(error, begun)
             status, values, items = outcome.failure(worker, item, template, error)
         finally:
             self._tasks.pop(item.task_id, None)
+            self._cancelled.discard(item.task_id)
         item.guard = None
         item.deps = ()
         sys.stdout.flush()
@@ -323,8 +332,14 @@ class AsyncExecutor:
         task = self._tasks.get(task_id)
         if task is None:
             return False
-        task.get_loop().call_soon_threadsafe(task.cancel)
+        task.get_loop().call_soon_threadsafe(self._cancel, task_id, task)
         return True
+
+    def _cancel(self, task_id: bytes, task: Any) -> None:
+        """Runs in the loop of the call."""
+        if self._tasks.get(task_id) is task:
+            self._cancelled.add(task_id)
+            task.cancel()
 
     def stop(self) -> None:
         """Lets what runs end, for a moment, and stops the loop."""
@@ -335,6 +350,17 @@ class AsyncExecutor:
             time.sleep(0.005)
         for group in self._loops.values():
             group.stop()
+
+
+def _cancelled_by(error: BaseException, begun: bool) -> BaseException:
+    """What a call ends with that was cancelled, and raised this."""
+    from ray._core import outcome
+
+    if not begun and isinstance(error, asyncio.CancelledError):
+        return outcome.Cancelled()
+    if isinstance(error, Exception) and not isinstance(error, AsyncioActorExit):
+        return asyncio.CancelledError().with_traceback(error.__traceback__)
+    return error
 
 
 def _call_constructor(function: Any, args: tuple) -> Any:

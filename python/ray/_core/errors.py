@@ -90,7 +90,8 @@ def _cancelled(message: str, fields: Dict[str, Any]) -> BaseException:
     from ray._core.ids import TaskID
 
     text = fields.get("task_id")
-    return exceptions.TaskCancelledError(TaskID.from_hex(text) if text else None, message or None)
+    cls = exceptions.tasks.ForceCancelledError if fields.get("crashed") else exceptions.TaskCancelledError
+    return cls(TaskID.from_hex(text) if text else None, message or None)
 
 
 _MAKERS = {

@@ -39,7 +39,7 @@ ALL = 0
 
 
 class Cancelled(BaseException):
-    """The task was cancelled before it began."""
+    """The task was cancelled before it began, or heeded the order itself."""
 
 
 class PackedTaskError:
@@ -183,12 +183,14 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
         return status, values, items
     items = worker.consumed.pop(item.task_id, 0) if template.streaming else 0
     client = worker.client
-    if isinstance(error, (Cancelled, asyncio.CancelledError)) or (
-        isinstance(error, KeyboardInterrupt) and worker.delivered == item.task_id
-    ):
+    if isinstance(error, Cancelled):
         from ray._core.ids import TaskID
 
         return frames.CANCELLED, _error(client, item, TaskCancelledError(TaskID(item.task_id))), items
+    if isinstance(error, asyncio.CancelledError) or (
+        isinstance(error, KeyboardInterrupt) and worker.delivered == item.task_id
+    ):
+        return frames.CANCELLED, _interrupted(worker, item, template, error), items
     if isinstance(error, ArgumentFailed) and error.error is worker.broken:
         text = str(error.error)
         status, values = _creation(worker, item, frames.RAISED, _error(client, item, _undual(error.error)), text)
@@ -215,6 +217,15 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
     again = not isinstance(error, ArgumentFailed) and template.retries(error)
     status = frames.RAISED_RETRY if again else frames.RAISED
     return status, _error(client, item, packed, wrapped), items
+
+
+def _interrupted(worker: "Process", item: "Exec", template: "Template", error: BaseException) -> Values:
+    """The error of a task that was cancelled while it ran: it says where that found it."""
+    from ray._core.ids import TaskID
+
+    cancelled = TaskCancelledError(TaskID(item.task_id)).with_traceback(error.__traceback__)
+    wrapped, packed = _task_error(worker, template, cancelled)
+    return _error(worker.client, item, packed, wrapped)
 
 
 def _creation(worker: "Process", item: "Exec", status: int, values: Values, text: str) -> Any:

@@ -14,7 +14,7 @@ from ray._core.process import ArgumentFailed, Process
 from ray._core.serialization import ErrorValue
 from ray._core.state import TaskInfo
 from ray._core.title import set_title
-from ray.exceptions import RaySystemError
+from ray.exceptions import RaySystemError, TaskCancelledError
 
 _END = object()
 NONE_VALUE = frames.value_inline(serialization.NONE_BLOB)
@@ -49,6 +49,8 @@ class Performer(Process):
                 return frames.OK, [(1, NONE_VALUE)], self.consumed.pop(item.task_id, 0)
             result = call_user(function, args, kwargs)
             del args, kwargs
+            if info.canceled:  # only calls of actors: what they return then is nobody's
+                raise outcome.Cancelled()
             values = outcome.returns(self.client, item, template, result)
             status = frames.OK
             if template.max_calls:
@@ -59,6 +61,8 @@ class Performer(Process):
                 status = frames.ACTOR_EXIT
             return status, values, 0
         except BaseException as error:
+            if info.canceled and isinstance(error, TaskCancelledError):
+                error = outcome.Cancelled()  # it waited for a child that was cancelled with it
             return outcome.failure(self, item, template, error)
 
     def callable_of(self, item: Exec, template: Template) -> Any:

@@ -204,6 +204,13 @@ class WorkerCrashedError(RayError):
         )
 
 
+class ForceCancelledError(TaskCancelledError, WorkerCrashedError):
+    """The task was cancelled with ``force=True`` while it ran, which ended its worker.
+
+    Code that expects either of the two finds it.
+    """
+
+
 class TaskPlacementGroupRemoved(RayError):
     """The placement group of the task was removed."""
 

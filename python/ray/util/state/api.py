@@ -199,8 +199,12 @@ def _list(
 
     check_options(filters, limit)
     if address is None and state.is_connected():
-        params = {"resource": name, "filters": [list(item) for item in filters or []], "limit": limit, "detail": detail}
-        reply, _ = state.connected().call("state.list", params, timeout=timeout)
+        wanted = [[key, predicate, str(value)] for key, predicate, value in filters or []]
+        params = {"resource": name, "filters": wanted, "limit": limit, "detail": detail}
+        try:
+            reply, _ = state.connected().call("state.list", params, timeout=timeout)
+        except ValueError as error:
+            raise RayStateApiException(str(error)) from None
         return to_rows(name, reply.get("rows") or [])
     options = ListApiOptions(limit=limit, timeout=timeout, detail=detail, filters=filters or [])
     return StateApiClient(address).list(StateResource(name), options, strict, explain)

@@ -1,0 +1,113 @@
+"""What becomes of a task or call that is cancelled while it runs, by how it takes the order."""
+
+import asyncio
+import os
+import time
+
+import pytest
+import ray
+from ray.exceptions import RayTaskError, TaskCancelledError, WorkerCrashedError
+from ray.util.state import list_tasks
+from ray.util.state.exception import RayStateApiException
+
+
+def go_on(seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+
+
+@ray.remote(max_retries=0)
+def plain(begun):
+    open(begun, "w").close()
+    go_on()
+
+
+@ray.remote(max_retries=0)
+def items(begun):
+    open(begun, "w").close()
+    go_on()
+    yield 1
+
+
+@ray.remote
+class Loop:
+    async def lets_it_pass(self, begun):
+        open(begun, "w").close()
+        await asyncio.sleep(60)
+
+    async def catches(self, begun):
+        try:
+            await self.lets_it_pass(begun)
+        except asyncio.CancelledError:
+            return "caught"
+
+    async def raises(self, begun):
+        try:
+            await self.lets_it_pass(begun)
+        except asyncio.CancelledError:
+            raise ValueError("mine") from None
+
+
+@ray.remote
+class Polite:
+    def returns(self, begun):
+        open(begun, "w").close()
+        while not ray.get_runtime_context().is_canceled():
+            time.sleep(0.01)
+        return "seen"
+
+    def raises(self, begun):
+        self.returns(begun)
+        raise ValueError("mine")
+
+
+def cancelled(ref, begun, until, **options):
+    """The error of what has begun and is cancelled then."""
+    until(lambda: os.path.exists(begun))
+    ray.cancel(ref, **options)
+    with pytest.raises(Exception) as caught:
+        ray.get(next(ref) if isinstance(ref, ray.ObjectRefGenerator) else ref, timeout=30)
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", ["task", "generator", "lets_it_pass", "catches", "raises"])
+def test_who_is_interrupted_raised_that_at_a_place(cluster, until, tmp_path, kind):
+    begun = str(tmp_path / "begun")
+    if kind == "task":
+        ref, place = plain.remote(begun), "in go_on"
+    elif kind == "generator":
+        ref, place = items.remote(begun), "in go_on"
+    else:
+        ref, place = getattr(Loop.remote(), kind).remote(begun), f"Loop.{kind}()"
+    error = cancelled(ref, begun, until)
+    assert isinstance(error, RayTaskError) and isinstance(error, TaskCancelledError)
+    assert isinstance(error.cause, TaskCancelledError) and error.cause.task_id == ref.task_id()
+    assert place in str(error) and f"TaskCancelledError: Task: {ref.task_id()!r} was cancelled" in str(error)
+
+
+def test_a_task_that_was_interrupted_has_finished_in_the_state_api(cluster, until, tmp_path):
+    begun = str(tmp_path / "begun")
+    cancelled(plain.options(name="interrupted").remote(begun), begun, until)
+    (row,) = list_tasks(filters=[("NAME", "=", "interrupted")])
+    assert (row.state, row.error_type) == ("FINISHED", "TASK_CANCELLED")
+    with pytest.raises(RayStateApiException, match="filter column nothing is not supported"):
+        list_tasks(filters=[("nothing", "=", True)])
+
+
+@pytest.mark.parametrize("options", [{}, {"max_concurrency": 2}])
+def test_a_call_that_heeds_the_order_is_cancelled_and_its_own_error_stays(cluster, until, tmp_path, options):
+    actor = Polite.options(**options).remote()
+    error = cancelled(actor.returns.remote(str(tmp_path / "1")), str(tmp_path / "1"), until)
+    assert type(error) is TaskCancelledError
+    error = cancelled(actor.raises.remote(str(tmp_path / "2")), str(tmp_path / "2"), until)
+    assert isinstance(error, ValueError) and not isinstance(error, TaskCancelledError)
+
+
+def test_with_force_it_is_cancelled_and_its_worker_is_lost(cluster, until, tmp_path):
+    begun = str(tmp_path / "begun")
+    error = cancelled(plain.options(name="forced").remote(begun), begun, until, force=True)
+    assert isinstance(error, TaskCancelledError) and isinstance(error, WorkerCrashedError)
+    assert "cancelled with force=True" in str(error)
+    (row,) = list_tasks(filters=[("name", "=", "forced")])
+    assert (row.state, row.error_type) == ("FAILED", "TASK_CANCELLED")
