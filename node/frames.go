@@ -44,6 +44,10 @@ func (d *daemon) frame(c *client, f *wire.Frame) error {
 		id, err := wire.DecodeID(f.Type, f.Body)
 		d.store.Abort(uint32(c.num), id)
 		return err
+	case wire.TReturn:
+		number, err := wire.DecodeU32(f.Type, f.Body)
+		d.store.Return(uint32(c.num), number)
+		return err
 	case wire.TBlocked, wire.TUnblocked:
 		return d.onBlocked(c, f)
 	case wire.TConsumed:
@@ -228,12 +232,27 @@ func (d *daemon) onPut(c *client, body []byte) error {
 	if err := m.Decode(body); err != nil {
 		return err
 	}
+	if m.Value.Where == wire.Arena {
+		d.store.Use(uint32(c.num), m.ID, m.Value.Offset, m.Value.Size)
+	}
 	v, err := d.take(c, m.ID, &m.Value)
 	if err != nil {
 		return err
 	}
 	d.own.Put(c.num, m.ID, v)
+	if m.Value.Where == wire.Arena && c.slot >= 0 {
+		d.lend(c, m.Value.Size)
+	}
 	return nil
+}
+
+// lend gives a client that stores objects of one size room for the next ones.
+func (d *daemon) lend(c *client, size uint64) {
+	for _, s := range d.store.Lend(uint32(c.num), c.slot, size) {
+		m := wire.Lent{Warm: s.Warm, Number: s.Number, Offset: s.Offset, Size: s.Size}
+		c.out.Append(m.Append)
+		d.mark(c)
+	}
 }
 
 func (d *daemon) onGet(c *client, f *wire.Frame) error {

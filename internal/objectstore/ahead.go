@@ -34,7 +34,7 @@ func (s *Store) fuller(now time.Time) {
 
 func (s *Store) overThreshold() bool {
 	t := s.cfg.SpillThreshold
-	return t > 0 && t < 1 && !s.cfg.NoSpill && len(s.volumes) > 0 && float64(s.table.alloc.used) > t*float64(s.table.alloc.size)
+	return t > 0 && t < 1 && !s.cfg.NoSpill && len(s.volumes) > 0 && float64(s.table.alloc.used-s.lent) > t*float64(s.table.alloc.size)
 }
 
 // writeAhead begins the next file of a run. What is spilled because somebody

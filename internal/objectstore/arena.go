@@ -64,6 +64,8 @@ const (
 	slotRunning = iota // the task that runs
 	slotBegun          // the last task that was about to begin
 	slotHold           // epoch and number: no task of an older epoch begins, nor a later one of that epoch
+	slotTaken // the last spare that the client took
+	slotEnded // the last spare that was taken back
 	slotWords
 )
 
@@ -98,6 +100,13 @@ func (a *arena) hold(i int, epoch uint32) (begun uint32, ok bool) {
 	}
 	atomic.StoreUint64(a.word(i, slotHold), uint64(epoch-1)<<32)
 	return 0, false
+}
+
+// endSpares takes the spares up to number last of a client back, except those
+// that it had taken before: see spares.go.
+func (a *arena) endSpares(i int, last uint32) (taken uint32) {
+	atomic.StoreUint64(a.word(i, slotEnded), uint64(last))
+	return uint32(a.slot(i, slotTaken))
 }
 
 // punch gives the pages of an extent back to the system.

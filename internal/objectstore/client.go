@@ -64,6 +64,7 @@ func (s *Store) Delete(ids ...spec.ObjectID) {
 // ReleaseClient gives back everything of a client whose process is gone.
 func (s *Store) ReleaseClient(client uint32) {
 	s.mu.Lock()
+	s.forgetBorrower(client)
 	s.table.releaseClient(client)
 	s.stuck = false
 	kept := s.waiting[:0]

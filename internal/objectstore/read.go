@@ -206,7 +206,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Capacity, st.Used = s.table.alloc.size, s.table.alloc.used
+	st.Capacity, st.Used = s.table.alloc.size, s.table.alloc.used-s.lent
 	st.Spilled, st.Objects = s.table.spilled, len(s.table.objects)
 	if s.over != nil {
 		st.Overflow = s.over.alloc.used

@@ -79,7 +79,10 @@ type Store struct {
 	wake    chan struct{}
 	done    chan struct{}
 	ahead   uint64 // fresh bytes to make exist
+	lent    uint64 // bytes of spares
 	stats   Stats
+
+	borrowers map[uint32]*borrower // by client
 
 	volumes []volume
 	own     []*directory // those of volumes, and the overflow's
@@ -124,7 +127,8 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, arena: arena, table: newTable(capacity),
-		wake: make(chan struct{}, 1), done: make(chan struct{}), ioSlots: make(chan struct{}, maxIO), files: map[*file]bool{}}
+		wake: make(chan struct{}, 1), done: make(chan struct{}), ioSlots: make(chan struct{}, maxIO), files: map[*file]bool{},
+		borrowers: map[uint32]*borrower{}}
 	s.stop = func() {}
 	s.Spill(cfg)
 	s.table.freeOver = func(r *region) { s.over.free(r) }
@@ -245,7 +249,8 @@ func (s *Store) reserve(client uint32, id spec.ObjectID, size uint64, done func(
 	s.poke()
 }
 
-// tryCreate finds room for r, dropping secondary copies if that helps. Lock held.
+// tryCreate finds room for r, ending spares and dropping secondary copies if
+// that helps. Lock held.
 func (s *Store) tryCreate(r *request) (e *entry, warm bool, evicted []spec.ObjectID, ok bool) {
 	if roundUp(r.size, align) > s.table.alloc.size {
 		return nil, false, nil, false
@@ -259,6 +264,9 @@ func (s *Store) tryCreate(r *request) (e *entry, warm bool, evicted []spec.Objec
 		}
 		if ok {
 			return e, warm, evicted, true
+		}
+		if s.takeAllBack() {
+			continue
 		}
 		victims := s.table.victims(false, r.size)
 		if len(victims) == 0 {
@@ -325,6 +333,7 @@ func (s *Store) Trim() {
 		return
 	}
 	s.fuller(time.Now())
+	s.takeIdleBack()
 	spare := min(s.table.alloc.size/4, 512<<20)
 	for _, e := range s.table.alloc.trim(pageSize, spare) {
 		if err := s.arena.punch(e); err != nil {

@@ -153,6 +153,36 @@ func (m *Created) Decode(body []byte) error {
 	return nil
 }
 
+// Lent is a LENT frame: room for one object, without a CREATE.
+type Lent struct {
+	Warm         bool // this client has had these pages mapped
+	Number       uint32
+	Offset, Size uint64
+}
+
+const lentSize = 24
+
+// Append encodes the frame.
+func (m *Lent) Append(b []byte) []byte {
+	b, at := Begin(b, TLent, 0, 0)
+	b = le.AppendUint16(b, lentSize)
+	b = append(b, bit(m.Warm), 0)
+	b = le.AppendUint32(b, m.Number)
+	b = le.AppendUint64(b, m.Offset)
+	return End(le.AppendUint64(b, m.Size), at)
+}
+
+// Decode reads a body.
+func (m *Lent) Decode(body []byte) error {
+	c := cursor{b: body}
+	h := c.fixed(lentSize)
+	if h == nil {
+		return malformed(TLent, "too short")
+	}
+	*m = Lent{Warm: h[2] != 0, Number: le.Uint32(h[4:]), Offset: le.Uint64(h[8:]), Size: le.Uint64(h[16:])}
+	return nil
+}
+
 func bit(b bool) uint8 {
 	if b {
 		return 1

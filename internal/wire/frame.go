@@ -33,6 +33,7 @@ const (
 	TYield       Type = 0x1C
 	TBlocked     Type = 0x1D
 	TUnblocked   Type = 0x1E
+	TReturn      Type = 0x1F
 	TConsumed    Type = 0x20
 	TPush        Type = 0x30
 	TObj         Type = 0x31
@@ -40,6 +41,7 @@ const (
 	TCreated     Type = 0x33
 	TExec        Type = 0x34
 	TLease       Type = 0x35
+	TLent        Type = 0x36
 	TRecall      Type = 0x50
 	TRecalled    Type = 0x51
 	TCancel      Type = 0x52
@@ -60,7 +62,7 @@ var typeNames = map[Type]string{
 	TTemplate: "TEMPLATE", TExport: "EXPORT", TSubmit: "SUBMIT", TPut: "PUT", TRelease: "RELEASE", TGet: "GET",
 	TWait: "WAIT", TForget: "FORGET", TUnpin: "UNPIN", TCreate: "CREATE", TAbort: "ABORT", TDone: "DONE",
 	TYield: "YIELD", TBlocked: "BLOCKED", TUnblocked: "UNBLOCKED", TConsumed: "CONSUMED", TPush: "PUSH",
-	TObj: "OBJ", TReady: "READY", TCreated: "CREATED", TExec: "EXEC", TLease: "LEASE", TRecall: "RECALL",
+	TObj: "OBJ", TReady: "READY", TCreated: "CREATED", TExec: "EXEC", TLease: "LEASE", TLent: "LENT", TReturn: "RETURN", TRecall: "RECALL",
 	TRecalled: "RECALLED", TCancel: "CANCEL", TLog: "LOG", TExit: "EXIT", TGenConsumed: "GEN_CONSUMED",
 	TStack: "STACK", TCollect: "COLLECT", TData: "DATA", TAck: "ACK", tEnd: "END", TPiece: "PIECE",
 }

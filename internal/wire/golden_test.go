@@ -63,6 +63,8 @@ func goldenFrames() []golden {
 		{"ready", "request 10, indices 0 and 2", (&Ready{10, []uint32{0, 2}}).Append(nil)},
 		{"created", "warm, request 11, offset 4096", (&Created{true, 11, 4096, nil}).Append(nil)},
 		{"created_full", "request 11, error ObjectStoreFullError 'full'", (&Created{false, 11, 0, info}).Append(nil)},
+		{"lent", "warm, number 3, offset 4096, size 1048576", (&Lent{true, 3, 4096, 1048576}).Append(nil)},
+		{"return", "number 3", AppendU32(nil, TReturn, 3)},
 		{"exec", "kind 0, flags 2, seq 12, epoch 3, template 7, nreturns 1, attempt 2, task from 10, parent from 20, deps: ref 01 with the inline value, ref 02 with the arena value, refs: ref 03, payload 'payload'",
 			(&Exec{0, 2, 12, 3, 7, 1, 2, task(0x10), task(0x20), []Dep{{ref(1), inline}, {ref(2), arena}}, []spec.Ref{ref(3)}, []byte("payload")}).Append(nil)},
 		{"recall", "epoch 3", AppendU32(nil, TRecall, 3)},
@@ -112,7 +114,7 @@ func reencode(f Frame) ([]byte, error) {
 	}
 	byType := map[Type]appender{
 		TTemplate: &Template{}, TExport: &Export{}, TSubmit: &Submit{}, TPut: &Put{}, TCreate: &Create{}, TDone: &Done{},
-		TYield: &Yield{}, TPush: &Push{}, TObj: &Obj{}, TReady: &Ready{}, TCreated: &Created{}, TExec: &Exec{}, TCall: &Call{}, TNote: &Call{},
+		TYield: &Yield{}, TPush: &Push{}, TObj: &Obj{}, TReady: &Ready{}, TCreated: &Created{}, TLent: &Lent{}, TExec: &Exec{}, TCall: &Call{}, TNote: &Call{},
 	}
 	switch f.Type {
 	case TGet, TWait:
@@ -126,7 +128,7 @@ func reencode(f Frame) ([]byte, error) {
 			again = again.Add(c.At(i))
 		}
 		return AppendCounts(nil, f.Type, again), err
-	case TForget, TRecall:
+	case TForget, TRecall, TReturn:
 		v, err := DecodeU32(f.Type, f.Body)
 		return AppendU32(nil, f.Type, v), err
 	case TBlocked, TUnblocked, TRecalled:

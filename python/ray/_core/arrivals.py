@@ -22,6 +22,7 @@ class Arrivals(Tables):
             frames.OBJ: self._on_obj,
             frames.READY: self._on_ready,
             frames.CREATED: self._on_created,
+            frames.LENT: self._on_lent,
             frames.REPLY: self._on_reply,
             frames.EXEC: self._on_exec_frame,
             frames.LEASE: self._on_lease_frame,
@@ -222,6 +223,10 @@ class Arrivals(Tables):
             }
         request.offset, request.warm, request.done = offset, bool(warm), True
         self._wake(number)
+
+    def _on_lent(self, data: bytes, pos: int, end: int, _: int) -> None:
+        _, warm, number, offset, size = frames.LENT_BODY.unpack_from(data, pos)
+        self._spares.append((number, offset, size, bool(warm)))
 
     def _on_reply(self, data: bytes, pos: int, end: int, flags: int) -> None:
         number, size = frames.REPLY_BODY.unpack_from(data, pos)

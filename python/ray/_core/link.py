@@ -47,6 +47,7 @@ class Link(Reader):
         self._put_prefix = TASK_ID.pack(self.process, 0, self._task_suffix)
         self._task_counter = 0
         self._put_counter = 0
+        self._spare_size = 0  # of the last large object, in whole pages
         self._actor_counter = 0
         self._group_counter = 0
         self._template_counter = 0

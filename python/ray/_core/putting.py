@@ -11,6 +11,9 @@ from ray._core.refs import ObjectRef
 
 _PUT_INLINE = frames.Struct("<IBBHHHI28sBBHI")
 RECORD_SITES = os.environ.get("RAY_record_ref_creation_sites", "0").lower() in ("1", "true")
+# Room is lent in whole pages. The words of this process's slot that settle who has a spare: see _take_spare.
+_PAGE = 4096
+_TAKEN, _ENDED = 3, 4
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
@@ -62,7 +65,7 @@ class Puts(Link):
     def _put_serialized(self, oid: bytes, serialized: Any) -> ObjectRef:
         if serialized.held:
             self._look_at(serialized.held)
-        encoded, inline = self.encode_value(oid, serialized)
+        encoded, inline = self.encode_value(oid, serialized, True)
         with self._lock:
             if self.dead is not None:
                 self.check_alive()
@@ -72,13 +75,21 @@ class Puts(Link):
                 self._objects[oid] = inline
             else:
                 self._objects[oid] = LOCAL
-            self._flush_locked()
+            # With room for the next object at hand, several travel together.
+            flush = inline is not None or not self._spares
+            if flush:
+                self._flush_locked()
+        if not flush and not self._flusher_awake:
+            self._wake_flusher()
         if RECORD_SITES:
             self._note_site("put object", [oid])
         return ObjectRef(oid, self.node_id, self)
 
-    def encode_value(self, oid: bytes, serialized: Any) -> Tuple[bytes, Optional[bytes]]:
-        """The value as it travels; in the arena if it is large. Gives the blob too if it is inline."""
+    def encode_value(self, oid: bytes, serialized: Any, new: bool = False) -> Tuple[bytes, Optional[bytes]]:
+        """The value as it travels; in the arena if it is large. Gives the blob too if it is inline.
+
+        new: the object is one that PUT will name, for the first time; it may take room that was lent.
+        """
         if serialized.size <= self.inline_limit or self.arena is None:
             if serialized.size > frames.MAX_FRAME - 4096:
                 raise ValueError(
@@ -87,8 +98,58 @@ class Puts(Link):
                 )
             blob = serialized.to_bytes()
             return frames.value_inline(blob, serialized.refs), blob
-        offset = self._allocate(oid, serialized)
+        spare = self._take_spare(serialized.size) if new else None
+        if spare is not None:
+            offset = self._fill(spare, serialized)
+        else:
+            offset = self._allocate(oid, serialized)
         return frames.value_arena(offset, serialized.size, serialized.refs), None
+
+    def _take_spare(self, size: int) -> Optional[Tuple[int, int, int, bool]]:
+        """Room that the daemon has lent ahead of need, if there is some for this size.
+
+        The daemon may take it back at any time. Both sides store what they do first and read then what the other one
+        has done, so one of them sees the other. A spare that was taken back meanwhile is left alone, and RETURN says
+        so: the daemon may have seen it taken.
+        """
+        need = -(-size // _PAGE) * _PAGE
+        again = need == self._spare_size
+        self._spare_size = need
+        if not again or self.slot is None:
+            return None
+        if not self._spares:
+            self._read_what_is_there()
+        words, at = self.arena.words, self.slot >> 3  # type: ignore[union-attr]
+        while True:
+            with self._lock:
+                while self._spares and self._spares[0][0] <= words[at + _ENDED]:
+                    self._spares.popleft()
+                if not self._spares or self._spares[0][2] != need:
+                    return None
+                spare = self._spares.popleft()
+                words[at + _TAKEN] = spare[0]
+            with self._lock:  # a barrier between the store and the read, too
+                if spare[0] > words[at + _ENDED]:
+                    return spare
+                self._out.append(frames.frame(frames.RETURN, frames.U32.pack(spare[0])))
+
+    def _read_what_is_there(self) -> None:
+        if self._role.acquire(False):
+            try:
+                self._pump(0.0)
+            finally:
+                self._role.release()
+                if self._followers:
+                    self._pass_role_on()
+
+    def _fill(self, spare: Tuple[int, int, int, bool], serialized: Any) -> int:
+        number, offset, _, warm = spare
+        try:
+            self.arena.write(offset, serialized.size, serialized, warm)  # type: ignore[union-attr]
+        except BaseException:
+            self.send(frames.frame(frames.RETURN, frames.U32.pack(number)))
+            raise
+        return offset
 
     def _allocate(self, oid: bytes, serialized: Any) -> int:
         if self.arena.idle:  # type: ignore[union-attr]

@@ -41,6 +41,8 @@ class Tables:
         self._dead_refs: Deque[bytes] = deque()
         self._gone = self._dead_refs.append
         self._unpinned: Deque[bytes] = deque()
+        # Room for the next objects: (number, offset, size, warm), in the order of the numbers.
+        self._spares: Deque[Tuple[int, int, int, bool]] = deque()
         self._streams: Dict[bytes, Any] = {}
 
         # Results that were dropped before their task ended, and the deliveries to give back when it has: a driver
