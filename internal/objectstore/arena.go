@@ -64,8 +64,8 @@ const (
 	slotRunning = iota // the task that runs
 	slotBegun          // the last task that was about to begin
 	slotHold           // epoch and number: no task of an older epoch begins, nor a later one of that epoch
-	slotTaken // the last spare that the client took
-	slotEnded // the last spare that was taken back
+	slotTaken          // the last spare that the client took
+	slotEnded          // the last spare that was taken back
 	slotWords
 )
 
