@@ -11,8 +11,11 @@ from ray._core.assignment import Exec, exec_head
 from ray._core.entries import RefGuard
 from ray._core.performing import USER_CODE
 from ray._core.process import ExitNow, Process
-from ray._core.reader import SAFE_CODES
+from ray._core.reader import SAFE_CODES, Reader
 from ray._core.stacks import stack_text
+
+#: Where a thread that waits for tasks spends its time.
+_WAITS = SAFE_CODES | {Reader._pump.__code__}
 
 
 class Orders(Process):
@@ -120,8 +123,18 @@ class Orders(Process):
         self.exiting = (graceful, reason)
         with self.client._lock:
             self.client._wake("exec")
-        # The main thread may be in recv: a signal takes it out.
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR2)  # type: ignore[arg-type]
+        threading.Thread(target=self._rouse, name="ray-rouse", daemon=True).start()
+
+    def _rouse(self) -> None:
+        """Takes the main thread out of its wait for tasks, where it may be in recv.
+
+        One signal is not enough: it may come just before the system call, which it does not end then.
+        """
+        main = threading.main_thread().ident
+        while not self.ending:
+            if self.idle:
+                signal.pthread_kill(main, signal.SIGUSR2)  # type: ignore[arg-type]
+            time.sleep(0.02)
 
     def _cancel(self, task_id: bytes) -> None:
         # First the note, then the look: who begins a task shows it first and reads the notes then.
@@ -176,8 +189,9 @@ class Orders(Process):
         raise KeyboardInterrupt()
 
     def on_exit_signal(self, _: int, frame: Any) -> None:
-        """Runs in the main thread: ends an idle wait; a busy thread looks by itself."""
-        if self.idle and self.exiting is not None and not self.queue:
+        """Runs in the main thread: ends an idle wait, where nothing is half done; a busy thread looks by itself."""
+        if self.idle and self.exiting is not None and not self.queue and frame.f_code in _WAITS:
+            self.idle = False
             raise ExitNow()
 
     def _on_death(self) -> None:

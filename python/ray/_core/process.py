@@ -57,6 +57,7 @@ class Process:
         self.executor: Any = None  # of a threaded or asynchronous actor
         self.system_executor: Any = None  # of another one, for the groups that every actor has
         self.exiting: Optional[Tuple[bool, str]] = None
+        self.ending = False
         self.marker = ""
         self.title = ""
         self.held_since = 0.0
@@ -111,6 +112,7 @@ class Process:
 
     def finish(self) -> None:
         """Ends the process in order: exit handlers run, output is sent."""
+        self.ending = True
         client = self.client
         executor, self.executor = self.executor, None
         if executor is not None:

@@ -54,12 +54,12 @@ class Worker(Performer, Orders):
         while True:
             if not queue:
                 self.held_since = 0.0
-                self.idle = True
                 try:
+                    self.idle = True
                     client.wait_until(some, keys, None)
+                    self.idle = False  # still inside: a signal that comes now must not be one too many
                 except ExitNow:
                     self.finish()
-                self.idle = False
             if self.exiting is not None and not queue:
                 self.finish()
             while queue:
