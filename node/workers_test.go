@@ -77,14 +77,15 @@ func TestTheReportOfAWorkersEndMayComeLate(t *testing.T) {
 				d.workerGone(w)
 			})
 			d.after(late, func() { d.onExit(proc.Exit{ID: w.id, PID: 1 << 30, Code: 3}) })
-			time.Sleep(late - time.Second)
-			synctest.Wait()
-			if dead := late > time.Minute; w.dead != dead {
-				t.Errorf("the report takes %v, and a second before it comes the worker counts as ended: %v", late, w.dead)
+			after := func(pause time.Duration) (dead bool) {
+				time.Sleep(pause)
+				d.locked(func() { dead = w.dead && d.pool.Worker(w.id) == nil })
+				return dead
 			}
-			time.Sleep(2 * time.Second)
-			synctest.Wait()
-			if !w.dead || d.pool.Worker(w.id) != nil {
+			if dead := after(late - time.Second); dead != (late > time.Minute) {
+				t.Errorf("the report takes %v, and a second before it comes the worker counts as ended: %v", late, dead)
+			}
+			if !after(2 * time.Second) {
 				t.Error("the worker is not given up")
 			}
 		})
