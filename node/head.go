@@ -63,15 +63,12 @@ func (h *headLink) connect(ctx context.Context) error {
 
 func (h *headLink) register(ctx context.Context) error {
 	d := h.d
-	d.mu.Lock()
-	req := d.registration()
-	d.mu.Unlock()
-	var reply wire.RegisterReply
 	begun := time.Now()
-	if _, err := h.peer.Call(ctx, wire.MethodRegister, req, &reply, nil); err != nil {
-		if errors.Is(err, wire.ErrReset) {
-			return nil // Reset is called again
-		}
+	reply, err := h.enrol(ctx)
+	if errors.Is(err, wire.ErrReset) {
+		return nil // Reset is called again
+	}
+	if err != nil {
 		return err
 	}
 	h.served.Store(true)
@@ -88,6 +85,40 @@ func (h *headLink) register(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	return nil
+}
+
+// enrol sends the registration and waits for the answer. It is made and sent
+// under the lock, so that a note of what changes after it comes after it.
+func (h *headLink) enrol(ctx context.Context) (wire.RegisterReply, error) {
+	type answer struct {
+		reply wire.RegisterReply
+		err   error
+	}
+	answered := make(chan answer, 1)
+	h.d.mu.Lock()
+	_, err := h.peer.CallAsync(wire.MethodRegister, h.d.registration(), nil, func(r wire.Reply, err error) {
+		a := answer{err: err}
+		if err == nil {
+			a.err = r.Err()
+		}
+		if a.err == nil {
+			a.err = json.Unmarshal(r.JSON, &a.reply)
+		}
+		answered <- a
+	})
+	h.d.mu.Unlock()
+	if err != nil {
+		return wire.RegisterReply{}, err
+	}
+	select {
+	case a := <-answered:
+		if a.err != nil {
+			return a.reply, fmt.Errorf("call %s: %w", wire.MethodRegister, a.err)
+		}
+		return a.reply, nil
+	case <-ctx.Done():
+		return wire.RegisterReply{}, fmt.Errorf("call %s: %w", wire.MethodRegister, context.Cause(ctx))
+	}
 }
 
 // lost: the head is one that does not know this node yet. Calls wait until it
@@ -125,11 +156,20 @@ func (h *headLink) call(ctx context.Context, method string, in, out any, tail []
 			return nil, ctx.Err()
 		}
 		t, err := h.peer.Call(ctx, method, in, out, tail)
-		if !errors.Is(err, wire.ErrReset) {
+		switch {
+		case errors.Is(err, wire.ErrReset):
+			h.lost()
+		case !tooEarly(err):
 			return t, err
 		}
-		h.lost()
 	}
+}
+
+// tooEarly: a call was sent when the head had been replaced and this side had
+// not yet noticed. It is sent again; the notice is on its way.
+func tooEarly(err error) bool {
+	var info *spec.ErrorInfo
+	return errors.As(err, &info) && info.Type == wire.ErrNotRegistered
 }
 
 // async asks the head; done gets the answer on another goroutine.
@@ -144,6 +184,10 @@ func (h *headLink) async(method string, in any, tail []byte, done func(wire.Repl
 		if errors.Is(err, wire.ErrReset) {
 			// All calls fail so before the node registers again.
 			h.lost()
+			h.later(method, in, tail, done)
+			return
+		}
+		if err == nil && r.Error && tooEarly(r.Err()) {
 			h.later(method, in, tail, done)
 			return
 		}

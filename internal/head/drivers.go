@@ -78,7 +78,7 @@ func (h *Head) driverExited(r *request) (any, gcs.Change, error) {
 	if err := r.decode(&e); err != nil {
 		return nil, gcs.Change{}, err
 	}
-	h.work.Go(func() { h.jobs.Exited(e) })
+	h.background(r, func(context.Context) (any, []byte, error) { return nil, nil, h.jobs.Exited(e) })
 	return nil, gcs.Change{}, nil
 }
 

@@ -99,7 +99,7 @@ func (h *Head) take(l *nodeLink, c *wire.Call) {
 		r.reply(nil, nil, &spec.ErrorInfo{Type: "RaySystemError", Message: fmt.Sprintf("not supported yet: call %q on the head", r.method)})
 		return
 	case r.from.IsZero() && !slices.Contains(openMethods, r.method):
-		r.reply(nil, nil, &spec.ErrorInfo{Type: "RaySystemError", Message: "call " + r.method + ": this node has not registered"})
+		r.reply(nil, nil, &spec.ErrorInfo{Type: wire.ErrNotRegistered, Message: "call " + r.method + ": this node has not registered"})
 		return
 	}
 	if n, ok := h.tables.Node(r.from); !r.from.IsZero() && (!ok || n.State == spec.NodeDead) && !slices.Contains(openMethods, r.method) {

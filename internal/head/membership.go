@@ -76,7 +76,7 @@ func (h *Head) mayJoin(info *spec.NodeInfo) error {
 
 func (h *Head) nodeHeartbeat(r *request) (any, gcs.Change, error) {
 	if r.from.IsZero() { // a head that has just started: the node registers next
-		return nil, gcs.Change{}, &spec.ErrorInfo{Type: "RaySystemError", Message: "heartbeat: this node has not registered with this head process yet"}
+		return nil, gcs.Change{}, &spec.ErrorInfo{Type: wire.ErrNotRegistered, Message: "heartbeat: this node has not registered with this head process yet"}
 	}
 	n, ok := h.tables.Node(r.from)
 	s := h.soft[r.from]

@@ -166,12 +166,13 @@ func (s *Service) begin(id string, req Request) {
 
 // fail ends a job that has not ended.
 func (s *Service) fail(id, kind, message string) {
-	s.end(id, func(j *spec.Job) {
+	_ = s.end(id, func(j *spec.Job) {
 		j.Status, j.ErrorType, j.Message = spec.JobFailed, kind, message
 	})
 }
 
-func (s *Service) end(id string, f func(*spec.Job)) {
+// end writes the end of a job into its row; an error has been logged.
+func (s *Service) end(id string, f func(*spec.Job)) error {
 	_, err := s.cluster.UpdateJob(id, func(j *spec.Job) {
 		j.EndMS = time.Now().UnixMilli()
 		f(j)
@@ -183,10 +184,12 @@ func (s *Service) end(id string, f func(*spec.Job)) {
 	delete(s.stopped, id)
 	s.mu.Unlock()
 	s.changed(id)
+	return err
 }
 
-// Exited takes the end of an entrypoint from the node that ran it.
-func (s *Service) Exited(e wire.DriverExited) {
+// Exited takes the end of an entrypoint from the node that ran it. Without an
+// error it is stored.
+func (s *Service) Exited(e wire.DriverExited) error {
 	s.mu.Lock()
 	a := s.starts[e.SubmissionID]
 	s.mu.Unlock()
@@ -194,6 +197,7 @@ func (s *Service) Exited(e wire.DriverExited) {
 		select {
 		case <-a.done:
 		case <-s.ctx.Done():
+			return s.ctx.Err()
 		}
 	}
 	s.mu.Lock()
@@ -206,7 +210,7 @@ func (s *Service) Exited(e wire.DriverExited) {
 	if !stopped && (e.ExitCode != 0 || e.Signal != 0) {
 		tail = s.lastOutput(e.SubmissionID)
 	}
-	s.end(e.SubmissionID, func(j *spec.Job) { describeEnd(j, e, stopped, tail) })
+	return s.end(e.SubmissionID, func(j *spec.Job) { describeEnd(j, e, stopped, tail) })
 }
 
 // describeEnd writes how a job ended into its row.

@@ -23,7 +23,7 @@ func (s *Service) Stop(id string) (bool, error) {
 	a := s.starts[id]
 	s.mu.Unlock()
 	if j.Status == spec.JobPending {
-		s.end(id, func(j *spec.Job) { j.Status, j.Message = spec.JobStopped, gcs.JobStoppedMessage })
+		_ = s.end(id, func(j *spec.Job) { j.Status, j.Message = spec.JobStopped, gcs.JobStoppedMessage })
 		if a != nil {
 			a.cancel()
 		}

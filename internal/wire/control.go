@@ -34,7 +34,7 @@ const (
 	MethodActorWatch = "actor.watch"
 	// MethodDriverProgress (note, DriverProgress): tells what an entrypoint that was ordered waits for.
 	MethodDriverProgress = "driver.progress"
-	// MethodDriverExited (note, DriverExited): an entrypoint run by MethodDriverRun ended.
+	// MethodDriverExited (DriverExited → nothing): an entrypoint run by MethodDriverRun ended. The answer says that it is stored.
 	MethodDriverExited = "driver.exited"
 	// MethodEvent (note, spec.Event) adds to the cluster's events.
 	MethodEvent = "event"
@@ -284,6 +284,10 @@ type DriverRun struct {
 // ErrNodeBusy is the error type of a node that has not what a request needs
 // now: another, or the same one later, may have it.
 const ErrNodeBusy = "NodeBusyError"
+
+// ErrNotRegistered is the error type of a head that a node calls before it has
+// registered there: the caller asks again when it has.
+const ErrNotRegistered = "NodeNotRegisteredError"
 
 // ErrNoLogFile is the error type of a LogRead of a file that is not there.
 const ErrNoLogFile = "FileNotFoundError"

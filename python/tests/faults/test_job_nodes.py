@@ -1,5 +1,6 @@
 """A job whose driver runs on another node than the head, over a restart of the head."""
 
+import http.client
 import json
 import os
 import signal
@@ -99,6 +100,25 @@ def test_stop_on_the_second_node_after_a_restart_of_the_head(cluster):
     assert server.logs(id) == f"child {pids[0]}\ndriver {pids[1]}\n"
     assert server.ask("DELETE", f"/api/jobs/{id}")[0] == 200
     assert not list(cluster.root.rglob(f"job-driver-{id}.log*"))
+
+
+def test_the_end_of_a_job_is_known_though_it_ends_without_a_head(cluster):
+    server = Server(cluster)
+    before = head_of(cluster)
+    go = cluster.root / "work" / "go"
+    id = server.submit(f"while [ ! -e {go} ]; do sleep 0.05; done; kill -KILL {before}; exit 7")
+    wait_until(lambda: server.job(id)["status"] == "RUNNING", 30, "the job runs")
+    go.touch()
+
+    def ended():
+        try:
+            job = server.job(id)
+        except (OSError, http.client.HTTPException):
+            return None
+        return job if job["status"] != "RUNNING" else None
+
+    job = wait_until(ended, 60, "the new head knows that the job has ended")
+    assert (job["status"], job["driver_exit_code"]) == ("FAILED", 7), job
 
 
 def cluster_nodes(cluster):
