@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,7 @@ func (d *daemon) driverRun(ctx context.Context, r *wire.Request) (any, []byte, e
 		})
 	}
 	d.goes(func() { d.tellProgress(ctx, in.SubmissionID) })
-	child, err := d.startDriver(ctx, in, d.cfg.gpuNames(held.GPUs()))
+	child, err := d.startDriver(ctx, in, d.cfg.deviceNames(held.Devices()))
 	cancel()
 	if err != nil {
 		release()
@@ -106,7 +107,7 @@ func (d *daemon) driverEnded(id string, e proc.Exit) {
 }
 
 // startDriver makes the entrypoint's environment and its process.
-func (d *daemon) startDriver(ctx context.Context, in wire.DriverRun, gpus []string) (*proc.Child, error) {
+func (d *daemon) startDriver(ctx context.Context, in wire.DriverRun, devices map[string][]string) (*proc.Child, error) {
 	python := ""
 	if len(d.cfg.Pythons) > 0 {
 		python = d.cfg.Pythons[0]
@@ -121,9 +122,7 @@ func (d *daemon) startDriver(ctx context.Context, in wire.DriverRun, gpus []stri
 			set[k] = v
 		}
 	}
-	if len(gpus) > 0 {
-		set["CUDA_VISIBLE_DEVICES"] = strings.Join(gpus, ",")
-	}
+	maps.Copy(set, spec.DeviceEnv(devices))
 	path := append([]string{d.cfg.PackageDir}, env.SysPath...)
 	if old := set["PYTHONPATH"]; old != "" {
 		path = append(path, old)

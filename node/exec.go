@@ -76,7 +76,7 @@ func (d *daemon) sendLease(pw *pool.Worker, epoch uint32) {
 		return
 	}
 	info := pw.Class.Data.(*class)
-	l := wire.Lease{Epoch: epoch, Resources: pw.Class.Need, GPUIDs: d.cfg.gpuNames(pw.GPUs()), CaptureChildren: info.lease.capture}
+	l := wire.Lease{Epoch: epoch, Resources: pw.Class.Need, Devices: d.cfg.deviceNames(pw.Devices()), CaptureChildren: info.lease.capture}
 	if !info.lease.pg.IsZero() {
 		l.PlacementGroup = info.lease.pg.String()
 	}

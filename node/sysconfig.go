@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 	"strconv"
+
+	"ray/internal/spec"
 )
 
 // system is the value of one of upstream's configuration keys: from
@@ -26,15 +27,14 @@ func (c *Config) system(key string) json.RawMessage {
 	return text
 }
 
-// gpuNames are the names of devices that the pool knows by number.
-func (c *Config) gpuNames(numbers []string) []string {
-	out := slices.Clone(numbers)
-	for i, text := range out {
+// deviceNames gives GPUs, which the pool knows by number, their own names.
+func (c *Config) deviceNames(devices map[string][]string) map[string][]string {
+	for i, text := range devices[spec.GPU] {
 		if n, err := strconv.Atoi(text); err == nil && n < len(c.GPUIDs) {
-			out[i] = c.GPUIDs[n]
+			devices[spec.GPU][i] = c.GPUIDs[n]
 		}
 	}
-	return out
+	return devices
 }
 
 // SystemNumber and systemBool read keys of upstream's _system_config, or of the

@@ -83,11 +83,11 @@ type ArenaInfo struct {
 
 // Lease is the body of LEASE; it holds for the EXECs that follow.
 type Lease struct {
-	Epoch           uint32         `json:"epoch"`
-	Resources       spec.Resources `json:"resources"`
-	GPUIDs          []string       `json:"gpu_ids"`
-	PlacementGroup  string         `json:"placement_group,omitempty"`
-	CaptureChildren bool           `json:"capture_children"`
+	Epoch           uint32              `json:"epoch"`
+	Resources       spec.Resources      `json:"resources"`
+	Devices         map[string][]string `json:"devices,omitempty"` // family → ids, as spec.DeviceFamilies
+	PlacementGroup  string              `json:"placement_group,omitempty"`
+	CaptureChildren bool                `json:"capture_children"`
 }
 
 // LogBatch is one element of the list in LOG.

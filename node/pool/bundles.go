@@ -39,7 +39,7 @@ func (p *Pool) PrepareBundle(b Bundle) error {
 	}
 	t, ok := p.led.take(need)
 	if !ok {
-		return fmt.Errorf("bundle %d of placement group %s needs %s, and no GPU here has that much free", b.Index, b.Group, b.Resources)
+		return fmt.Errorf("bundle %d of placement group %s needs %s, and no device here has that much free", b.Index, b.Group, b.Resources)
 	}
 	p.bundles[k] = &bundle{Bundle: b, taken: t}
 	return nil
@@ -58,8 +58,8 @@ func (p *Pool) CommitBundle(group spec.PlacementGroupID, index int, now int64) e
 	for name, n := range bundleOffer(b.Bundle) {
 		p.led.change(name, n)
 	}
-	for _, s := range b.taken.gpus {
-		name := fmt.Sprintf("GPU_group_%d_%s", index, group)
+	for _, s := range b.taken.devices {
+		name := fmt.Sprintf("%s_group_%d_%s", s.family, index, group)
 		p.led.devices[name] = append(p.led.devices[name], device{s.id, s.n})
 	}
 	p.Dispatch(now)
@@ -80,7 +80,9 @@ func (p *Pool) ReturnBundle(group spec.PlacementGroupID, index int, now int64) {
 			p.led.change(name, -n)
 			p.led.forget(name)
 		}
-		delete(p.led.devices, fmt.Sprintf("GPU_group_%d_%s", index, group))
+		for _, s := range b.taken.devices {
+			delete(p.led.devices, fmt.Sprintf("%s_group_%d_%s", s.family, index, group))
+		}
 	}
 	p.led.give(b.taken)
 	p.Dispatch(now)

@@ -92,11 +92,11 @@ func (p *Pool) behind(c *Class, now int64) *Worker {
 }
 
 // idleWorker takes the idle worker of the class's key that was used last. One
-// that has seen a GPU serves only classes that want one.
+// that has seen a device serves only classes that want some.
 func (p *Pool) idleWorker(c *Class) *Worker {
 	list := p.idle[c.Key]
 	for i := len(list) - 1; i >= 0; i-- {
-		if w := list[i]; w.gpus == "" || c.gpu {
+		if w := list[i]; w.devices == "" || c.devices {
 			p.takeIdle(w)
 			return w
 		}
@@ -118,9 +118,9 @@ func (p *Pool) lease(w *Worker, c *Class, now int64) *Worker {
 		p.putBack(w)
 		return nil
 	}
-	if len(t.gpus) == 0 {
+	if len(t.devices) == 0 {
 		w.used = true
-	} else if w = p.swapForGPU(w, t); w == nil {
+	} else if w = p.swapForDevices(w, t); w == nil {
 		p.led.give(t)
 		p.start(c)
 		return nil
@@ -131,7 +131,7 @@ func (p *Pool) lease(w *Worker, c *Class, now int64) *Worker {
 		w.State = Actor
 	}
 	c.leased = append(c.leased, w)
-	mark := leaseMark{c, w.Epoch, w.gpus}
+	mark := leaseMark{c, w.Epoch, w.devices}
 	if w.lease != mark {
 		w.lease = mark
 		p.emit(Effect{Kind: EffLease, Worker: w, Epoch: w.Epoch})
@@ -139,19 +139,16 @@ func (p *Pool) lease(w *Worker, c *Class, now int64) *Worker {
 	return w
 }
 
-// swapForGPU gives w or an idle worker in its place: one that has used exactly
+// swapForDevices gives w or an idle worker in its place: one that has used exactly
 // these devices before, else one that has run nothing yet, since what a user's
 // library has found out about devices it keeps; nil if there is none.
-func (p *Pool) swapForGPU(w *Worker, t taken) *Worker {
-	ids := ""
-	for _, id := range gpuIDs(t.gpus) {
-		ids += id + ","
-	}
+func (p *Pool) swapForDevices(w *Worker, t taken) *Worker {
+	ids := deviceKey(t.devices)
 	candidates := append([]*Worker{w}, p.idle[w.Key]...)
-	suits := func(o *Worker) bool { return o.gpus == ids }
+	suits := func(o *Worker) bool { return o.devices == ids }
 	at := slices.IndexFunc(candidates, suits)
 	if at < 0 {
-		at = slices.IndexFunc(candidates, func(o *Worker) bool { return o.gpus == "" && !o.used })
+		at = slices.IndexFunc(candidates, func(o *Worker) bool { return o.devices == "" && !o.used })
 	}
 	if at < 0 {
 		p.putBack(w)
@@ -162,7 +159,7 @@ func (p *Pool) swapForGPU(w *Worker, t taken) *Worker {
 		p.putBack(w)
 		w = chosen
 	}
-	w.gpus = ids
+	w.devices = ids
 	return w
 }
 

@@ -10,8 +10,8 @@ import (
 // the driver of a submitted job. The zero Held is nothing.
 type Held struct{ taken taken }
 
-// GPUs are the ids of the devices that were chosen.
-func (h Held) GPUs() []string { return gpuIDs(h.taken.gpus) }
+// Devices are the numbers of those that were chosen, by family.
+func (h Held) Devices() map[string][]string { return deviceIDs(h.taken.devices) }
 
 // Hold takes resources until Release; an error says what is not free.
 func (p *Pool) Hold(need spec.Resources) (Held, error) {
@@ -21,7 +21,7 @@ func (p *Pool) Hold(need spec.Resources) (Held, error) {
 	}
 	t, ok := p.led.take(amounts)
 	if !ok {
-		return Held{}, fmt.Errorf("%s is needed, and no GPU here has that much free", need)
+		return Held{}, fmt.Errorf("%s is needed, and no device here has that much free", need)
 	}
 	return Held{t}, nil
 }

@@ -12,8 +12,8 @@ func TestHold(t *testing.T) {
 	need := spec.FromFloats(map[string]float64{spec.CPU: 1, spec.GPU: 1})
 	p := New(spec.FromFloats(map[string]float64{spec.CPU: 2, spec.GPU: 1}))
 	h, err := p.Hold(need)
-	if err != nil || !slices.Equal(h.GPUs(), []string{"0"}) || p.Available()[spec.CPU] != spec.FixedScale {
-		t.Fatalf("%v, GPUs %v, free %s", err, h.GPUs(), p.Available())
+	if err != nil || !slices.Equal(h.Devices()[spec.GPU], []string{"0"}) || p.Available()[spec.CPU] != spec.FixedScale {
+		t.Fatalf("%v, GPUs %v, free %s", err, h.Devices(), p.Available())
 	}
 	if _, err := p.Hold(need); err == nil {
 		t.Error("a GPU was held twice")
@@ -23,7 +23,7 @@ func TestHold(t *testing.T) {
 		t.Errorf("free %s", free)
 	}
 	none, err := p.Hold(nil)
-	if err != nil || len(none.GPUs()) > 0 {
+	if err != nil || len(none.Devices()) > 0 {
 		t.Errorf("nothing: %v", err)
 	}
 	p.Release(none, 0)

@@ -17,7 +17,7 @@ func (p *Pool) know(c *Class) {
 	c.cpus, c.grouped = nil, false
 	for _, a := range c.need {
 		resource := p.led.names[a.index]
-		c.gpu = c.gpu || isGPU(resource)
+		c.devices = c.devices || p.led.kinds[a.index].family != ""
 		c.grouped = c.grouped || strings.Contains(resource, "_group_")
 		if resource == spec.CPU || strings.HasPrefix(resource, spec.CPU+"_group_") {
 			c.cpus = append(c.cpus, a)

@@ -44,8 +44,8 @@ type Class struct {
 	name    string
 	need    []amount
 	cpus    []amount // the part of need that is CPUs, also of a bundle
-	gpu     bool
-	grouped bool // it needs what a bundle offers
+	devices bool     // it needs devices
+	grouped bool     // it needs what a bundle offers
 	queue   []*Task
 	head    int
 	cap     int
@@ -121,23 +121,23 @@ type Worker struct {
 	recalling bool
 	looked    int64 // the value of begun at which it was looked at
 	taken     taken
-	gpus      string // devices it has seen; such a worker is used for no others
+	devices   string // those that it has seen; such a worker is used for no others
 	used      bool   // it has run something without devices
 	idleSince int64
 	lease     leaseMark
 }
 
 type leaseMark struct {
-	class *Class
-	epoch uint32
-	gpus  string
+	class   *Class
+	epoch   uint32
+	devices string
 }
 
 // InFlight are the tasks that the worker has, the running one first.
 func (w *Worker) InFlight() []*Task { return w.inflight }
 
-// GPUs are the device ids of the present lease.
-func (w *Worker) GPUs() []string { return gpuIDs(w.taken.gpus) }
+// Devices are the numbers of those that the present lease holds, by family.
+func (w *Worker) Devices() map[string][]string { return deviceIDs(w.taken.devices) }
 
 // EffectKind says what the daemon has to do.
 type EffectKind uint8

@@ -478,11 +478,11 @@ func TestGPUsAreGivenOutByDevice(t *testing.T) {
 	one := l.amounts(spec.FromFloats(map[string]float64{spec.GPU: 1}))
 	a, _ := l.take(half)
 	b, _ := l.take(half)
-	if gpuIDs(a.gpus)[0] != gpuIDs(b.gpus)[0] {
+	if deviceIDs(a.devices)[spec.GPU][0] != deviceIDs(b.devices)[spec.GPU][0] {
 		t.Fatal("two halves must share a device")
 	}
 	c, ok := l.take(one)
-	if !ok || gpuIDs(c.gpus)[0] == gpuIDs(a.gpus)[0] {
+	if !ok || deviceIDs(c.devices)[spec.GPU][0] == deviceIDs(a.devices)[spec.GPU][0] {
 		t.Fatal("a whole device must be the other one")
 	}
 	l.give(b)
@@ -510,8 +510,8 @@ func TestBundlesReserveAndReturn(t *testing.T) {
 			t.Fatalf("a task with bundle index %d does not fit into the bundle", index)
 		}
 		tk, ok := p.led.take(c.need)
-		if !ok || len(tk.gpus) != 1 || tk.gpus[0].id != 0 {
-			t.Fatalf("bundle index %d got devices %v, want device 0", index, tk.gpus)
+		if !ok || len(tk.devices) != 1 || tk.devices[0].id != 0 {
+			t.Fatalf("bundle index %d got devices %v, want device 0", index, tk.devices)
 		}
 		p.led.give(tk)
 	}

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -20,9 +21,17 @@ type ledger struct {
 	free    []int
 	total   []spec.Fixed
 	avail   []spec.Fixed
-	// devices of each GPU pool: "GPU", and the GPU_group_… names of bundles.
+	// kinds tell of each name which devices it counts.
+	kinds []deviceKind
+	// devices of each pool: "GPU" and the like, and the GPU_group_… names of bundles.
 	devices map[string][]device
 }
+
+// deviceKind is the family of devices that a name counts, "" for none; group
+// is set in a placement group: its id, for one bundle with the index before it.
+type deviceKind struct{ family, group string }
+
+func (k deviceKind) wildcard() bool { return k.group != "" && !strings.Contains(k.group, "_") }
 
 type device struct {
 	id   int
@@ -36,14 +45,15 @@ type amount struct {
 
 // taken is what one lease holds.
 type taken struct {
-	need []amount
-	gpus []deviceShare
+	need    []amount
+	devices []deviceShare
 }
 
 type deviceShare struct {
-	pool string
-	id   int
-	n    spec.Fixed
+	family string
+	pool   string
+	id     int
+	n      spec.Fixed
 }
 
 func newLedger(total spec.Resources) *ledger {
@@ -51,8 +61,10 @@ func newLedger(total spec.Resources) *ledger {
 	for _, name := range total.Names() {
 		l.change(name, total[name])
 	}
-	for i := range int(total[spec.GPU] / spec.FixedScale) {
-		l.devices[spec.GPU] = append(l.devices[spec.GPU], device{i, spec.FixedScale})
+	for _, family := range spec.DeviceFamilies {
+		for i := range int(total[family] / spec.FixedScale) {
+			l.devices[family] = append(l.devices[family], device{i, spec.FixedScale})
+		}
 	}
 	return l
 }
@@ -66,15 +78,22 @@ func (l *ledger) intern(name string) int {
 		i = l.free[n-1]
 		l.free = l.free[:n-1]
 		l.names[i] = name
+		l.kinds[i] = kindOf(name)
 	} else {
 		i = len(l.names)
 		l.names = append(l.names, name)
+		l.kinds = append(l.kinds, kindOf(name))
 		l.total = append(l.total, 0)
 		l.avail = append(l.avail, 0)
 		l.lasting = append(l.lasting, 0)
 	}
 	l.index[name] = i
 	return i
+}
+
+func kindOf(name string) deviceKind {
+	family, group := spec.DeviceFamily(name)
+	return deviceKind{family, group}
 }
 
 // forget gives up a name of which there is nothing left, unless it is lasting.
@@ -138,21 +157,21 @@ func (l *ledger) feasible(need []amount) bool {
 	return true
 }
 
-// take subtracts need and chooses GPU devices; false if the devices do not
+// take subtracts need and chooses devices; false if the devices do not
 // allow it (fractions that are free on different ones).
 func (l *ledger) take(need []amount) (taken, bool) {
 	t := taken{need: need}
 	for _, a := range need {
-		name := l.names[a.index]
-		if !isGPU(name) || (isWildcardGPU(name) && l.hasIndexed(need)) {
+		kind := l.kinds[a.index]
+		if kind.family == "" || (kind.wildcard() && l.hasIndexed(need, kind.family)) {
 			continue
 		}
-		shares, ok := l.choose(name, a.n)
+		shares, ok := l.choose(l.names[a.index], kind, a.n)
 		if !ok {
-			l.giveDevices(t.gpus)
+			l.giveDevices(t.devices)
 			return taken{}, false
 		}
-		t.gpus = append(t.gpus, shares...)
+		t.devices = append(t.devices, shares...)
 	}
 	for _, a := range need {
 		l.avail[a.index] -= a.n
@@ -164,7 +183,7 @@ func (l *ledger) give(t taken) {
 	for _, a := range t.need {
 		l.avail[a.index] += a.n
 	}
-	l.giveDevices(t.gpus)
+	l.giveDevices(t.devices)
 }
 
 func (l *ledger) giveDevices(shares []deviceShare) {
@@ -178,31 +197,21 @@ func (l *ledger) giveDevices(shares []deviceShare) {
 	}
 }
 
-func isGPU(name string) bool {
-	return name == spec.GPU || strings.HasPrefix(name, "GPU_group_")
-}
-
-// isWildcardGPU: GPU_group_<pg> without a bundle index.
-func isWildcardGPU(name string) bool {
-	return strings.HasPrefix(name, "GPU_group_") && strings.Count(name, "_") == 2
-}
-
-func (l *ledger) hasIndexed(need []amount) bool {
+func (l *ledger) hasIndexed(need []amount, family string) bool {
 	return slices.ContainsFunc(need, func(a amount) bool {
-		n := l.names[a.index]
-		return strings.HasPrefix(n, "GPU_group_") && !isWildcardGPU(n)
+		k := l.kinds[a.index]
+		return k.family == family && k.group != "" && !k.wildcard()
 	})
 }
 
-// pools are the device pools that a GPU resource name may draw from.
-func (l *ledger) pools(name string) []string {
-	if !isWildcardGPU(name) {
+// pools are the device pools that a resource name may draw from.
+func (l *ledger) pools(name string, kind deviceKind) []string {
+	if !kind.wildcard() {
 		return []string{name}
 	}
-	pg := strings.TrimPrefix(name, "GPU_group_")
 	var out []string
 	for p := range l.devices {
-		if strings.HasPrefix(p, "GPU_group_") && strings.HasSuffix(p, "_"+pg) {
+		if strings.HasPrefix(p, kind.family+"_group_") && strings.HasSuffix(p, "_"+kind.group) {
 			out = append(out, p)
 		}
 	}
@@ -212,15 +221,15 @@ func (l *ledger) pools(name string) []string {
 
 // choose takes n of the devices behind name: whole devices, or a share of the
 // fullest one that still has room.
-func (l *ledger) choose(name string, n spec.Fixed) (out []deviceShare, ok bool) {
+func (l *ledger) choose(name string, kind deviceKind, n spec.Fixed) (out []deviceShare, ok bool) {
 	if n >= spec.FixedScale {
-		for _, p := range l.pools(name) {
+		for _, p := range l.pools(name, kind) {
 			ds := l.devices[p]
 			for i := range ds {
 				if n >= spec.FixedScale && ds[i].free >= spec.FixedScale {
 					ds[i].free -= spec.FixedScale
 					n -= spec.FixedScale
-					out = append(out, deviceShare{p, ds[i].id, spec.FixedScale})
+					out = append(out, deviceShare{kind.family, p, ds[i].id, spec.FixedScale})
 				}
 			}
 		}
@@ -232,7 +241,7 @@ func (l *ledger) choose(name string, n spec.Fixed) (out []deviceShare, ok bool) 
 	}
 	var best *device
 	var from string
-	for _, p := range l.pools(name) {
+	for _, p := range l.pools(name, kind) {
 		ds := l.devices[p]
 		for i := range ds {
 			if d := &ds[i]; d.free >= n && (best == nil || d.free < best.free) {
@@ -244,16 +253,31 @@ func (l *ledger) choose(name string, n spec.Fixed) (out []deviceShare, ok bool) 
 		return nil, false
 	}
 	best.free -= n
-	return []deviceShare{{from, best.id, n}}, true
+	return []deviceShare{{kind.family, from, best.id, n}}, true
 }
 
-func gpuIDs(shares []deviceShare) []string {
-	out := make([]string, 0, len(shares))
+// deviceIDs are the numbers of the devices, by family.
+func deviceIDs(shares []deviceShare) map[string][]string {
+	out := map[string][]string{}
 	for _, s := range shares {
-		out = append(out, strconv.Itoa(s.id))
+		if id := strconv.Itoa(s.id); !slices.Contains(out[s.family], id) {
+			out[s.family] = append(out[s.family], id)
+		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	for _, ids := range out {
+		slices.SortFunc(ids, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) // 2 before 10
+	}
+	return out
+}
+
+// deviceKey is the same for the same devices.
+func deviceKey(shares []deviceShare) string {
+	var keys []string
+	for _, s := range shares {
+		keys = append(keys, s.family+strconv.Itoa(s.id))
+	}
+	slices.Sort(keys)
+	return strings.Join(slices.Compact(keys), ",")
 }
 
 func (l *ledger) asMap(v []spec.Fixed) spec.Resources {

@@ -9,6 +9,8 @@ import base64
 import inspect
 from typing import Any, Dict, List, Optional, Tuple
 
+from ray._core import devices
+
 COMMON = (
     "label_selector",
     "fallback_strategy",
@@ -248,6 +250,9 @@ def check_amount(name: str, value: float) -> None:
         raise ValueError(f"The quantity of resource {name} cannot be negative")
     if 0 < value and round(value * PRECISION) == 0:
         raise ValueError(f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001")
+    wrong = devices.fault(name, value)
+    if wrong is not None:
+        raise ValueError(wrong)
     scaled = value * PRECISION
     if abs(scaled - round(scaled)) > 1e-4 * max(1.0, abs(scaled) * 1e-9) and value < 1e6:
         raise ValueError(f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001")

@@ -5,9 +5,8 @@ import os
 from typing import Any, Dict, List, Optional
 
 from ray._core import state
+from ray._core.devices import FAMILIES
 from ray.util.annotations import Deprecated
-
-_FAMILIES = ("GPU", "TPU", "NPU", "HPU", "RBLN", "neuron_cores", "FURIOSA", "METAX_GPU")
 
 
 class RuntimeContext:
@@ -213,9 +212,10 @@ class RuntimeContext:
 
     def get_accelerator_ids(self) -> Dict[str, List[str]]:
         """Devices assigned to this task or actor: family to list of ids."""
-        found: Dict[str, List[str]] = {name: [] for name in _FAMILIES}
+        found: Dict[str, List[str]] = {name: [] for name in FAMILIES}
         if self.worker_mode:
-            found["GPU"] = [str(device) for device in self._holder_field("gpu_ids") or []]
+            for family, ids in (self._holder_field("devices") or {}).items():
+                found[family] = list(ids)
         return found
 
     @Deprecated(message="Use get_accelerator_ids() instead", warning=True)

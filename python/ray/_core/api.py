@@ -348,9 +348,9 @@ def get_gpu_ids() -> List[Any]:
     client = state.client()
     if client.mode == state.WORKER:
         task = state.current_task()
-        ids = list(task.gpu_ids) if task is not None else []
+        ids = task.devices.get("GPU", []) if task is not None else []
         if not ids and state.actor is not None and state.actor.creation is not None:
-            ids = list(state.actor.creation.gpu_ids)
+            ids = state.actor.creation.devices.get("GPU", [])
         return [int(item) if str(item).isdigit() else item for item in ids]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return [int(item) if item.isdigit() else item for item in visible.split(",") if item]

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any, Dict, Tuple
 
-from ray._core import frames, state
+from ray._core import devices, frames, state
 from ray._core.assignment import Exec, Template
 from ray._core.client import Client
 from ray._core.entries import RefGuard
@@ -78,9 +78,7 @@ class Worker(Performer, Orders):
 
     def _new_lease(self, lease: Dict[str, Any]) -> None:
         self.lease = lease
-        gpus = lease.get("gpu_ids") or []
-        if os.environ.get("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES", "").lower() not in ("1", "true"):
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(item) for item in gpus)
+        devices.show(lease.get("devices") or {})
         held = lease.get("resources") or {}
         # In a placement group the name has the group's id, and one more entry has the bundle's number.
         cpus = held.get("CPU") or max((n for name, n in held.items() if name.startswith("CPU_group_")), default=0)
@@ -209,14 +207,14 @@ class Worker(Performer, Orders):
         if item.kind == frames.KIND_ACTOR_CALL and creation is not None:
             info.actor_id = creation.actor_id
             info.resources = creation.resources
-            info.gpu_ids = creation.gpu_ids
+            info.devices = creation.devices
             info.placement_group = creation.placement_group
             info.capture_children = creation.capture_children
             info.runtime_env = creation.runtime_env
             return info
         lease = self.lease
         info.resources = lease.get("resources") or {}
-        info.gpu_ids = lease.get("gpu_ids") or []
+        info.devices = lease.get("devices") or {}
         group = lease.get("placement_group") or ""
         info.placement_group = bytes.fromhex(group) if group.strip("0") else None
         info.capture_children = bool(lease.get("capture_children"))

@@ -46,7 +46,7 @@ class TaskInfo:
         kind: ``"driver"``, ``"task"``, ``"actor_create"`` or ``"actor_call"``.
         attempt: number of earlier tries.
         resources: resource name to amount held.
-        gpu_ids: list of the devices assigned.
+        devices: family to ids of the devices assigned.
         placement_group: 18 bytes of the group that it runs in, or None.
         capture_children: whether children without a strategy run in that group.
         runtime_env: dict of the environment it runs in.
@@ -64,7 +64,7 @@ class TaskInfo:
         "kind",
         "attempt",
         "resources",
-        "gpu_ids",
+        "devices",
         "placement_group",
         "capture_children",
         "runtime_env",
@@ -84,7 +84,7 @@ class TaskInfo:
         self.kind = kind
         self.attempt = 0
         self.resources: Dict[str, float] = {}
-        self.gpu_ids: List[Any] = []
+        self.devices: Dict[str, List[str]] = {}
         self.placement_group: Optional[bytes] = None
         self.capture_children = False
         self.runtime_env: Dict[str, Any] = {}

@@ -223,9 +223,9 @@ def test_devices_are_left_alone_if_the_user_says_so(monkeypatch):
     monkeypatch.setenv("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES", "1")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     ray.shutdown()
-    ray.init(num_cpus=1, include_dashboard=False)
+    ray.init(num_cpus=1, num_gpus=1, include_dashboard=False)
 
-    @ray.remote
+    @ray.remote(num_gpus=1)
     def visible():
         import os
 
