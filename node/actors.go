@@ -220,7 +220,7 @@ func (d *daemon) endChildren(w *worker, c *client) {
 		return
 	}
 	for _, id := range d.own.MadeBy(c.num) {
-		d.head.notify(wire.MethodActorKill, wire.ActorKill{ActorID: id, NoRestart: true,
+		d.head.tell(wire.MethodActorKill, wire.ActorKill{ActorID: id, NoRestart: true,
 			Reason: fmt.Sprintf("The actor is dead because its owner has died. Owner worker: %s (pid %d) on node %s.", w.id, w.pid, d.cfg.NodeIP)})
 	}
 }

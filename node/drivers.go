@@ -94,15 +94,7 @@ func (d *daemon) driverEnded(id string, e proc.Exit) {
 	d.locked(func() {
 		out.OutOfMemory = killed && d.oomKills.Explain(time.Now(), kills)
 		delete(d.drivers, id)
-		// A call, not a note: a head that is being replaced is told when it is back.
-		d.head.async(wire.MethodDriverExited, out, nil, func(r wire.Reply, err error) {
-			if err == nil {
-				err = r.Err()
-			}
-			if err != nil && d.ctx.Err() == nil {
-				d.log.Warn("the end of an entrypoint could not be told", "job", id, "err", err)
-			}
-		})
+		d.head.tell(wire.MethodDriverExited, out)
 	})
 }
 

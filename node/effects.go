@@ -42,9 +42,9 @@ func (d *daemon) ownerEffect(e *owner.Effect) {
 	case owner.EffCall:
 		d.sendCall(e.Task, e.Node, int(e.Index))
 	case owner.EffUnreferenced:
-		d.head.notify(wire.MethodActorUnreferenced, wire.ActorRef{ActorID: e.Actor.ID})
+		d.head.tell(wire.MethodActorUnreferenced, wire.ActorRef{ActorID: e.Actor.ID})
 	case owner.EffAbandoned:
-		d.head.notify(wire.MethodActorKill, wire.ActorKill{ActorID: e.Actor.ID, NoRestart: true,
+		d.head.tell(wire.MethodActorKill, wire.ActorKill{ActorID: e.Actor.ID, NoRestart: true,
 			Reason: "the process that called it has died, and nothing else refers to it"})
 	case owner.EffAdopted:
 		d.adopted(e.Adoption)

@@ -21,8 +21,9 @@ type headLink struct {
 	// served: the node has been registered once.
 	served atomic.Bool
 
-	mu    sync.Mutex
-	ready chan struct{} // closed while the node is registered
+	mu      sync.Mutex
+	ready   chan struct{} // closed while the node is registered
+	waiting []func()      // calls to make then, in order
 }
 
 // connect dials the head and registers; it tries until ctx ends.
@@ -77,14 +78,24 @@ func (h *headLink) register(ctx context.Context) error {
 		d.lease.renew(begun)
 		d.registered(reply)
 	})
+	h.back()
+	return nil
+}
+
+// back: the node is registered. What waited for that is asked now.
+func (h *headLink) back() {
 	h.mu.Lock()
 	select {
 	case <-h.ready:
 	default:
 		close(h.ready)
 	}
+	waiting := h.waiting
+	h.waiting = nil
 	h.mu.Unlock()
-	return nil
+	for _, ask := range waiting {
+		ask()
+	}
 }
 
 // enrol sends the registration and waits for the answer. It is made and sent
@@ -139,12 +150,25 @@ func (h *headLink) up() <-chan struct{} {
 	return h.ready
 }
 
-// notify tells the head something. What a dead head loses, the next
-// registration tells again.
+// notify tells the head something that the next registration tells again if
+// the head dies before it has taken it.
 func (h *headLink) notify(method string, in any) {
 	if err := h.peer.Notify(method, in, nil); err != nil && h.d.ctx.Err() == nil {
 		h.d.log.Warn("note to the head is lost", "method", method, "err", err)
 	}
+}
+
+// tell tells the head something that no registration tells again: a head that
+// is being replaced hears it when it is back.
+func (h *headLink) tell(method string, in any) {
+	h.async(method, in, nil, func(r wire.Reply, err error) {
+		if err == nil {
+			err = r.Err()
+		}
+		if err != nil && h.d.ctx.Err() == nil {
+			h.d.log.Debug("the head does not take what it is told", "method", method, "err", err)
+		}
+	})
 }
 
 // call asks the head and waits. Not under the lock.
@@ -203,13 +227,15 @@ func (h *headLink) later(method string, in any, tail []byte, done func(wire.Repl
 	if method == wire.MethodHeartbeat {
 		return // the next one says more
 	}
-	h.d.goes(func() {
-		select {
-		case <-h.up():
-			h.async(method, in, tail, done)
-		case <-h.d.ctx.Done():
-		}
-	})
+	ask := func() { h.async(method, in, tail, done) }
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.ready:
+		h.d.goes(ask)
+	default:
+		h.waiting = append(h.waiting, ask)
+	}
 }
 
 // registration is what the head must know of this node. Under the lock.

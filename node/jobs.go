@@ -97,7 +97,7 @@ func (d *daemon) driverGone(c *client) {
 	if c.job.driver == c {
 		c.job.driver = nil
 	}
-	d.head.notify(wire.MethodJobFinish, wire.JobFinish{JobID: id, Reason: "its driver has disconnected"})
+	d.head.tell(wire.MethodJobFinish, wire.JobFinish{JobID: id, Reason: "its driver has disconnected"})
 	d.jobFinished(id)
 }
 

@@ -20,7 +20,7 @@ const (
 	MethodPlaces = "sched.places"
 	// MethodJobStart (JobStart → JobStarted) announces a driver that connected.
 	MethodJobStart = "job.start"
-	// MethodJobFinish (note, JobFinish) says that a driver is gone.
+	// MethodJobFinish (JobFinish → nothing) says that a driver is gone.
 	MethodJobFinish = "job.finish"
 	// MethodActorCreate (ActorCreate → nothing) asks for a place; the answer comes as MethodActorPlace.
 	MethodActorCreate = "actor.create"
@@ -28,7 +28,7 @@ const (
 	MethodActorStarted = "actor.started"
 	// MethodActorEnded (note, ActorEnded): the process is gone, or the constructor raised, or the node refused.
 	MethodActorEnded = "actor.ended"
-	// MethodActorUnreferenced (note, ActorRef): the last handle is gone.
+	// MethodActorUnreferenced (ActorRef → nothing): the last handle is gone.
 	MethodActorUnreferenced = "actor.unreferenced"
 	// MethodActorWatch (ActorRef → spec.ActorInfo) gives the row now and MethodActorUpdate notes from then on.
 	MethodActorWatch = "actor.watch"

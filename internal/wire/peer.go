@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -227,8 +228,8 @@ func (p *Peer) fail(err error, final bool) {
 		p.ended = err
 	}
 	p.mu.Unlock()
-	for _, done := range calls {
-		done(Reply{}, err)
+	for _, id := range slices.Sorted(maps.Keys(calls)) { // whoever asks again keeps the order
+		calls[id](Reply{}, err)
 	}
 }
 

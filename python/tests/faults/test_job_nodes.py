@@ -121,6 +121,35 @@ def test_the_end_of_a_job_is_known_though_it_ends_without_a_head(cluster):
     assert (job["status"], job["driver_exit_code"]) == ("FAILED", 7), job
 
 
+def test_the_end_of_a_driver_is_known_though_it_ends_without_a_head(cluster):
+    """What its actor holds on the other node is free again."""
+    before = head_of(cluster)
+    source = f"""
+        import os, ray, signal
+        ray.init(log_to_driver=False)
+
+        @ray.remote(num_cpus=0, resources={{"second": 1}})
+        class Holder:
+            def pid(self):
+                return os.getpid()
+
+        holder = Holder.remote()
+        print(ray.get(holder.pid.remote()), flush=True)
+        os.kill({before}, signal.SIGKILL)
+        os._exit(0)
+        """
+    status, out, err = cluster.drive(source)
+    assert status == 0, err
+    wait_until(lambda: not alive(int(out)), 60, "the actor ends with its driver")
+
+    def over():
+        done = cluster.ray("list", "jobs", "--format", "json")
+        rows = json.loads(done.stdout) if done.returncode == 0 else []
+        return rows and not any(row["status"] == "RUNNING" for row in rows)
+
+    wait_until(over, 60, "the job is over")
+
+
 def cluster_nodes(cluster):
     done = cluster.ray("list", "nodes", "--format", "json", "--filter", "state=ALIVE")
     return json.loads(done.stdout) if done.returncode == 0 else []
