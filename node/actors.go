@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -50,11 +51,15 @@ func (d *daemon) host(r *run) {
 	}
 	d.arrivals++ // the head counts it until it hears of this
 	d.wakeTicker()
+	h := &hosted{id: id, inc: r.inc, owner: r.from, creation: r, tmpl: r.spec.Tmpl, calls: map[uint32]*run{}}
+	if k := d.early.take(id, r.inc); k != nil {
+		d.head.notify(wire.MethodActorEnded, wire.ActorEnded{ActorID: id, Incarnation: r.inc, Cause: d.killedCause(h, k)})
+		return
+	}
 	if !d.pool.Feasible(c.pool) || d.drain != nil {
 		d.head.notify(wire.MethodActorEnded, wire.ActorEnded{ActorID: id, Incarnation: r.inc, Refused: true})
 		return
 	}
-	h := &hosted{id: id, inc: r.inc, owner: r.from, creation: r, tmpl: r.spec.Tmpl, calls: map[uint32]*run{}}
 	d.hosted[id] = h
 	r.actor = h
 	d.runHere(r)
@@ -184,17 +189,17 @@ func (d *daemon) dropRun(r *run) {
 // killActor is the head's word.
 func (d *daemon) killActor(k wire.ActorKill) {
 	h := d.hosted[k.ActorID]
-	if h == nil {
+	if h == nil || k.Incarnation > h.inc {
+		d.early.add(k)
+	}
+	if h == nil || k.Incarnation != 0 && k.Incarnation < h.inc {
 		return
 	}
 	if k.Graceful {
 		h.intended = true
 	}
-	reason := k.Reason
-	if reason == "" {
-		reason = "it was killed by ray.kill"
-	}
-	h.cause = d.actorDied(h, "The actor is dead because "+reason+".")
+	h.cause = d.killedCause(h, &k)
+	reason := killReason(&k)
 	if h.worker == nil {
 		r := h.creation
 		d.pool.Remove(&r.Task)
@@ -204,11 +209,19 @@ func (d *daemon) killActor(k wire.ActorKill) {
 		return
 	}
 	h.worker.killed = reason
-	if k.Graceful {
+	if k.Graceful && h.alive { // a constructor may hang
 		d.exitWorker(h.worker, reason, true)
 		return
 	}
 	d.procs.Kill(h.worker.id)
+}
+
+func killReason(k *wire.ActorKill) string {
+	return cmp.Or(k.Reason, "it was killed by ray.kill")
+}
+
+func (d *daemon) killedCause(h *hosted, k *wire.ActorKill) *spec.ErrorInfo {
+	return d.actorDied(h, "The actor is dead because "+killReason(k)+".")
 }
 
 // endChildren ends the actors that a process has made which died without being

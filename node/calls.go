@@ -40,6 +40,8 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 		d.actorWord(c, method, m)
 	case "call.waits":
 		err = d.callWaits(c, m.JSON)
+	case "task.cancelled":
+		err = d.taskCancelled(c, m.JSON)
 	case "task.raised":
 		err = d.taskRaised(c, m.JSON)
 	case "stack":
@@ -142,6 +144,9 @@ func (d *daemon) cancel(id spec.TaskID, force, recursive bool) {
 }
 
 func (d *daemon) cancelChildren(id spec.TaskID, force bool) {
+	if r := d.runs[id]; r != nil {
+		r.tree = &force
+	}
 	for _, t := range d.own.Children(id) {
 		if t.Kind != owner.KindCreate {
 			d.cancel(t.ID, force, true)
@@ -212,4 +217,19 @@ func (d *daemon) actorWord(c *client, method string, m *wire.Call) {
 	if h.initText == "" {
 		h.initText = string(m.Tail)
 	}
+}
+
+// taskCancelled: the order has reached the task. Children that it submitted before that have been heard of now, and
+// are cancelled with it; what it submits from here on, to tidy up, is not.
+func (d *daemon) taskCancelled(c *client, text []byte) error {
+	var in struct {
+		TaskID spec.TaskID `json:"task_id"`
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	if r := d.runs[in.TaskID]; r != nil && r.tree != nil && c.worker != nil && r.worker() == c.worker {
+		d.cancelChildren(in.TaskID, *r.tree)
+	}
+	return nil
 }

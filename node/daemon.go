@@ -80,6 +80,7 @@ type daemon struct {
 	runs                           map[spec.TaskID]*run
 	flood                          int // the most objects and tasks since the last ebb
 	hosted                         map[spec.ActorID]*hosted
+	early                          earlyKills
 	nodes                          map[spec.NodeID]spec.Node
 	peers                          map[spec.NodeID]*peer
 	collector                      collector
@@ -173,6 +174,7 @@ type run struct {
 	held    []spec.ObjectID // arguments pinned in the arena by the daemon
 	started int64           // ms
 	taken   uint32          // items of the stream that its consumer has taken
+	tree    *bool           // it was cancelled with its children; with force?
 	actor   *hosted
 	last    *worker // that had it
 	seq     uint32

@@ -213,7 +213,7 @@ func (t *Tables) ActorStarted(s wire.ActorStarted, from spec.NodeID, now int64) 
 	a := t.edit(s.ActorID)
 	if a == nil || a.Info.State == spec.ActorDead || a.Info.Incarnation != s.Incarnation || a.Info.NodeID != from {
 		// Nobody waits for this incarnation: it must not live on.
-		c.effect(KillActor{from, wire.ActorKill{ActorID: s.ActorID, NoRestart: true, Reason: "this incarnation of the actor is not the current one"}})
+		c.effect(KillActor{from, wire.ActorKill{ActorID: s.ActorID, Incarnation: s.Incarnation, NoRestart: true, Reason: "this incarnation of the actor is not the current one"}})
 		return c
 	}
 	if a.Info.State == spec.ActorAlive {
@@ -226,13 +226,13 @@ func (t *Tables) ActorStarted(s wire.ActorStarted, from spec.NodeID, now int64) 
 	}
 	t.putActor(&c, a)
 	if a.Unreferenced {
-		c.effect(KillActor{from, outOfScope(a.Info.ID)})
+		c.effect(KillActor{from, outOfScope(a)})
 	}
 	return c
 }
 
-func outOfScope(id spec.ActorID) wire.ActorKill {
-	return wire.ActorKill{ActorID: id, NoRestart: true, Graceful: true, Reason: "all references to the actor are gone"}
+func outOfScope(a *Actor) wire.ActorKill {
+	return wire.ActorKill{ActorID: a.Info.ID, Incarnation: a.Info.Incarnation, NoRestart: true, Graceful: true, Reason: "all references to the actor are gone"}
 }
 
 // Actor gives a row.

@@ -111,7 +111,7 @@ func (t *Tables) KillActor(id spec.ActorID, noRestart bool, reason string, now i
 		return c, true
 	}
 	if a.placed() {
-		c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: id, NoRestart: noRestart, Reason: reason}})
+		c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: id, Incarnation: a.Info.Incarnation, NoRestart: noRestart, Reason: reason}})
 	}
 	switch {
 	case noRestart:
@@ -122,22 +122,22 @@ func (t *Tables) KillActor(id spec.ActorID, noRestart bool, reason string, now i
 	return c, true
 }
 
-// UnreferenceActor ends an actor whose last handle is gone, after what is queued.
+// UnreferenceActor ends an actor whose last handle is gone: at once while it is being started, else after what is queued.
 func (t *Tables) UnreferenceActor(id spec.ActorID, now int64) (c Change) {
 	a := t.edit(id)
 	if a == nil || a.Info.State == spec.ActorDead || a.Info.Options.Detached || a.Unreferenced {
 		return c
 	}
 	a.Unreferenced = true
-	switch {
-	case !a.placed():
-		t.bury(&c, a, diedError(a, "The actor is dead because all references to the actor were removed."), now)
-	case a.Info.State == spec.ActorAlive:
-		t.putActor(&c, a)
-		c.effect(KillActor{a.Info.NodeID, outOfScope(id)})
-	default: // being started: ActorStarted ends it
-		t.putActor(&c, a)
+	if a.placed() {
+		c.effect(KillActor{a.Info.NodeID, outOfScope(a)})
 	}
+	if a.Info.State == spec.ActorAlive {
+		t.putActor(&c, a)
+		return c
+	}
+	// Its constructor may never return, and nobody waits for it: a call would be a reference.
+	t.bury(&c, a, diedError(a, "The actor is dead because all references to the actor were removed."), now)
 	return c
 }
 
@@ -160,7 +160,7 @@ func (t *Tables) endActorsOfJob(job spec.JobID, now int64) (c Change) {
 			continue
 		}
 		if a.placed() {
-			c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, NoRestart: true, Reason: "the job has ended"}})
+			c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, Incarnation: a.Info.Incarnation, NoRestart: true, Reason: "the job has ended"}})
 		}
 		t.bury(&c, a, diedError(a, "The actor is dead because its owner has died: the job has ended."), now)
 	}
@@ -184,7 +184,7 @@ func (t *Tables) actorsOfDeadNode(n *spec.Node, reason string, now int64) (c Cha
 		if a.Info.Owner == id && !a.OwnerGone {
 			if !a.Info.Options.Detached {
 				if a.placed() && !onNode {
-					c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, NoRestart: true, Reason: "the node that owned the actor died"}})
+					c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, Incarnation: a.Info.Incarnation, NoRestart: true, Reason: "the node that owned the actor died"}})
 				}
 				t.bury(&c, a, diedError(a, fmt.Sprintf("The actor is dead because its owner has died. Owner node: %s (%s).", id, reason)), now)
 				continue

@@ -74,7 +74,7 @@ func (t *Tables) settle(c *Change, a *Actor, s claim, now int64) {
 	current := s.started.Incarnation == a.Info.Incarnation && (a.Info.NodeID == s.node || a.waiting())
 	newer := s.started.Incarnation > a.Info.Incarnation // the placement had not been stored
 	if !current && !newer {
-		c.effect(KillActor{s.node, wire.ActorKill{ActorID: a.Info.ID, NoRestart: true, Reason: "this incarnation of the actor is not the current one"}})
+		c.effect(KillActor{s.node, wire.ActorKill{ActorID: a.Info.ID, Incarnation: s.started.Incarnation, NoRestart: true, Reason: "this incarnation of the actor is not the current one"}})
 		return
 	}
 	if newer && a.Info.State != spec.ActorPending {

@@ -241,12 +241,14 @@ type ActorRef struct {
 	ActorID spec.ActorID `json:"actor_id"`
 }
 
-// ActorKill ends an actor's process.
+// ActorKill ends an actor's process. It may come to the node before the order
+// to start that process does, which takes the way by the actor's owner.
 type ActorKill struct {
-	ActorID   spec.ActorID `json:"actor_id"`
-	NoRestart bool         `json:"no_restart"`
-	Graceful  bool         `json:"graceful,omitempty"` // out of scope: finish queued calls first
-	Reason    string       `json:"reason,omitempty"`
+	ActorID     spec.ActorID `json:"actor_id"`
+	Incarnation int          `json:"incarnation,omitempty"` // this one, or one before it; 0: whichever there is
+	NoRestart   bool         `json:"no_restart"`
+	Graceful    bool         `json:"graceful,omitempty"` // out of scope: finish queued calls first
+	Reason      string       `json:"reason,omitempty"`
 }
 
 // Bundle is a reservation on a node.

@@ -143,6 +143,7 @@ class ThreadExecutor:
         info = self._running.get(task_id)
         if info is not None:
             info.canceled = True
+            self._worker.tell_cancelled(task_id)
             return True
         return self._cancel_waiting(task_id)
 
@@ -339,6 +340,7 @@ class AsyncExecutor:
         """Runs in the loop of the call."""
         if self._tasks.get(task_id) is task:
             self._cancelled.add(task_id)
+            self._worker.tell_cancelled(task_id)
             task.cancel()
 
     def stop(self) -> None:

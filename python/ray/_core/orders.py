@@ -16,6 +16,8 @@ from ray._core.stacks import stack_text
 
 #: Where a thread that waits for tasks spends its time.
 _WAITS = SAFE_CODES | {Reader._pump.__code__}
+#: Orders to cancel what has not come yet that are remembered: most are for what has ended.
+_NOTED = 10_000
 
 
 class Orders(Process):
@@ -150,7 +152,9 @@ class Orders(Process):
                 return  # the main thread has read it
             if info.kind != "task":
                 info.canceled = True
+                self.tell_cancelled(task_id)
                 return
+            self.tell_cancelled(task_id)
             self.interrupting = task_id
             self._interrupt(task_id)
         elif state.actor is not None:
@@ -161,8 +165,14 @@ class Orders(Process):
     def _note_cancelled(self, task_id: bytes) -> None:
         """Remembers the order for a task that has not come yet; one that has ended is forgotten some time."""
         self.cancelled[task_id] = True
-        if len(self.cancelled) > 10000:
-            self.cancelled.clear()
+        if len(self.cancelled) > _NOTED:
+            for oldest in list(self.cancelled)[: _NOTED // 10]:
+                self.cancelled.pop(oldest, None)
+
+    def tell_cancelled(self, task_id: bytes) -> None:
+        """Tells the daemon, behind the children that the task has submitted, that the order has reached it."""
+        self.note("task.cancelled", {"task_id": task_id.hex()})
+        self.client.flush()
 
     def _interrupt(self, task_id: bytes) -> None:
         """Raises KeyboardInterrupt in the main thread while it runs the task."""

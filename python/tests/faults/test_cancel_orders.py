@@ -85,7 +85,7 @@ class Racing(Orders):
         self.info = TaskInfo(TASK, kind, "f", "f")
         self.info.canceled = False
         self.seq = self.info.seq = 1
-        self.refused = self.interrupted = self.shown = False
+        self.refused = self.interrupted = self.shown = self.told = False
 
     @property
     def running(self):
@@ -98,6 +98,9 @@ class Racing(Orders):
     def _interrupt(self, task_id):
         self.interrupted = task_id == TASK
 
+    def tell_cancelled(self, task_id):
+        self.told = task_id == TASK
+
 
 @pytest.mark.parametrize("shown", [False, True])
 @pytest.mark.parametrize("kind", ["task", "actor_call"])
@@ -106,6 +109,7 @@ def test_a_cancel_meets_a_task_that_begins(kind, shown):
     worker.shown = shown
     worker._cancel(TASK)
     assert worker.refused or worker.interrupted or worker.info.canceled
+    assert worker.told is shown
     assert not worker.cancelled
 
 

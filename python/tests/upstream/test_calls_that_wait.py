@@ -238,3 +238,22 @@ def test_children_end_with_the_process_that_waited_for_them(cluster, until, chil
     until(free)
     with pytest.raises(ray.exceptions.ActorDiedError):
         ray.get(waiting, timeout=30)
+
+
+def test_an_actor_whose_last_handle_goes_while_it_is_made_ends_then(cluster, until, tmp_path):
+    begun = tmp_path / "begun"
+
+    @ray.remote(num_cpus=0)
+    class Endless:
+        def __init__(self):
+            (tmp_path / "new").write_text(str(os.getpid()))
+            os.rename(tmp_path / "new", begun)
+            time.sleep(600)
+
+    actor = Endless.remote()
+    until(begun.exists)
+    pid = int(begun.read_text())
+    id = actor._actor_id.hex()
+    del actor
+    until(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert ray.util.state.get_actor(id).state == "DEAD"

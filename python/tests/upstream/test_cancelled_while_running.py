@@ -111,3 +111,51 @@ def test_with_force_it_is_cancelled_and_its_worker_is_lost(cluster, until, tmp_p
     assert "cancelled with force=True" in str(error)
     (row,) = list_tasks(filters=[("name", "=", "forced")])
     assert (row.state, row.error_type) == ("FAILED", "TASK_CANCELLED")
+
+
+@ray.remote(num_cpus=0)
+class Parent:
+    async def both(self, begun, other):
+        self.children = [waits.remote(), other.wait.remote()]
+        open(begun, "w").close()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.after = finds.remote()
+            raise
+
+    def all(self):
+        return self.children, self.after
+
+
+@ray.remote(num_cpus=0)
+class Other:
+    async def wait(self):
+        await asyncio.sleep(60)
+
+
+@ray.remote(num_cpus=0)
+def waits():
+    go_on()
+
+
+@ray.remote(num_cpus=0)
+def finds():
+    return "tidied up"
+
+
+def test_children_that_are_just_being_submitted_are_cancelled_with_their_parent(cluster, until, tmp_path):
+    parent, other = Parent.remote(), Other.remote()
+    for i in range(10):
+        begun = str(tmp_path / str(i))
+        ref = parent.both.remote(begun, other)
+        while not os.path.exists(begun):
+            pass
+        ray.cancel(ref)
+        with pytest.raises(TaskCancelledError):
+            ray.get(ref, timeout=30)
+        children, after = ray.get(parent.all.remote(), timeout=30)
+        for child in children:
+            with pytest.raises(TaskCancelledError):
+                ray.get(child, timeout=30)
+        assert ray.get(after, timeout=30) == "tidied up"
