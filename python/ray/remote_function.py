@@ -152,8 +152,10 @@ class _Plan:
         "streaming",
         "dynamic",
         "backpressure",
-        "volatile",
     )
+
+    #: Whether plans of this process are for one submission, as what it runs enters the templates of its children.
+    volatile = False
 
     def __init__(self, function: RemoteFunction, options: Dict[str, Any]) -> None:
         client = self.client = state.client()
@@ -198,7 +200,8 @@ class _Plan:
             self.backpressure = _options.add_stream(template, options)
         if self.dynamic:
             template["dynamic"] = True
-        self.volatile = _depends_on_task(options)
+        if _depends_on_task():
+            _Plan.volatile = True
         self.template = client.template(frames.dump_json(template))
         self.fast = self.nreturns == 1 and not self.streaming
 
@@ -264,7 +267,12 @@ def result_of(refs: List[Any]) -> Any:
     return refs or None
 
 
-def _depends_on_task(options: Dict[str, Any]) -> bool:
+def children_follow() -> None:
+    """From now on a task's group may enter the templates of its children: plans made before hold no more."""
+    _Plan.volatile = True
+
+
+def _depends_on_task() -> bool:
     """Whether the running task's group or environment enters the template."""
     task = state.current_task()
     if task is None or task.kind == state.DRIVER:

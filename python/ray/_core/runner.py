@@ -218,6 +218,10 @@ class Worker(Performer, Orders):
         group = lease.get("placement_group") or ""
         info.placement_group = bytes.fromhex(group) if group.strip("0") else None
         info.capture_children = bool(lease.get("capture_children"))
+        if info.capture_children:
+            from ray.remote_function import children_follow
+
+            children_follow()
         if item.kind == frames.KIND_ACTOR_CREATE:
             info.actor_id = item.task_id[8:]
         return info
