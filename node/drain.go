@@ -19,7 +19,7 @@ func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error
 		return nil, nil, err
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock() // with the effects of sending away
 	if busy := d.activity(true); in.Reason == spec.DrainIdle && len(busy) > 0 {
 		return wire.DrainReply{Message: "The node to be idle terminated is no longer idle. It says: " + strings.Join(busy, ", ") + "."}, nil, nil
 	}

@@ -65,8 +65,19 @@ func (d *daemon) startHead() error {
 	} else if first, err = d.runHead(argv); err != nil {
 		return err
 	}
-	d.goes(func() { d.keepHead(argv, first) })
+	if !d.goes(func() { d.keepHead(argv, first) }) {
+		first.drop()
+	}
 	return nil
+}
+
+// drop ends a head that was started as the daemon began to end: nobody waits
+// for it, and it has served nobody.
+func (h *headProcess) drop() {
+	if h.cmd != nil {
+		_ = h.proc.Signal(syscall.SIGKILL)
+		_ = h.cmd.Wait()
+	}
 }
 
 func (d *daemon) setHead(h *headProcess) {
@@ -153,6 +164,10 @@ func (d *daemon) keepHead(argv []string, h *headProcess) {
 				break
 			}
 			d.log.Warn("the head cannot be started", "err", err)
+		}
+		if d.ctx.Err() != nil { // stopHead may have looked before it was there
+			h.drop()
+			return
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -27,5 +29,45 @@ func TestHeadThatNeverServesIsGivenUp(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "made of cheese") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Fatalf("the end of the head is not told: %v", err)
+	}
+}
+
+// TestAHeadThatIsStartedAsTheDaemonEndsEndsToo: the daemon has looked for its
+// head before that was there.
+func TestAHeadThatIsStartedAsTheDaemonEndsEndsToo(t *testing.T) {
+	d := newDaemon(t.Context(), Config{Head: true, SessionDir: t.TempDir(), Log: slog.New(slog.DiscardHandler), HeadCommand: []string{"/bin/sleep", "600"}})
+	d.head = &headLink{d: d, ready: make(chan struct{})}
+	if err := os.Mkdir(filepath.Join(d.cfg.SessionDir, "logs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.startHead(); err != nil {
+		t.Fatal(err)
+	}
+	now := func() *headProcess {
+		d.headMu.Lock()
+		defer d.headMu.Unlock()
+		return d.headProc
+	}
+	d.mu.Lock() // the next head needs it for its configuration
+	_ = now().proc.Signal(syscall.SIGKILL)
+	stacks := make([]byte, 1<<20)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "keepIdentity"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the head is not started again")
+		}
+	}
+	d.stop(errShutdown)
+	d.stopHead()
+	d.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		d.tasks.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		_ = now().proc.Signal(syscall.SIGKILL)
+		t.Error("the daemon waits for a head that nobody has told to end")
 	}
 }

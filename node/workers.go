@@ -171,6 +171,7 @@ func (d *daemon) workerGone(w *worker) {
 	w.client = nil
 	unfinished := map[spec.TaskID]bool{}
 	if w.pw != nil {
+		d.pool.Lost(w.pw)
 		for _, t := range w.pw.InFlight() {
 			if t.Seq == begun || w.pw.State == pool.Actor {
 				unfinished[t.Data.(*run).spec.ID] = true

@@ -78,7 +78,7 @@ func (p *Pool) behind(c *Class, now int64) *Worker {
 	crowded := len(p.waiting) > 1
 	var best *Worker
 	for _, w := range c.leased {
-		if w.blocked || w.recalling || len(w.inflight) == 0 || len(w.inflight) >= c.cap || now-w.begun > recallAfter {
+		if w.lost || w.blocked || w.recalling || len(w.inflight) == 0 || len(w.inflight) >= c.cap || now-w.begun > recallAfter {
 			continue
 		}
 		if crowded && now-w.since > turn {

@@ -119,6 +119,7 @@ type Worker struct {
 	since     int64 // when its lease began
 	blocked   bool
 	recalling bool
+	lost      bool  // its connection has ended
 	looked    int64 // the value of begun at which it was looked at
 	taken     taken
 	devices   string // those that it has seen; such a worker is used for no others

@@ -345,6 +345,39 @@ func TestShortTasksShareAWorkerAndAreRecalled(t *testing.T) {
 	}
 }
 
+// Between the end of a worker's connection and the news of how it ended,
+// nothing is given to it.
+func TestAWorkerThatIsLostIsGivenNothing(t *testing.T) {
+	p := New(cpus(1))
+	c := p.Class(Key{}, cpus(1), false, "")
+	add := func() *Task {
+		task := &Task{Class: c}
+		p.Add(task, 0)
+		return task
+	}
+	p.Prestart(Key{}, 1)
+	idle := start(p, 0)[0]
+	p.Lost(idle)
+	first := add()
+	busy := start(p, 0)
+	if len(busy) != 1 || len(idle.InFlight()) > 0 || first.Worker != busy[0] {
+		t.Fatalf("%d workers are asked for in place of the lost one, which has %d tasks", len(busy), len(idle.InFlight()))
+	}
+	for seq := uint32(1); seq <= 20; seq++ { // short ones: several at a time go to a worker
+		add()
+		p.Done(busy[0], seq, 50, int64(seq)*50)
+	}
+	add()
+	before := len(busy[0].InFlight())
+	p.Lost(busy[0])
+	if add(); before == 0 || len(busy[0].InFlight()) != before {
+		t.Errorf("a lost worker with %d tasks has %d now", before, len(busy[0].InFlight()))
+	}
+	if lost := p.WorkerDead(busy[0], 21, 2000); len(lost) != 1 || p.WorkerDead(idle, 0, 2000) != nil || len(start(p, 2000)) != 1 {
+		t.Errorf("%d tasks are lost, want the one that had begun; the others get a worker", len(lost))
+	}
+}
+
 // What a stopped worker has not begun runs elsewhere, and the worker is used
 // again when it goes on.
 func TestTasksOfAStoppedWorkerAreTakenBack(t *testing.T) {

@@ -239,6 +239,13 @@ func (p *Pool) detach(w *Worker) {
 	}
 }
 
+// Lost: the connection of a worker has ended, and how its process ends will be
+// told (WorkerDead). It is given nothing more.
+func (p *Pool) Lost(w *Worker) {
+	w.lost = true
+	p.takeIdle(w)
+}
+
 // WorkerDead ends a worker. begun is the task that it had begun and not ended
 // (0: none). That task is returned as lost; those behind it are queued again,
 // unless they have been lost too often or cancelled, and then they are returned too.
