@@ -36,14 +36,7 @@ func take(path string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock of the session: %w", err)
 	}
-	err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
-	for range 5 { // somebody may be looking who holds it: see holder
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
-	}
+	err = exclusively(f)
 	if err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -61,6 +54,26 @@ func take(path string) (*Lock, error) {
 	}
 	return &Lock{f}, nil
 }
+
+// exclusively locks f, or fails with EWOULDBLOCK if another process has it so.
+// Somebody may just be looking who holds it (see holder): that is waited for,
+// however late a busy machine lets him go on.
+func exclusively(f *os.File) error {
+	for end := time.Now().Add(lookPatience); ; time.Sleep(5 * time.Millisecond) {
+		err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+		if err := flock(f, syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+			return err
+		}
+		if err := flock(f, syscall.LOCK_UN); err != nil {
+			return err
+		}
+	}
+}
+
+const lookPatience = 10 * time.Second
 
 // Release lets go of the lock.
 func (l *Lock) Release() {

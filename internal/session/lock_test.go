@@ -3,6 +3,8 @@ package session_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,6 +49,30 @@ func TestLocksOfASession(t *testing.T) {
 	}
 	if lock, err = session.LockDaemon(dir); err != nil {
 		t.Errorf("after its end: %v", err)
+	}
+	lock.Release()
+}
+
+// Whoever looks who holds a lock holds it for an instant himself, and on a
+// busy machine for longer.
+func TestALookDoesNotKeepALockFromItsHolder(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := session.LockDaemon(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Release()
+	look, err := os.Open(filepath.Join(dir, "daemon.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(look.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	over := time.AfterFunc(300*time.Millisecond, func() { _ = look.Close() })
+	defer over.Stop()
+	if lock, err = session.LockDaemon(dir); err != nil {
+		t.Fatal(err)
 	}
 	lock.Release()
 }
