@@ -116,11 +116,14 @@ func (m *Manager) Signal(id spec.WorkerID, sig syscall.Signal) {
 	}
 }
 
-// Kill ends the worker and everything in its process group with SIGKILL.
+// Kill ends the worker and everything in its process group with SIGKILL. One
+// of which the fork server has not told yet, although it may be connected and
+// at work by now, is ended when that tells of it.
 func (m *Manager) Kill(id spec.WorkerID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if w := m.workers[id]; w != nil && w.pid > 0 {
+	if w := m.workers[id]; w != nil {
+		w.doomed = true
 		killGroup(w.pid)
 	}
 }
@@ -135,6 +138,9 @@ func (m *Manager) forked(id spec.WorkerID, pid int) {
 		return
 	}
 	w.pid = pid
+	if w.doomed {
+		killGroup(pid)
+	}
 	files := w.files
 	w.files = [2]*os.File{}
 	base := filepath.Join(m.cfg.LogDir, fmt.Sprintf("worker-%s-%s-%d", id, w.spec.JobID, pid))

@@ -128,6 +128,17 @@ func TestEndsAreToldApart(t *testing.T) {
 	}
 }
 
+// A worker may be at work before its fork server has told of it: who kills it
+// then means it.
+func TestAWorkerThatIsKilledBeforeItIsToldOfDies(t *testing.T) {
+	m, w, _ := manager(t)
+	id := start(t, m, "exec sleep 600")
+	m.Kill(id) // its fork server starts only now
+	if e := ended(t, w, id); e.Signal != int(syscall.SIGKILL) {
+		t.Errorf("%+v (%s)", e, e)
+	}
+}
+
 func TestOutputGoesToFilesAndLinesWithNames(t *testing.T) {
 	m, w, dir := manager(t)
 	id := start(t, m, `printf ':job_id:01000000\n:task_name:f\nhello\nworld\n:actor_name:A\nlast'; echo oops >&2`)

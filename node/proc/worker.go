@@ -52,6 +52,7 @@ type worker struct {
 	spec    WorkerSpec
 	server  *server // nil: executed, not forked
 	pid     int
+	doomed  bool        // to be killed when it is there
 	files   [2]*os.File // read ends of stdout and stderr, until it is forked
 	outputs sync.WaitGroup
 	stderr  tail
