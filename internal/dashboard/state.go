@@ -97,6 +97,7 @@ func columnsOf(filters []Filter, rows []map[string]any, plain []string) ([]Filte
 		}
 		has := func(row map[string]any) bool { _, ok := row[f.Key]; return ok }
 		if len(rows) > 0 && !slices.Contains(plain, f.Key) && !slices.ContainsFunc(rows, has) {
+			//lint:ignore ST1005 users see it as the text of an exception, as it is there
 			return nil, fmt.Errorf("The given filter column %s is not supported. Supported are %s", f.Key, strings.Join(slices.Sorted(maps.Keys(rows[0])), ", "))
 		}
 	}
