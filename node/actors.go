@@ -217,7 +217,8 @@ func (d *daemon) killActor(k wire.ActorKill) {
 }
 
 func killReason(k *wire.ActorKill) string {
-	return cmp.Or(k.Reason, "it was killed by ray.kill")
+	reason := strings.TrimPrefix(k.Reason, "The actor is dead because ")
+	return cmp.Or(strings.TrimSuffix(reason, "."), "it was killed by ray.kill")
 }
 
 func (d *daemon) killedCause(h *hosted, k *wire.ActorKill) *spec.ErrorInfo {

@@ -64,7 +64,7 @@ func (d *daemon) bundleReturn(b wire.Bundle) {
 	gone := &spec.ErrorInfo{Type: "TaskPlacementGroupRemoved", Message: "The placement group of this task has been removed."}
 	for _, w := range d.workers {
 		if w.pw != nil && w.pw.Class != nil && uses(w.pw.Class) {
-			w.killed = "its placement group has been removed"
+			w.killed = "its placement group was removed"
 			if w.actor != nil {
 				w.actor.intended = true
 				w.actor.cause = d.actorDied(w.actor, "The actor is dead because its placement group was removed.")

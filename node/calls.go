@@ -51,6 +51,7 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 	case "ref.site":
 		err = d.refSites(m.JSON)
 	case "driver.finish":
+		c.finished = true
 	default:
 		d.passOn(c, m, out)
 		return

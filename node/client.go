@@ -34,6 +34,8 @@ type client struct {
 	sentExports map[spec.FunctionID]bool
 	dirty       bool
 	gone        bool
+	start       int64           // ms
+	finished    bool            // a driver has said that it ends
 	stacks      []chan<- string // who waits for its stacks
 }
 
@@ -106,7 +108,7 @@ func (d *daemon) checkHello(h *wire.Hello) error {
 
 // admit makes the client of a data connection and answers HELLO.
 func (d *daemon) admit(conn net.Conn, h *wire.Hello, remote bool) (*client, error) {
-	c := &client{hello: *h, conn: conn, remote: remote, slot: -1, id: h.ClientID,
+	c := &client{hello: *h, conn: conn, remote: remote, slot: -1, id: h.ClientID, start: time.Now().UnixMilli(),
 		templates: map[uint32]*owner.Template{}, sentExports: map[spec.FunctionID]bool{}}
 	var err error
 	if h.Role == "driver" {
@@ -256,6 +258,7 @@ func (d *daemon) clientGone(c *client) {
 			d.workerGone(c.worker)
 		} else {
 			d.readerGone(c.num, nil)
+			d.driverEndedRow(c)
 			d.driverGone(c)
 		}
 	})

@@ -108,6 +108,7 @@ type daemon struct {
 	lastBusy                       time.Time
 	held                           held
 	events                         eventRing
+	ended                          endedWorkers
 	drain                          *spec.Drain
 	drainAt                        time.Time // when it began
 	estate                         estate
@@ -203,6 +204,7 @@ type worker struct {
 	begun          uint32 // task that it had begun when its connection ended
 	lostConn, dead bool
 	oom            bool // killed by our memory monitor
+	forced         bool // killed by ray.cancel(force=True)
 	kernel         bool // killed while the kernel ended processes for want of memory
 	start          int64
 }

@@ -317,6 +317,7 @@ func (d *daemon) stopRun(r *run, force bool) {
 	}
 	if force {
 		w.killed = "task " + r.spec.Tmpl.Name + " was cancelled with force=True"
+		w.forced = true
 		d.procs.Kill(w.id)
 		return
 	}

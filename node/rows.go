@@ -270,7 +270,8 @@ func (d *daemon) workerRows(add func(map[string]any)) {
 	}
 	for _, c := range d.clients {
 		if c.worker == nil {
-			add(row(c.id, "DRIVER", c.hello.PID, 0))
+			add(row(c.id, "DRIVER", c.hello.PID, c.start))
 		}
 	}
+	d.endedRows(add, row)
 }

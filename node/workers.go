@@ -279,6 +279,7 @@ func (d *daemon) workerEnded(w *worker, e *proc.Exit) {
 		d.neverConnected(w, e)
 		return
 	}
+	d.workerEndedRow(w, e)
 	lost := d.pool.WorkerDead(w.pw, w.begun, d.now())
 	info := d.crash(w, e)
 	for _, t := range lost {

@@ -94,6 +94,7 @@ class Link(Reader):
         with self._lock:
             if self.dead is None:
                 try:
+                    self._out.append(frames.call_frame(frames.NOTE, 0, "driver.finish", {}))
                     self._flush_locked()
                 except Exception:
                     pass

@@ -1,11 +1,15 @@
 """What a process may ask about itself, its devices and its objects under older names."""
 
+import os
+import re
+import signal
 import warnings
 
 import numpy as np
 import pytest
 import ray
 from ray.util.annotations import RayDeprecationWarning
+from ray.util.state import list_workers
 
 
 def test_older_names_of_ids_say_what_to_use(cluster):
@@ -51,3 +55,46 @@ def test_what_is_freed_is_not_read_from_this_process(cluster):
     ray._private.internal_api.free(ref)
     with pytest.raises(ray.exceptions.ObjectFreedError):
         ray.get(ref, timeout=30)
+
+
+def test_how_a_process_ended_can_be_asked(cluster, until):
+    class Ends:
+        def __init__(self, fail=False):
+            if fail:
+                raise ValueError(f"pid {os.getpid()}")
+
+        def pid(self):
+            return os.getpid()
+
+        def leave(self):
+            ray.actor.exit_actor()
+
+        def crash(self):
+            os._exit(4)
+
+    ends = ray.remote(num_cpus=0)(Ends)
+
+    def end_of(pid):
+        rows = list_workers(detail=True, filters=[("pid", "=", pid), ("is_alive", "=", False)])
+        return rows and rows[-1]
+
+    def check(pid, exit_type, detail):
+        row = until(lambda: end_of(pid))
+        assert row.exit_type == exit_type and detail in row.exit_detail, row
+        assert 0 < row.start_time_ms <= row.end_time_ms
+
+    actors = [ends.remote() for _ in range(4)]
+    pids = ray.get([actor.pid.remote() for actor in actors], timeout=60)
+    (alive,) = list_workers(detail=True, filters=[("pid", "=", pids[0]), ("is_alive", "=", True)])
+    assert alive.exit_type is None and alive.end_time_ms == 0
+    ray.kill(actors[0])
+    actors[1].leave.remote()
+    actors[2].crash.remote()
+    os.kill(pids[3], signal.SIGKILL)
+    check(pids[0], "INTENDED_SYSTEM_EXIT", "ray.kill")
+    check(pids[1], "INTENDED_USER_EXIT", "exit_actor()")
+    check(pids[2], "SYSTEM_ERROR", "exit code 4")
+    check(pids[3], "SYSTEM_ERROR", "OOM")
+    with pytest.raises(ray.exceptions.ActorDiedError) as caught:
+        ray.get(ends.remote(True).pid.remote(), timeout=60)
+    check(int(re.search(r"ValueError: pid (\d+)", str(caught.value)).group(1)), "USER_ERROR", "ValueError")
