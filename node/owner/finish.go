@@ -48,10 +48,6 @@ func (s *State) FailTask(t *Task, e *spec.ErrorInfo) {
 		s.createFailed(t, v)
 		return
 	}
-	if t.Tmpl.Streaming {
-		// the next item holds the error, then the stream ends
-		s.Yield(t, t.Attempt, t.Items+2, v)
-	}
 	s.finish(t, []Result{{Value: v}}, t.Items)
 }
 

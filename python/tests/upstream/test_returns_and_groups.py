@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import ray
@@ -218,3 +219,25 @@ for ask in (ray.experimental.get_object_locations, ray.experimental.get_local_ob
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == ["Ray hasn't been initialized. False"] * 2, done.stderr
+
+
+@pytest.mark.parametrize("how", ["kill", "crash"])
+def test_a_stream_whose_process_dies_gives_one_error_and_ends(cluster, how):
+    @ray.remote(num_cpus=0)
+    class Items:
+        def some(self):
+            yield 0
+            if how == "crash":
+                os._exit(1)
+            time.sleep(600)
+
+    actor = Items.remote()
+    items = actor.some.remote()
+    assert ray.get(next(items), timeout=60) == 0
+    if how == "kill":
+        ray.kill(actor)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(next(items), timeout=60)
+    for _ in range(2):
+        with pytest.raises(StopIteration):
+            next(items)
