@@ -29,6 +29,8 @@ func (d *daemon) ownerEffect(e *owner.Effect) {
 		d.pull(e.Object)
 	case owner.EffFree:
 		d.store.Delete(e.ID)
+	case owner.EffFailed:
+		d.events.failed(e.Task, e.Token.(*spec.ErrorInfo))
 	case owner.EffStop:
 		d.stopTask(e.Task, e.Force)
 	case owner.EffCreate:

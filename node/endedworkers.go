@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"time"
 
 	"ray/node/proc"
@@ -82,9 +81,6 @@ func exitOf(w *worker, e *proc.Exit) (exit, detail string) {
 		return exitIntendedUser, "The actor exited on purpose, with exit_actor() or sys.exit(): exit code 0."
 	}
 	detail = "The worker " + process(e)
-	if e != nil && e.Signal == 0 && e.PID != 0 {
-		detail += fmt.Sprintf(" (exit code %d)", e.Code)
-	}
 	if e != nil && e.Signal == 9 {
 		detail += ", which the kernel does when memory is short (OOM), and some other processes may do"
 	}

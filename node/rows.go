@@ -47,6 +47,19 @@ func (e *eventRing) add(d *daemon, r *run, o *outcome) {
 	} else if r.last != nil {
 		x.worker, x.pid = r.last.id, r.last.pid
 	}
+	e.keep(x)
+}
+
+// failed keeps the end of a task that no process has ended.
+func (e *eventRing) failed(t *owner.Task, why *spec.ErrorInfo) {
+	if t.Kind == owner.KindCreate {
+		return // its row is the actor's
+	}
+	e.keep(ended{id: t.ID, parent: t.Parent, tmpl: t.Tmpl, attempt: t.Attempt, end: time.Now().UnixMilli(), err: why,
+		failed: true, cancelled: why.Type == "TaskCancelledError"})
+}
+
+func (e *eventRing) keep(x ended) {
 	if len(e.rows) < keptEnds {
 		e.rows = append(e.rows, x)
 		return

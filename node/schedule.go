@@ -119,11 +119,11 @@ func (d *daemon) schedule(t *owner.Task) {
 	r.attempt = t.Attempt
 	c := t.Tmpl.Class.(*class)
 	if j := d.jobs[t.ID.JobID()]; j != nil && j.dead && !t.ID.IsActorTask() && t.Tmpl.Root.IsZero() {
-		d.own.FailTask(t, &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + t.Tmpl.Name + " belongs to a job that has ended"})
+		d.own.FailAlone(t, &spec.ErrorInfo{Type: "TaskCancelledError", Message: "task " + t.Tmpl.Name + " belongs to a job that has ended"})
 		return
 	}
 	if why := d.neverHere(c, t); why != "" && d.drain == nil {
-		d.own.FailTask(t, unschedulable(t.Tmpl.Name, why))
+		d.own.FailAlone(t, unschedulable(t.Tmpl.Name, why))
 		return
 	}
 	if d.sendToData(c, r) {

@@ -33,7 +33,7 @@ func (s *State) callAgain(t *Task) {
 
 func (s *State) enqueue(a *Actor, t *Task) {
 	if e := a.refusal(t); e != nil {
-		s.FailTask(t, e)
+		s.FailAlone(t, e)
 		return
 	}
 	q := a.queues[t.caller]
@@ -159,7 +159,7 @@ func (a *Actor) sent() []*Task {
 func (s *State) recall(a *Actor) {
 	for _, t := range a.sent() {
 		if !s.again(t) {
-			s.FailTask(t, a.unavailable("The actor "+a.ID.String()+" is unavailable: its process ended before it answered "+t.Tmpl.Name+
+			s.FailAlone(t, a.unavailable("The actor "+a.ID.String()+" is unavailable: its process ended before it answered "+t.Tmpl.Name+
 				". The call may have run. Set max_task_retries to have such calls sent again."))
 		}
 	}

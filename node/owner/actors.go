@@ -168,7 +168,7 @@ func (s *State) ActorUpdate(info spec.ActorInfo) {
 		s.recall(a)
 		for _, t := range a.unsent() {
 			if e := a.refusal(t); e != nil {
-				s.FailTask(t, e)
+				s.FailAlone(t, e)
 			}
 		}
 	case spec.ActorDead:
@@ -193,7 +193,7 @@ func (s *State) ActorStarted(id spec.ActorID, node spec.NodeID, incarnation int)
 
 func (s *State) actorDied(a *Actor) {
 	for _, t := range append(a.sent(), a.unsent()...) {
-		s.FailTask(t, a.death())
+		s.FailAlone(t, a.death())
 	}
 	t := a.Creation
 	if t == nil {

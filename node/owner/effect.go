@@ -48,6 +48,8 @@ const (
 	EffUnreferenced
 	// EffAbandoned: of Actor nothing is left but calls whose caller has died.
 	EffAbandoned
+	// EffFailed: Task has failed for Token, an *spec.ErrorInfo, and nobody else tells of it.
+	EffFailed
 	// EffStop: take Task back from where it runs (Force: kill its worker).
 	EffStop
 	// EffLocLost: tell Node, the owner, that Loc has no copy of ID.

@@ -34,6 +34,15 @@ func cancelledOr(t *Task, e *spec.ErrorInfo) *spec.ErrorInfo {
 	return out
 }
 
+// FailAlone ends a task as FailTask does, when no node has an end of the attempt to tell of: it never ran, or where it
+// ran there is no word of it any more.
+func (s *State) FailAlone(t *Task, e *spec.ErrorInfo) {
+	if t.State != TaskDone {
+		s.emit(Effect{Kind: EffFailed, Task: t, Token: e})
+	}
+	s.FailTask(t, e)
+}
+
 // FailTask ends a task with an error, without a retry.
 func (s *State) FailTask(t *Task, e *spec.ErrorInfo) {
 	if t.State == TaskDone {

@@ -238,7 +238,7 @@ func (s *State) Cancel(t *Task, force bool) {
 		if t.actor != nil {
 			t.actor.remove(t)
 		}
-		s.FailTask(t, cancelled(t))
+		s.FailAlone(t, cancelled(t))
 	default:
 		s.emit(Effect{Kind: EffStop, Task: t, Force: force})
 	}

@@ -43,7 +43,7 @@ func (e Exit) String() string {
 	case e.Signal != 0:
 		return fmt.Sprintf("was killed by signal %d (%s)", e.Signal, syscall.Signal(e.Signal))
 	default:
-		return fmt.Sprintf("exited with code %d", e.Code)
+		return fmt.Sprintf("ended with exit code %d", e.Code)
 	}
 }
 

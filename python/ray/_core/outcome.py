@@ -199,10 +199,9 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
         isinstance(error, (ActorExit, AsyncioActorExit)) or (isinstance(error, SystemExit) and error.code in (0, None))
     ):
         actor = state.actor
-        died = ActorDiedError(
-            actor.actor_id.hex() if actor else None,
-            "The actor died: it exited on purpose, with exit_actor() or sys.exit(0).",
-        )
+        exited = isinstance(error, (ActorExit, AsyncioActorExit))
+        how = "with exit_actor()" if exited else "by sys.exit(), with exit code 0"
+        died = ActorDiedError(actor.actor_id.hex() if actor else None, f"The actor died: it exited on purpose, {how}.")
         return frames.ACTOR_EXIT, _error(client, item, died), items
     if isinstance(error, SystemExit):
         _crash(worker, error)

@@ -5,7 +5,7 @@ import pickle
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ray._core import frames, serialization, state
 from ray._core.assignment import Exec, Template
@@ -45,7 +45,7 @@ class Performer(Process):
                 self.interrupting = None
                 raise outcome.Cancelled()
             if template.streaming:
-                self._user_stream(function, args, kwargs, item, template)
+                self._user_stream(function, args, kwargs, item, template, info)
                 return frames.OK, [(1, NONE_VALUE)], self.consumed.pop(item.task_id, 0)
             result = call_user(function, args, kwargs)
             del args, kwargs
@@ -184,9 +184,11 @@ class Performer(Process):
                 template.marker = text
         self._actor_marker = text
 
-    def _user_stream(self, function: Any, args: tuple, kwargs: Dict[str, Any], item: Exec, template: Template) -> None:
+    def _user_stream(
+        self, function: Any, args: tuple, kwargs: Dict[str, Any], item: Exec, template: Template, info: TaskInfo
+    ) -> None:
         """Runs a generator and sends what it yields."""
-        sink = StreamSink(self, item, template)
+        sink = StreamSink(self, item, template, info)
         generator = call_user(function, args, kwargs)
         if inspect.isasyncgen(generator):
             import asyncio
@@ -216,8 +218,9 @@ class StreamSink:
     After each item, before the generator goes on, it waits until the consumer is not too far behind.
     """
 
-    def __init__(self, worker: Process, item: Exec, template: Template) -> None:
+    def __init__(self, worker: Process, item: Exec, template: Template, info: Optional[TaskInfo] = None) -> None:
         self._worker = worker
+        self._info = info
         self._item = item
         self._limit = template.backpressure
         self._group = template.per_yield
@@ -270,7 +273,8 @@ class StreamSink:
         return self.count - self._worker.consumed.get(self._item.task_id, 0) < self._limit
 
     def wait_for_room(self) -> None:
-        """Waits for the consumer."""
+        """Waits for the consumer; raises Cancelled where the call is cancelled, so that nobody takes any more."""
+        self._go_on()
         if self.has_room():
             return
         worker = self._worker
@@ -279,6 +283,13 @@ class StreamSink:
             with worker.consumed_changed:
                 if not self.has_room():
                     _wait_consumed(worker.consumed_changed)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._info is not None and self._info.canceled:
+            from ray._core.outcome import Cancelled
+
+            raise Cancelled()
 
 
 def _wait_consumed(condition: threading.Condition) -> None:

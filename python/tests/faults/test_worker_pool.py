@@ -99,8 +99,8 @@ def test_ends_are_told_apart(cluster):
             raise AssertionError("no error")
 
         for ref, how in (
-            (leaves.remote(3), "exited with code 3"),
-            (leaves.remote(0), "exited with code 0"),
+            (leaves.remote(3), "ended with exit code 3"),
+            (leaves.remote(0), "ended with exit code 0"),
             (dies.remote(signal.SIGSEGV), "was killed by signal 11 (segmentation fault)"),
             (dies.remote(signal.SIGKILL), "was killed by signal 9 (killed)"),
             (dies.remote(signal.SIGABRT), "was killed by signal 6 (aborted)"),

@@ -159,3 +159,42 @@ def test_children_that_are_just_being_submitted_are_cancelled_with_their_parent(
             with pytest.raises(TaskCancelledError):
                 ray.get(child, timeout=30)
         assert ray.get(after, timeout=30) == "tidied up"
+
+
+@pytest.mark.parametrize("limit", [-1, 1])
+def test_a_call_that_yields_is_cancelled_at_its_next_item(cluster, until, limit):
+    @ray.remote(num_cpus=0)
+    class Source:
+        def items(self):
+            while True:
+                time.sleep(0.01)
+                yield 1
+
+        def after(self):
+            return "free"
+
+    source = Source.remote()
+    items = source.items.options(_generator_backpressure_num_objects=limit).remote()
+    assert ray.get(next(items), timeout=30) == 1
+    ray.cancel(items)
+    with pytest.raises(TaskCancelledError):
+        while True:
+            ray.get(next(items), timeout=30)
+    assert ray.get(source.after.remote(), timeout=30) == "free"
+
+
+def test_calls_that_their_actor_did_not_live_to_answer_are_listed(cluster, until):
+    @ray.remote(num_cpus=0)
+    class Dies:
+        def leave(self, code):
+            os._exit(code)
+
+    actor = Dies.remote()
+    refs = [actor.leave.options(name="unanswered").remote(4), actor.leave.options(name="behind").remote(0)]
+    for ref in refs:
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(ref, timeout=60)
+    for name in ("unanswered", "behind"):
+        (row,) = list_tasks(filters=[("name", "=", name)], detail=True)
+        assert (row.state, row.error_type) == ("FAILED", "ACTOR_DIED")
+        assert "exit code 4" in row.error_message
