@@ -44,10 +44,10 @@ func (h *Head) backOff(key any) {
 		b = &backoff{pause: refusedMin / 2}
 		h.refused[key] = b
 	}
-	b.pause = min(2*b.pause, refusedMax)
-	b.until = time.Now().Add(b.pause)
+	pause := min(2*b.pause, refusedMax)
+	b.pause, b.until = pause, time.Now().Add(pause)
 	h.work.Go(func() {
-		t := time.NewTimer(b.pause)
+		t := time.NewTimer(pause)
 		defer t.Stop()
 		select {
 		case <-t.C:
