@@ -81,6 +81,7 @@ type daemon struct {
 	flood                          int // the most objects and tasks since the last ebb
 	hosted                         map[spec.ActorID]*hosted
 	early                          earlyKills
+	modules                        string // that workers import first, with commas in between
 	nodes                          map[spec.NodeID]spec.Node
 	peers                          map[spec.NodeID]*peer
 	collector                      collector

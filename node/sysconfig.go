@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"strconv"
+	"strings"
 
 	"ray/internal/spec"
 )
@@ -95,7 +96,29 @@ func (d *daemon) configure() error {
 	if err == nil {
 		err = d.reconstruction(all)
 	}
+	if err == nil {
+		err = d.preload(all)
+	}
 	return err
+}
+
+// preload reads the modules that every worker imports before its first task: a list, or names with commas in between.
+func (d *daemon) preload(all *Config) error {
+	text := all.system("preload_python_modules")
+	if text == nil {
+		return nil
+	}
+	var names []string
+	var one string
+	switch {
+	case json.Unmarshal(text, &names) == nil:
+	case json.Unmarshal(text, &one) == nil:
+		names = strings.Split(one, ",")
+	default:
+		return fmt.Errorf("_system_config: preload_python_modules must be a list of names, not %s", text)
+	}
+	d.locked(func() { d.modules = strings.Join(names, ",") })
+	return nil
 }
 
 // reconstruction tells the owner how lost objects are made again: whether at

@@ -99,12 +99,18 @@ func (d *daemon) startFailed(k pool.Key, err error) {
 
 // baseEnv is what every worker has in its environment.
 func (d *daemon) baseEnv() map[string]string {
-	return map[string]string{
+	env := map[string]string{
 		"RAY_ADDRESS":     d.cfg.HeadAddress,
 		"RAY_SESSION_DIR": d.cfg.SessionDir,
 		"RAY_NODE_ID":     d.self.String(),
 		"RAY_TMPDIR":      d.cfg.TmpDir,
 	}
+	d.locked(func() {
+		if d.modules != "" {
+			env["RAY_PRELOAD_PYTHON_MODULES"] = d.modules
+		}
+	})
+	return env
 }
 
 // findWorker matches a worker's HELLO with the process that was started.

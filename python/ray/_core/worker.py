@@ -79,6 +79,7 @@ def run_worker(spec: Dict[str, Any]) -> None:
     client.start()
     threading.Thread(target=worker.serve_control, name="ray-control", daemon=True).start()
     Worker.mark(":job_id:", client.job_id.hex())
+    _preload()
     _run_setup_hook(worker)
     worker.run()
 
@@ -91,6 +92,18 @@ def _set_the_scene(worker: Worker) -> None:
     stacks.install()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+
+
+def _preload() -> None:
+    """Imports what the cluster's preload_python_modules names; one that is not there is said and left out."""
+    import importlib
+
+    for name in os.environ.get("RAY_PRELOAD_PYTHON_MODULES", "").split(","):
+        if name.strip():
+            try:
+                importlib.import_module(name.strip())
+            except Exception as error:
+                print(f"preload_python_modules: {name.strip()} cannot be imported: {error}", file=sys.stderr)
 
 
 def _run_setup_hook(worker: Worker) -> None:

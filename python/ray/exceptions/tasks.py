@@ -119,7 +119,8 @@ class RayTaskError(RayError):
 
             logging.getLogger("ray.exceptions").warning(
                 "The exception of the task, of type %s, cannot be the base of another class (%s). "
-                "It is raised as a RayTaskError; its cause attribute holds the original.",
+                "This exception is raised as RayTaskError only. You can use `ray_task_error.cause` to access the user "
+                "exception.",
                 type(self.cause),
                 error,
             )
