@@ -42,19 +42,24 @@ func uploadStream(ctx context.Context, s Host, local, remote string, filter Filt
 
 // downloadStream is the other direction.
 func downloadStream(ctx context.Context, s Host, remote, local string, filter Filter) error {
-	q := quotePath(remote)
-	var excludes strings.Builder
-	for _, e := range filter.Exclude {
-		excludes.WriteString(" --exclude=" + Quote(e))
+	wanted, err := choose(ctx, s, remote, filter)
+	if err != nil {
+		return fmt.Errorf("copying %s:%s: %w", s, remote, err)
+	}
+	what := "."
+	var stdin io.Reader
+	if wanted != nil {
+		what, stdin = "--no-recursion --null -T -", strings.NewReader(strings.Join(wanted, "\x00"))
 	}
 	// A directory's contents are packed under their own paths, a file under
-	// the name that it is to have here.
-	line := fmt.Sprintf("if [ -d %s ]; then printf d; tar -cf - -C %s%s .; else printf f; cat %s; fi", q, q, excludes.String(), q)
+	// its name.
+	line := fmt.Sprintf("if [ -d %[1]s ]; then printf d; tar -cf - -C %[1]s %[2]s; else printf f; tar -chf - -C %[3]s -- %[4]s; fi",
+		quotePath(remote), what, quotePath(path.Dir(remote)), Quote(path.Base(remote)))
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() { done <- receive(ctx, pr, local) }()
 	var stderr strings.Builder
-	err := s.Run(ctx, Command{Line: line, Stdout: pw, Stderr: &stderr})
+	err = s.Run(ctx, Command{Line: line, Stdin: stdin, Stdout: pw, Stderr: &stderr})
 	_ = pw.CloseWithError(err)
 	rerr := <-done
 	if err != nil {
@@ -72,7 +77,7 @@ func receive(ctx context.Context, r *io.PipeReader, local string) error {
 	case kind[0] == 'd':
 		err = readTree(ctx, r, local)
 	default:
-		err = replaceFile(local, r, 0o644)
+		err = readOne(r, local)
 	}
 	_ = r.CloseWithError(err)
 	return err

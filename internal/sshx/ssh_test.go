@@ -284,14 +284,14 @@ func TestRules(t *testing.T) {
 		{"# c", "# c", false, false},
 	} {
 		var r rules
-		r.add("", c.pattern)
+		r.addLine("", c.pattern)
 		if got := r.out(c.path, c.dir); got != c.out {
 			t.Errorf("%q leaves out %q (directory %v): %v", c.pattern, c.path, c.dir, got)
 		}
 	}
 	var r rules
-	r.add("", "*.log")
-	r.add("", "!keep.log")
+	r.addLine("", "*.log")
+	r.addLine("", "!keep.log")
 	if r.out("a/keep.log", false) || !r.out("a/x.log", false) {
 		t.Error("a ! pattern does not take back")
 	}

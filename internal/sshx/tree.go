@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 // errOutside is an archive entry that points out of its directory.
@@ -32,7 +35,7 @@ func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filte
 	}
 	var r rules
 	for _, p := range filter.Exclude {
-		r.add("", p)
+		r.add(p)
 	}
 	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -79,7 +82,7 @@ func (r *rules) addFiles(dir, rel string, names []string) {
 			base = ""
 		}
 		for s := bufio.NewScanner(f); s.Scan(); {
-			r.add(base, s.Text())
+			r.addLine(base, s.Text())
 		}
 		_ = f.Close()
 	}
@@ -129,6 +132,7 @@ func readTree(ctx context.Context, r io.Reader, dir string) error {
 		return err
 	}
 	tr := tar.NewReader(r)
+	modes := map[string]fs.FileMode{}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -136,7 +140,7 @@ func readTree(ctx context.Context, r io.Reader, dir string) error {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			_, err = io.Copy(io.Discard, r) // padding, so that the sender ends in peace
-			return err
+			return errors.Join(err, setModes(modes))
 		}
 		if err != nil {
 			return err
@@ -148,7 +152,34 @@ func readTree(ctx context.Context, r io.Reader, dir string) error {
 		if err := readEntry(tr, h, filepath.Join(dir, rel)); err != nil {
 			return err
 		}
+		if h.Typeflag == tar.TypeDir && rel != "." {
+			modes[filepath.Join(dir, rel)] = fs.FileMode(h.Mode).Perm()
+		}
 	}
+}
+
+// setModes gives directories their permissions once all is in them: one that
+// may not be written to is filled as well.
+func setModes(modes map[string]fs.FileMode) error {
+	var errs []error
+	paths := slices.Sorted(maps.Keys(modes))
+	for _, p := range slices.Backward(paths) {
+		errs = append(errs, os.Chmod(p, modes[p]))
+	}
+	return errors.Join(errs...)
+}
+
+// readOne unpacks an archive of one file to the path p.
+func readOne(r io.Reader, p string) error {
+	tr := tar.NewReader(r)
+	h, err := tr.Next()
+	if err == nil {
+		err = readEntry(tr, h, p)
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	return err
 }
 
 func readEntry(tr *tar.Reader, h *tar.Header, p string) error {
@@ -163,7 +194,10 @@ func readEntry(tr *tar.Reader, h *tar.Header, p string) error {
 		_ = os.Remove(p)
 		return os.Symlink(h.Linkname, p)
 	case tar.TypeReg:
-		return replaceFile(p, tr, mode)
+		if err := replaceFile(p, tr, mode); err != nil {
+			return err
+		}
+		return os.Chtimes(p, time.Time{}, h.ModTime)
 	}
 	return nil
 }
