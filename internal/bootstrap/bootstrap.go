@@ -47,9 +47,12 @@ type Node struct {
 	// true ends the set-up: another has done it. nil is false.
 	Settled func(context.Context) (bool, error)
 	// BeforeStart, if it is not nil, is called when all is ready for the start
-	// commands.
+	// commands. ErrSettled ends the set-up as done without them.
 	BeforeStart func(context.Context) error
 }
+
+// ErrSettled says that the node runs already, by the hand of another.
+var ErrSettled = errors.New("the node runs already")
 
 // Head tells whether the node is the head.
 func (n *Node) Head() bool { return n.Instance.Kind == providers.Head }
@@ -217,7 +220,12 @@ func Start(ctx context.Context, n Node, progress func(Event)) error {
 		r.report(Begun, "")
 		tags.status(statusAt[step.Title], nil)
 		begun := time.Now()
-		if err := step.Do(r, ctx); err != nil {
+		err := step.Do(r, ctx)
+		if errors.Is(err, ErrSettled) {
+			r.report(Skipped, err.Error())
+			return nil
+		}
+		if err != nil {
 			tags.status(statusFailed, nil)
 			r.report(Failed, err.Error())
 			return asStepError(err, n.Host.String(), step.Title)

@@ -25,7 +25,10 @@ type Fleet struct {
 	Ray         string // this program
 	// Progress is told the steps of every set-up; nil is nobody.
 	Progress func(Event)
-	turn     atomic.Int64 // counts requests, so that places take turns
+	// Joined tells whether a node of the cluster runs on the machine; nil is
+	// no. A set-up leaves such a machine alone.
+	Joined func(ctx context.Context, id string) (bool, error)
+	turn   atomic.Int64 // counts requests, so that places take turns
 
 	mu      sync.Mutex        // held while stopped machines are given out
 	renamed map[string]string // who got a stopped machine; lists may lag
@@ -164,7 +167,8 @@ func (f *Fleet) EndHead(ctx context.Context) error {
 }
 
 // Install makes a node of a machine; it may be called again for one that is
-// set up half or whole.
+// set up half or whole. One that has joined meanwhile, by the commands of an
+// autoscaler that was killed, is left as it is: the start commands would stop it.
 func (f *Fleet) Install(ctx context.Context, id string) error {
 	list, err := f.Provider.List(ctx)
 	if err != nil {
@@ -178,11 +182,21 @@ func (f *Fleet) Install(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		err = Start(ctx, Node{
+		n := Node{
 			Config: f.Config, Instance: inst, Host: host, Traits: f.Provider.Traits(), HeadAddress: f.HeadAddress,
 			TokenFile: f.TokenFile, Ray: f.Ray, Wait: workerWait, Tags: f.Provider,
-		}, f.Progress)
-		return errors.Join(err, host.Close())
+		}
+		if f.Joined != nil {
+			n.Settled = func(ctx context.Context) (bool, error) { return f.Joined(ctx, id) }
+			n.BeforeStart = func(ctx context.Context) error {
+				joined, err := f.Joined(ctx, id)
+				if joined && err == nil {
+					err = ErrSettled
+				}
+				return err
+			}
+		}
+		return errors.Join(Start(ctx, n, f.Progress), host.Close())
 	}
 	return fmt.Errorf("%s: %w", id, providers.ErrNoInstance)
 }

@@ -94,7 +94,7 @@ func RunAlone(ctx context.Context, o Alone) error {
 func (a *alone) open(ctx context.Context, o Alone) (err error) {
 	// What the head's own autoscaler has of its head: settings and a log.
 	settings := &Head{cfg: Config{AutoscalingConfig: o.ConfigPath, RayBinary: o.RayBinary}, log: o.Log, ready: Ready{Address: o.Address}}
-	a.autoscaling = &autoscaling{h: settings, tokenFile: o.Auth.Path, rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
+	a.autoscaling = &autoscaling{h: settings, tokenFile: o.Auth.Path, rows: map[string]autoscaler.Instance{}, unready: map[string]string{}, view: a}
 	if a.fleet, a.config, err = a.load(); err != nil {
 		return err
 	}

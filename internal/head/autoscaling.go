@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"ray/autoscaler"
 	"ray/internal/bootstrap"
@@ -23,6 +24,7 @@ import (
 type autoscaling struct {
 	h         *Head
 	tokenFile string
+	view      autoscaler.ClusterView // of the head, from inside or outside
 	loop      *autoscaler.Reconciler
 	cancel    context.CancelFunc // of what follows the cluster file
 	following sync.WaitGroup
@@ -45,6 +47,7 @@ func (h *Head) startAutoscaler(a wire.Auth) error {
 		tokenFile = a.Path
 	}
 	s := &autoscaling{h: h, tokenFile: tokenFile, rows: map[string]autoscaler.Instance{}, unready: map[string]string{}}
+	s.view = s
 	var err error
 	if s.fleet, s.config, err = s.load(); err != nil {
 		return err
@@ -173,6 +176,24 @@ func (s *autoscaling) Install(ctx context.Context, inst autoscaler.Instance) err
 		s.mu.Unlock()
 	}()
 	return s.current().Install(ctx, inst.CloudID)
+}
+
+// joined tells whether a node that may take work runs on the machine; it waits
+// for a head that does not answer.
+func (s *autoscaling) joined(ctx context.Context, id string) (bool, error) {
+	for {
+		v, err := s.view.View(ctx)
+		if err == nil {
+			return slices.ContainsFunc(v.Nodes, func(n spec.Node) bool {
+				return n.Instance == id && n.State == spec.NodeAlive
+			}), nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, err
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // progress keeps the last step of each set-up for the status, and the log.

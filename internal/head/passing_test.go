@@ -49,4 +49,10 @@ func TestWorkOutside(t *testing.T) {
 		Jobs: []spec.Job{{JobID: spec.JobID{7}, Status: spec.JobRunning, NodeID: n.id}},
 	})
 	wants(1, map[spec.NodeID]bool{})
+	outside.view = outside
+	for id, want := range map[string]bool{"i-1": true, "i-2": false, "": false} {
+		if got, err := outside.joined(t.Context(), id); err != nil || got != want {
+			t.Errorf("a node of the machine %q has joined: %v, %v", id, got, err)
+		}
+	}
 }

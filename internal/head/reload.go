@@ -32,7 +32,7 @@ func (s *autoscaling) load() (*bootstrap.Fleet, autoscaler.Config, error) {
 	if err != nil {
 		return nil, c, fmt.Errorf("autoscaler: %w", err)
 	}
-	fleet.Progress = s.progress
+	fleet.Progress, fleet.Joined = s.progress, s.joined
 	return fleet, scalingConfig(fleet, table), nil
 }
 
