@@ -179,10 +179,7 @@ func (d *daemon) dropRun(r *run) {
 		delete(d.runs, r.spec.ID)
 	}
 	delete(d.streams, r.spec.ID)
-	for _, id := range r.held {
-		d.store.Unpin(0, id, 1)
-	}
-	r.held = nil
+	d.unhold(r)
 	d.unpinForeign(r)
 }
 

@@ -83,8 +83,9 @@ func (d *daemon) bundleReturn(b wire.Bundle) {
 		if !uses(c) {
 			return
 		}
-		for _, t := range d.pool.TakeBack(c, c.Queued(), func(*pool.Task) bool { return true }) {
-			d.endRun(t.Data.(*run), outcome{lost: gone, charge: true})
+		n, _ := d.queued(c)
+		for _, r := range d.takeBack(c, n, func(*run) bool { return true }) {
+			d.endRun(r, outcome{lost: gone, charge: true})
 		}
 	})
 	d.pool.ReturnBundle(b.Group, b.Index, d.now())

@@ -94,6 +94,7 @@ type daemon struct {
 	startTries                     map[pool.Key]int
 	rounds                         rounds
 	slots                          []int // free slots of the arena's header
+	adm                            admission
 	cluster                        wire.RegisterReply
 	drivers                        map[string]*proc.Child
 	driverStarts                   map[string]context.CancelFunc // of those that wait for their environment
@@ -174,6 +175,8 @@ type run struct {
 	missing int // arguments that are being brought here
 	pinned  bool
 	held    []spec.ObjectID // arguments pinned in the arena by the daemon
+	counted []spec.ObjectID // large arguments, of an admitted task
+	late    bool            // it waits to be admitted
 	started int64           // ms
 	taken   uint32          // items of the stream that its consumer has taken
 	tree    *bool           // it was cancelled with its children; with force?
@@ -292,8 +295,11 @@ func (d *daemon) pump() {
 		for i := range pe {
 			d.poolEffect(&pe[i])
 		}
-		if len(oe) == 0 && len(pe) == 0 {
+		if len(oe) == 0 && len(pe) == 0 && !d.adm.due {
 			break
+		}
+		if d.adm.due {
+			d.admitLate()
 		}
 	}
 	d.flushReady()

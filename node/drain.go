@@ -35,11 +35,8 @@ func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error
 func (d *daemon) sendAway() {
 	var back []*run
 	d.pool.Classes(func(c *pool.Class) {
-		if c.Actor || c.Queued() == 0 {
-			return
-		}
-		for _, t := range d.pool.TakeBack(c, c.Queued(), func(t *pool.Task) bool { return mayLeave(t.Data.(*run)) }) {
-			back = append(back, t.Data.(*run))
+		if n, _ := d.queued(c); n > 0 && !c.Actor {
+			back = append(back, d.takeBack(c, n, mayLeave)...)
 		}
 	})
 	slices.SortStableFunc(back, func(a, b *run) int { return int(a.Queue - b.Queue) })
@@ -58,14 +55,6 @@ func (d *daemon) sendAway() {
 func mayLeave(r *run) bool {
 	c := r.spec.Tmpl.Class.(*class)
 	return c.lease.pg.IsZero() && !c.noSpill && c.pinned.IsZero()
-}
-
-// unhold lets go of the arguments that wait in memory for a run.
-func (d *daemon) unhold(r *run) {
-	for _, id := range r.held {
-		d.store.Unpin(0, id, 1)
-	}
-	r.held = nil
 }
 
 // drainsAway tells whether a node drains and its end charges no retry. Under the lock.

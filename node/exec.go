@@ -42,6 +42,7 @@ func (d *daemon) poolEffect(e *pool.Effect) {
 			return // its end is on the way and will give the task back
 		}
 		d.exec(w, r, e.Task.Seq, e.Epoch)
+		d.adm.due = true
 	case pool.EffRecall:
 		if w, _ := e.Worker.Data.(*worker); w != nil && w.client != nil {
 			w.client.control(wire.AppendU32(nil, wire.TRecall, e.Epoch))
@@ -252,10 +253,7 @@ func (d *daemon) endRun(r *run, o outcome) {
 	if r.spec.Tmpl.Streaming {
 		delete(d.streams, r.spec.ID)
 	}
-	for _, id := range r.held {
-		d.store.Unpin(0, id, 1)
-	}
-	r.held = nil
+	d.unhold(r)
 	if r.task != nil || o.lost == nil || o.charge || r.started != 0 {
 		d.events.add(d, r, &o) // what only goes back has not happened here
 	}

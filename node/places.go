@@ -90,7 +90,8 @@ func (d *daemon) places() wire.Places {
 			Infeasible: row.class.foreign || d.drain != nil || !d.pool.Feasible(row.class.pool)})
 	}
 	d.pool.Classes(func(c *pool.Class) {
-		n := c.Queued() - d.keepQueued
+		n, r := d.queued(c)
+		n -= d.keepQueued
 		if n <= 0 || c.Actor {
 			return
 		}
@@ -98,9 +99,7 @@ func (d *daemon) places() wire.Places {
 		if info.noSpill {
 			return
 		}
-		t := c.First()
-		r := t.Data.(*run)
-		if !spillable(t) {
+		if !spillable(r) {
 			return
 		}
 		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, LabelSelector: r.spec.Tmpl.LabelSelector, Fallback: r.spec.Tmpl.Fallback, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
@@ -170,8 +169,7 @@ func (d *daemon) grants(g wire.Grants) {
 
 // spillable tells whether a queued task may run elsewhere: it is owned here,
 // and nothing binds it to this node.
-func spillable(t *pool.Task) bool {
-	r := t.Data.(*run)
+func spillable(r *run) bool {
 	c := r.spec.Tmpl.Class.(*class)
 	return r.task != nil && !c.noSpill && len(r.spec.Tmpl.LabelSelector) == 0
 }
@@ -199,8 +197,7 @@ func (d *daemon) granted(g wire.Grant) (out []*run) {
 		if c.Name() != g.Key[1:] {
 			return
 		}
-		for _, t := range d.pool.TakeBack(c, g.Count, spillable) {
-			r := t.Data.(*run)
+		for _, r := range d.takeBack(c, g.Count, spillable) {
 			d.unhold(r)
 			delete(d.runs, r.spec.ID)
 			out = append(out, r)

@@ -101,6 +101,8 @@ func (d *daemon) whyRun(r *run) string {
 	switch {
 	case r.started != 0:
 		return ""
+	case r.late:
+		return "it waits for room for its arguments: those of the tasks before it take half of the object store"
 	case r.missing > 0:
 		return d.whyFetch(r)
 	case r.spec.Kind == owner.KindCall:

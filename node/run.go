@@ -107,6 +107,7 @@ func (d *daemon) serve() (err error) {
 	if d.store, err = objectstore.New(stored); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}
+	d.adm = newAdmission(uint64(d.cfg.ObjectStoreBytes))
 	for i := d.store.Slots() - 1; i > 0; i-- {
 		d.slots = append(d.slots, i)
 	}

@@ -24,6 +24,10 @@ type class struct {
 	foreign bool // this node's labels do not match
 	warned  bool // its driver knows that it waits
 	toData  map[spec.NodeID]*burst
+	// Of the class in the pool: tasks that wait for room for their arguments, and
+	// those with large arguments that do not any more and have not ended.
+	late []*run
+	open int
 }
 
 type leaseInfo struct {
@@ -156,13 +160,8 @@ func (d *daemon) runHere(r *run) {
 	if parent := d.runs[r.spec.Parent]; parent != nil {
 		r.Task.Depth = parent.Depth + 1
 	}
-	r.over, r.missing = false, 1
-	for _, dep := range r.spec.Deps {
-		d.needArg(r, dep)
-	}
-	if r.missing--; r.missing == 0 {
-		d.argsHere(r)
-	}
+	r.over = false
+	d.queueRun(r)
 }
 
 // needArg makes sure that an argument is in this node's memory until the run ends.

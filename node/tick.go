@@ -65,7 +65,7 @@ func (d *daemon) tick() {
 			d.locked(func() {
 				d.pool.Tick(d.now())
 				d.report(time.Now())
-				d.ticking = d.pool.Queued() > 0 || d.pool.Running() > 0 || d.waitsAway() || d.placesSent || d.beatDue()
+				d.ticking = d.waitsHere() || d.pool.Running() > 0 || d.waitsAway() || d.placesSent || d.beatDue()
 				again = d.ticking
 			})
 			if again {
@@ -88,7 +88,7 @@ func (d *daemon) tick() {
 					d.collect()
 				}
 				d.report(time.Now())
-				if d.pool.Queued() > 0 || d.beatDue() {
+				if d.waitsHere() || d.beatDue() {
 					d.wakeTicker()
 				}
 			})
@@ -97,6 +97,9 @@ func (d *daemon) tick() {
 		}
 	}
 }
+
+// waitsHere tells whether tasks on this node have no worker.
+func (d *daemon) waitsHere() bool { return d.pool.Queued() > 0 || len(d.adm.homes) > 0 }
 
 func (d *daemon) waitsAway() bool {
 	for _, row := range d.away {
@@ -115,7 +118,7 @@ func (d *daemon) report(now time.Time) {
 	if d.down {
 		return
 	}
-	if d.pool.Queued() > 0 || d.placesDue || d.placesSent {
+	if d.waitsHere() || d.placesDue || d.placesSent {
 		if now.Sub(d.lastPlaces) >= placesEvery {
 			d.lastPlaces, d.placesDue = now, false
 			p := d.places()
@@ -185,8 +188,8 @@ func (d *daemon) heartbeat(now time.Time) wire.Heartbeat {
 	hb.GroupReserved, hb.GroupUsed = d.pool.GroupUse()
 	hb.Bandwidth = d.fetcher.Rates()
 	d.pool.Classes(func(c *pool.Class) {
-		if c.Queued()+c.Running > 0 {
-			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: c.Queued(), Running: c.Running, MeanMicros: int64(c.Expected(d.now())), Actor: c.Actor})
+		if n, _ := d.queued(c); n+c.Running > 0 {
+			hb.Queue = append(hb.Queue, wire.QueueRow{Key: c.Name(), Resources: c.Need, Queued: n, Running: c.Running, MeanMicros: int64(c.Expected(d.now())), Actor: c.Actor})
 		}
 	})
 	hb.Activity = d.activity(d.drain != nil || now.Sub(d.held.at) >= countEvery)

@@ -10,6 +10,10 @@ import (
 // fullTick is how often a full store looks again while requests wait.
 const fullTick = 20 * time.Millisecond
 
+// piecesHaste: a request waits for so much less long if there is room for it,
+// but not in one piece.
+const piecesHaste = 20
+
 // spillPause is how long a disk that took nothing is left alone.
 const spillPause = 500 * time.Millisecond
 
@@ -108,7 +112,11 @@ func (s *Store) patient(r *request, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.deadline.IsZero() {
-		r.deadline = now.Add(s.cfg.FullGrace)
+		grace := s.cfg.FullGrace
+		if s.table.alloc.size-s.table.alloc.used >= r.size && s.over != nil {
+			grace /= piecesHaste // there is room, but in pieces: only luck makes them one
+		}
+		r.deadline = now.Add(grace)
 	}
 	if !s.stuck && now.Before(r.deadline) {
 		return true

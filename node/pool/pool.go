@@ -56,6 +56,9 @@ type Class struct {
 	patience int64
 }
 
+// Leased is how many workers have a lease of the class.
+func (c *Class) Leased() int { return len(c.leased) }
+
 // Queued counts the tasks that wait in the class.
 func (c *Class) Queued() int { return len(c.queue) - c.head }
 
