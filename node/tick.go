@@ -84,9 +84,7 @@ func (d *daemon) tick() {
 				d.tendEnvs(time.Now())
 				d.placesDue = d.placesDue || len(d.away) > 0
 				d.settleEstate(time.Now())
-				if st := d.store.Stats(); d.collector.due(st.Used, st.Capacity, time.Now()) {
-					d.collect()
-				}
+				d.lookForGarbage(time.Now())
 				d.report(time.Now())
 				if d.waitsHere() || d.beatDue() {
 					d.wakeTicker()

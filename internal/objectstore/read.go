@@ -201,6 +201,17 @@ func (s *Store) Census() Census {
 	return out
 }
 
+// Peak is the most that was used since the last call, and whether somebody
+// wanted room since then that was not free.
+func (s *Store) Peak() (used uint64, tight bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.table.alloc.used - s.lent
+	used, tight = max(s.peak, now), s.tight || len(s.waiting) > 0
+	s.peak, s.tight = now, false
+	return used, tight
+}
+
 // Stats takes the figures of now.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()

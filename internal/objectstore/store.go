@@ -80,6 +80,8 @@ type Store struct {
 	done    chan struct{}
 	ahead   uint64 // fresh bytes to make exist
 	lent    uint64 // bytes of spares
+	peak    uint64 // the most that was used since the last Peak
+	tight   bool   // room had to be made since then
 	stats   Stats
 
 	borrowers map[uint32]*borrower // by client
@@ -263,11 +265,13 @@ func (s *Store) tryCreate(r *request) (e *entry, warm bool, evicted []spec.Objec
 			e, warm, ok = s.table.create(r.client, r.id, r.size)
 		}
 		if ok {
+			s.peak = max(s.peak, s.table.alloc.used-s.lent)
 			return e, warm, evicted, true
 		}
 		if s.takeAllBack() {
 			continue
 		}
+		s.tight = true
 		victims := s.table.victims(false, r.size)
 		if len(victims) == 0 {
 			return nil, false, evicted, false
