@@ -45,7 +45,7 @@ func newCollector(c *Config) (collector, error) {
 	if err == nil && always < 0 {
 		err = fmt.Errorf("local_gc_interval_s must not be negative, got %v", always)
 	}
-	return collector{above: above, every: inSeconds(seconds), always: inSeconds(always)}, err
+	return collector{above: above, every: inSeconds(seconds), always: inSeconds(always), lastHere: time.Now()}, err
 }
 
 func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -67,9 +67,6 @@ func (c *collector) due(used, capacity uint64, tight bool, now time.Time) bool {
 
 // dueHere tells whether to ask this node's processes now, and notes it.
 func (c *collector) dueHere(now time.Time) bool {
-	if c.lastHere.IsZero() {
-		c.lastHere = now
-	}
 	if c.always == 0 || now.Sub(c.lastHere) < c.always {
 		return false
 	}

@@ -41,7 +41,7 @@ func TestEachNodeCollectsNowAndThen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Unix(1000, 0)
+	start := c.lastHere
 	for _, step := range []struct {
 		after time.Duration
 		all   bool // the whole cluster collected then

@@ -45,6 +45,7 @@ type Head struct {
 	cluster      *scheduler.Cluster   // the scheduler's picture of the nodes
 	askers       map[spec.NodeID]bool // nodes that want places for tasks
 	warned       map[waiting]bool     // what drivers have been told of
+	collected    time.Time            // when garbage was last collected for an actor that waits; zero: none waits
 	groupWaiters map[spec.PlacementGroupID][]chan struct{}
 	jobs         *jobs.Service
 	pkgMu        sync.Mutex // held while the file of a package and its row change

@@ -40,6 +40,7 @@ func (h *Head) leaseLoop() {
 		if now.Sub(warnedAt) >= time.Second {
 			warnedAt = now
 			h.warnWaiting(now)
+			h.collectForActors(now)
 		}
 		h.mu.Unlock()
 		last = now

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
+	"ray/internal/gcs"
 	"ray/internal/spec"
 	"ray/internal/wire"
 )
@@ -13,6 +15,13 @@ import (
 // warnAfter is how long an actor or placement group waits for a place before
 // the driver of its job is told why.
 const warnAfter = 5 * time.Second
+
+// collectAfter is how long an actor waits before Python's garbage is collected
+// for its sake, and collectEvery how often that is done while one waits.
+const (
+	collectAfter = 2 * time.Second
+	collectEvery = 10 * time.Second
+)
 
 // waiting is what drivers have been told of: a line for each job and reason
 // until nothing waits for it any more.
@@ -57,6 +66,20 @@ func (h *Head) warnWaiting(now time.Time) {
 		}
 		h.warned[w] = true
 		h.tellDriver(w, c, now)
+	}
+}
+
+// collectForActors has garbage collected while actors wait for resources: the
+// handle of an actor that nobody needs may lie in a cycle. Needs h.mu.
+func (h *Head) collectForActors(now time.Time) {
+	late := now.Add(-collectAfter).UnixMilli()
+	wait := slices.ContainsFunc(h.tables.WaitingActors(), func(a gcs.Actor) bool { return a.CreatedMS <= late && a.Info.Reason != "" })
+	switch {
+	case !wait:
+		h.collected = time.Time{}
+	case h.collected.IsZero() || now.Sub(h.collected) >= collectEvery:
+		h.collected = now
+		h.work.Go(func() { h.broadcast(wire.MethodCollect, struct{}{}) })
 	}
 }
 

@@ -18,6 +18,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from ray._private.autoscaling_cluster import AutoscalingCluster as AutoscalingCluster
+from ray._core.finding import TEST_CLUSTERS
 from ray.autoscaler.sdk import ray_program
 
 #: Whether clusters of several nodes cannot be had on this system.
@@ -338,7 +339,7 @@ class Cluster:
         self.worker_nodes: List[ClusterNode] = []
         self.connected = False
         self._count = 0
-        self._directory = tempfile.mkdtemp(prefix="ray-cluster-", dir=os.environ.get("RAY_TMPDIR"))
+        self._directory = tempfile.mkdtemp(prefix=TEST_CLUSTERS, dir=os.environ.get("RAY_TMPDIR"))
         if not initialize_head and connect:
             raise RuntimeError("Cannot connect to uninitialized cluster.")
         if shutdown_at_exit:

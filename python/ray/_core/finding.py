@@ -35,13 +35,23 @@ def _is_native(path: str) -> bool:
         return False
 
 
+# The folder of a cluster_utils.Cluster begins so.
+TEST_CLUSTERS = "ray-cluster-"
+
+
 def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
-    """The daemon of this machine through which to reach address (None: the last cluster that was started)."""
+    """The daemon of this machine through which to reach address.
+
+    "auto" is the last cluster that was started, None the last one that ``ray start`` has started for a user: the nodes
+    of a ``cluster_utils.Cluster`` want to be asked for.
+    """
     from ray._private.addresses import announcements
 
     rows = announcements()
-    if address is None:
+    if address in (None, "auto"):
         rows = [row for row in rows if not row.get("job_owner") and _same_tmpdir(row)]
+        if address is None:
+            rows = [row for row in rows if not _of_test_cluster(row)]
         if not rows:
             return None
         rows = [row for row in rows if row.get("cluster_id") == rows[0].get("cluster_id")]
@@ -54,6 +64,10 @@ def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
     if heads:
         return heads[0]
     return min(rows, key=lambda row: row.get("started_ms", 0)) if rows else None
+
+
+def _of_test_cluster(row: Dict[str, Any]) -> bool:
+    return os.path.basename(os.path.dirname(row.get("tmpdir") or "")).startswith(TEST_CLUSTERS)
 
 
 def _same_tmpdir(row: Dict[str, Any]) -> bool:
