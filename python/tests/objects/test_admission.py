@@ -1,0 +1,77 @@
+"""Tasks whose arguments together exceed the store wait for their turn, without holding anything."""
+
+import numpy as np
+import pytest
+import ray
+from ray.util.state import list_tasks
+
+MIB = 1 << 20
+
+
+@ray.remote
+class Gate:
+    def __init__(self):
+        self.is_open = False
+
+    def open(self):
+        self.is_open = True
+
+    async def passed(self):
+        import asyncio
+
+        while not self.is_open:
+            await asyncio.sleep(0.01)
+
+
+@ray.remote
+def first_of(array, gate):
+    ray.get(gate.passed.remote())
+    return int(array[0])
+
+
+def test_those_that_wait_are_seen_and_can_be_cancelled(start, until):
+    start(num_cpus=2, object_store_memory=80 * MIB)
+    gate = Gate.options(num_cpus=0).remote()
+    refs = [ray.put(np.full(15 * MIB, n, dtype=np.uint8)) for n in range(10)]
+    tasks = [first_of.remote(ref, gate) for ref in refs]
+
+    def states():
+        rows = list_tasks(filters=[("name", "=", "first_of")], detail=True)
+        return [row.state for row in rows]
+
+    until(lambda: len(states()) == 10 and "RUNNING" in states() and states().count("PENDING_ARGS_FETCH") >= 4)
+    # Room for a further object is there, and in one piece, whatever waits.
+    assert int(ray.get(ray.put(np.ones(15 * MIB, dtype=np.uint8)))[-1]) == 1
+    ray.cancel(tasks[-1])
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(tasks[-1], timeout=60)
+    ray.get(gate.open.remote())
+    assert ray.get(tasks[:-1], timeout=120) == list(range(9))
+
+
+def test_a_shared_argument_counts_once(start):
+    start(num_cpus=2, object_store_memory=80 * MIB)
+    shared = ray.put(np.full(35 * MIB, 7, dtype=np.uint8))
+
+    @ray.remote
+    def at(array, n):
+        return int(array[n]) + n
+
+    assert ray.get([at.remote(shared, n) for n in range(200)], timeout=120) == [7 + n for n in range(200)]
+
+
+def test_tasks_that_wait_for_tasks_that_wait(start):
+    """A task that has room for its argument waits for others that want room."""
+    start(num_cpus=2, object_store_memory=80 * MIB)
+
+    @ray.remote
+    def size(array):
+        return array.nbytes
+
+    @ray.remote
+    def outer(array, refs):
+        return array.nbytes + sum(ray.get([size.remote(ref) for ref in refs]))
+
+    refs = [ray.put(np.zeros(15 * MIB, dtype=np.uint8)) for _ in range(8)]
+    found = ray.get([outer.remote(ref, refs) for ref in refs], timeout=120)
+    assert found == [9 * 15 * MIB] * 8
