@@ -37,17 +37,22 @@ func newAdmission(store uint64) admission {
 
 // queueRun brings the arguments of a task here now, or lets it wait for its turn.
 func (d *daemon) queueRun(r *run) {
-	home := r.Task.Class.Data.(*class)
-	if size := d.newBytes(r); size > 0 && (len(home.late) > 0 || !d.admissible(home, size)) {
-		if len(home.late) == 0 {
-			d.adm.homes = append(d.adm.homes, home)
-		}
-		r.late, r.missing = true, 1
-		home.late = append(home.late, r)
-		d.wakeTicker()
+	size := d.newBytes(r)
+	if size == 0 {
+		d.bringArgs(r)
 		return
 	}
-	d.bringArgs(home, r)
+	home := r.Task.Class.Data.(*class)
+	if len(home.late) == 0 && d.admissible(home, size) {
+		d.bringArgs(r)
+		return
+	}
+	if len(home.late) == 0 {
+		d.adm.homes = append(d.adm.homes, home)
+	}
+	r.late, r.missing = true, 1
+	home.late = append(home.late, r)
+	d.wakeTicker()
 }
 
 // newBytes is what the arguments of a task take that no admitted one uses.
@@ -64,7 +69,7 @@ func (d *daemon) admissible(home *class, size uint64) bool {
 	return d.adm.bytes+size <= d.adm.budget || home.open <= home.pool.Leased()
 }
 
-func (d *daemon) bringArgs(home *class, r *run) {
+func (d *daemon) bringArgs(r *run) {
 	for _, dep := range r.spec.Deps {
 		o := d.own.Object(dep.ID)
 		if o == nil || o.Where == owner.Inline {
@@ -80,7 +85,7 @@ func (d *daemon) bringArgs(home *class, r *run) {
 		r.counted = append(r.counted, dep.ID)
 	}
 	if len(r.counted) > 0 {
-		home.open++
+		r.Task.Class.Data.(*class).open++
 	}
 	r.missing = 1
 	for _, dep := range r.spec.Deps {
@@ -128,7 +133,7 @@ func (d *daemon) admitLate() {
 			home.late = home.late[1:]
 			if r.late {
 				r.late = false
-				d.bringArgs(home, r)
+				d.bringArgs(r)
 			}
 		}
 		home.late = nil
