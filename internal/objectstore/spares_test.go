@@ -214,6 +214,7 @@ func TestNoSpareIsGivenTwice(t *testing.T) {
 		wg.Go(func() {
 			h := &holder{s: s, number: uint32(client) + 1}
 			mark := bytes.Repeat([]byte{byte(client) + 1}, size)
+			defer s.ReleaseClient(h.number) // its spares are others' then: all together are bounded
 			for used := false; !used || !over.Load(); {
 				var room []byte
 				id, spare, err := h.put(size, func(b []byte) { room = b; copy(b, mark) })
