@@ -22,6 +22,9 @@ import (
 // stackTimeout bounds the wait for a daemon of this machine.
 const stackTimeout = 15 * time.Second
 
+// stackEnds is how long a daemon that does not answer may take to be gone.
+const stackEnds = 3 * time.Second
+
 // stackCmd is `ray stack`.
 func stackCmd() *cobra.Command {
 	var asJSON bool
@@ -31,6 +34,21 @@ func stackCmd() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print them as JSON")
 	return cmd
+}
+
+// ended tells whether a daemon is gone that does not answer. One that has
+// stopped listening is on its way, for a moment.
+func ended(a session.Announcement) bool {
+	for end := time.Now().Add(stackEnds); ; time.Sleep(20 * time.Millisecond) {
+		live, err := session.List()
+		same := func(o session.Announcement) bool { return o.PID == a.PID && o.StartTicks == a.StartTicks }
+		if err == nil && !slices.ContainsFunc(live, same) {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
 }
 
 func printStacks(out io.Writer, asJSON bool) error {
@@ -45,7 +63,7 @@ func printStacks(out io.Writer, asJSON bool) error {
 	var failed []error
 	for _, a := range daemons {
 		rows, err := stacksOf(a.Socket)
-		if err != nil {
+		if err != nil && !ended(a) {
 			failed = append(failed, fmt.Errorf("the daemon with pid %d does not answer: %w", a.PID, err))
 		}
 		all = append(all, rows...)
