@@ -8,7 +8,7 @@ import (
 
 // A daemon that ends between being listed and being asked is no error.
 func TestADaemonThatIsGoneHasEnded(t *testing.T) {
-	if !ended(session.Announcement{PID: 1 << 30, StartTicks: 1}) {
+	if !ended(session.Announcement{Process: session.Process{PID: 1 << 30, StartTicks: 1}}) {
 		t.Error("a daemon that nobody announces counts as one that does not answer")
 	}
 }
