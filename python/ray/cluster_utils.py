@@ -17,8 +17,8 @@ import threading
 import time
 from typing import Any, Dict, List, Optional
 
-from ray._private.autoscaling_cluster import AutoscalingCluster as AutoscalingCluster
 from ray._core.finding import TEST_CLUSTERS
+from ray._private.autoscaling_cluster import AutoscalingCluster as AutoscalingCluster
 from ray.autoscaler.sdk import ray_program
 
 #: Whether clusters of several nodes cannot be had on this system.
