@@ -48,7 +48,7 @@ def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
     from ray._private.addresses import announcements
 
     rows = announcements()
-    if address in (None, "auto"):
+    if address is None or address == "auto":
         rows = [row for row in rows if not row.get("job_owner") and _same_tmpdir(row)]
         if address is None:
             rows = [row for row in rows if not _of_test_cluster(row)]
