@@ -163,7 +163,8 @@ func (d *daemon) join(c *client) error {
 	}
 	d.clients[c.num] = c
 	if c.worker != nil {
-		c.worker.client = c // it gets work when its control connection is there
+		c.worker.client = c
+		d.workerConnected(c)
 		return nil
 	}
 	c.job.driver = c

@@ -28,11 +28,10 @@ func (d *daemon) serveControl(conn net.Conn, r *wire.Reader, h *wire.Hello) {
 	}
 	out := wire.NewOut(conn)
 	d.locked(func() {
-		c.ctl, c.ctlNC = out, conn
+		c.ctlNC = conn
+		d.controlJoined(c, out)
 		if c.gone {
 			_ = conn.Close()
-		} else if w := c.worker; w != nil && w.pw == nil {
-			d.workerConnected(w)
 		}
 	})
 	for {
@@ -48,6 +47,14 @@ func (d *daemon) serveControl(conn net.Conn, r *wire.Reader, h *wire.Hello) {
 	}
 	d.locked(func() { c.ctl = nil })
 	_ = out.Close(100 * time.Millisecond)
+}
+
+// controlJoined: orders for c can be sent from now on.
+func (d *daemon) controlJoined(c *client, out *wire.Out) {
+	c.ctl = out
+	if c.worker != nil {
+		d.workerConnected(c)
+	}
 }
 
 func (d *daemon) controlFrame(c *client, f *wire.Frame) error {

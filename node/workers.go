@@ -136,9 +136,14 @@ func (d *daemon) findWorker(c *client) error {
 	return nil
 }
 
-// workerConnected gives a worker to the pool. Both of its connections are
-// there: a recall, a cancel or an exit would be lost without the second.
-func (d *daemon) workerConnected(w *worker) {
+// workerConnected gives a worker to the pool once both of its connections are
+// there, in whatever order they came: a task would be lost without the first, a
+// recall, a cancel or an exit without the second.
+func (d *daemon) workerConnected(c *client) {
+	w := c.worker
+	if w.client != c || c.ctl == nil || w.pw != nil {
+		return
+	}
 	delete(d.startTries, w.key)
 	w.pw = d.pool.Started(w.id, w.key, d.now())
 	w.pw.Data = w

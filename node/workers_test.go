@@ -62,6 +62,37 @@ func TestAWorkerWhoseProcessEndsWhileItConnectsGetsNoTasks(t *testing.T) {
 	}
 }
 
+// The answer to the first connection is read, and the second is made, before
+// the daemon counts the first as served, or after.
+func TestAWorkerGetsTasksWhenBothOfItsConnectionsAreThere(t *testing.T) {
+	for _, controlFirst := range []bool{false, true} {
+		id := spec.JobID{1}
+		d := withoutHead(t, id)
+		c := greeted(t, d, id)
+		steps := []func(){
+			func() {
+				if err := d.join(c); err != nil {
+					t.Error(err)
+				}
+			},
+			func() { d.controlJoined(c, c.out) },
+		}
+		if controlFirst {
+			steps[0], steps[1] = steps[1], steps[0]
+		}
+		var half, whole bool
+		d.locked(func() {
+			steps[0]()
+			half = d.pool.Worker(c.worker.id) != nil
+			steps[1]()
+			whole = d.pool.Worker(c.worker.id) != nil
+		})
+		if half || !whole {
+			t.Errorf("control first: %v; with one connection it gets tasks: %v, with both: %v", controlFirst, half, whole)
+		}
+	}
+}
+
 func TestTheReportOfAWorkersEndMayComeLate(t *testing.T) {
 	for _, late := range []time.Duration{2 * time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -73,7 +104,7 @@ func TestTheReportOfAWorkersEndMayComeLate(t *testing.T) {
 				if err := d.join(c); err != nil {
 					t.Fatal(err)
 				}
-				d.workerConnected(w)
+				d.controlJoined(c, c.out)
 				d.workerGone(w)
 			})
 			d.after(late, func() { d.onExit(proc.Exit{ID: w.id, PID: 1 << 30, Code: 3}) })
