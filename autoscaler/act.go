@@ -19,11 +19,13 @@ func (m *Manager) plan(v View) {
 	for _, d := range v.Demands {
 		m.planned[demandKey(d)] = true
 	}
+	place := 0
 	for _, l := range m.reply.Launches {
 		for range l.Count {
+			place++
 			row := Instance{
 				ID: m.newID(l.NodeType), NodeType: l.NodeType, LaunchHash: m.config.NodeTypes[l.NodeType].LaunchHash,
-				LaunchReason: l.Reason,
+				LaunchReason: l.Reason, Place: place,
 			}
 			if err := m.table.Add(m.now, row, l.Reason); err != nil {
 				m.event("ERROR", "Internal: "+err.Error())

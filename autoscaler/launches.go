@@ -58,25 +58,21 @@ func (pl *planner) limitSpeed() {
 	}
 }
 
-// launches sums the planned nodes by type and reason.
+// launches sums the planned nodes by type and reason, in the order in which
+// they were decided on: only so the next round fills them as this one did.
 func (pl *planner) launches() []Launch {
-	type key struct{ nodeType, reason string }
-	counts := map[key]int{}
-	holds := map[key][]want{}
-	var order []key
-	for _, b := range pl.planned {
-		k := key{b.nodeType, b.reason}
-		if counts[k] == 0 {
-			order = append(order, k)
-		}
-		counts[k]++
-		holds[k] = append(holds[k], b.holds...)
-	}
 	var out []Launch
-	for _, k := range order {
+	for left := pl.planned; len(left) > 0; {
+		first, n := left[0], 0
+		var holds []want
+		for n < len(left) && left[n].nodeType == first.nodeType && left[n].reason == first.reason {
+			holds = append(holds, left[n].holds...)
+			n++
+		}
 		out = append(out, Launch{
-			NodeType: k.nodeType, Count: counts[k], Reason: k.reason + pl.holdsText(holds[k]), Ways: pl.byName[k.nodeType].ways,
+			NodeType: first.nodeType, Count: n, Reason: first.reason + pl.holdsText(holds), Ways: pl.byName[first.nodeType].ways,
 		})
+		left = left[n:]
 	}
 	return out
 }

@@ -78,6 +78,7 @@ type bin struct {
 	nodeType string
 	class    int
 	born     int64 // ms
+	place    int   // among those launched together
 	total    vec
 	free     vec
 	labels   map[string]string
@@ -140,7 +141,7 @@ func newPacker(bins []*bin) *packer {
 	sorted := slices.Clone(bins)
 	slices.SortStableFunc(sorted, func(a, b *bin) int {
 		return cmp.Or(cmp.Compare(a.class, b.class), compareBool(a.gpu && a.class < classInFlight, b.gpu && b.class < classInFlight),
-			cmp.Compare(a.born, b.born), cmp.Compare(a.name, b.name))
+			cmp.Compare(a.born, b.born), cmp.Compare(a.place, b.place), cmp.Compare(a.name, b.name))
 	})
 	return &packer{bins: sorted}
 }

@@ -210,7 +210,7 @@ func (pl *planner) addHost(inst *Instance, node *spec.Node) {
 		pl.addNodeBin(node, inst, classBusy)
 	case inst.State.InFlight() && o != nil:
 		pl.existing = append(pl.existing, &bin{
-			name: inst.ID, instance: inst.ID, nodeType: inst.NodeType, class: classInFlight, born: inst.History[0].TimeMS,
+			name: inst.ID, instance: inst.ID, nodeType: inst.NodeType, class: classInFlight, born: inst.History[0].TimeMS, place: inst.Place,
 			total: o.total, free: slices.Clone(o.total), labels: o.labels, gpu: o.gpu,
 		})
 	}
@@ -226,7 +226,7 @@ func (pl *planner) addNodeBin(n *spec.Node, inst *Instance, class int) {
 		labels[labelNodeGroup] = inst.NodeType
 	}
 	pl.existing = append(pl.existing, &bin{
-		name: cmp.Or(inst.ID, n.ID.String()), instance: inst.ID, node: n.ID, nodeType: inst.NodeType, class: class, born: inst.History[0].TimeMS,
+		name: cmp.Or(inst.ID, n.ID.String()), instance: inst.ID, node: n.ID, nodeType: inst.NodeType, class: class, born: inst.History[0].TimeMS, place: inst.Place,
 		total: pl.space.vec(n.Total), free: pl.space.vec(n.Available), labels: labels, gpu: n.Total[spec.GPU] > 0,
 	})
 }

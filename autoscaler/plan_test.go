@@ -240,8 +240,9 @@ func apply(req Request, reply Reply) Request {
 	next.Nodes = slices.DeleteFunc(slices.Clone(req.Nodes), func(n spec.Node) bool { return ended[n.Instance] })
 	for _, l := range reply.Launches {
 		for range l.Count {
-			i := instance(fmt.Sprintf("n%d", len(next.Instances)), l.NodeType, RayInstalling, "")
-			i.History[0].TimeMS = int64(len(next.Instances))
+			// The ids say nothing of the order: they are made at random.
+			i := instance(fmt.Sprintf("n%03d", 999-len(next.Instances)), l.NodeType, RayInstalling, "")
+			i.History[0].TimeMS, i.Place = req.Now.UnixMilli(), len(next.Instances)
 			next.Instances = append(next.Instances, i)
 		}
 	}

@@ -34,6 +34,7 @@ type Instance struct {
 	Restarts int  `json:"restarts,omitempty"` // of its node after it ended by itself, in a row
 	// Why it was launched, and why it is being stopped.
 	LaunchReason string   `json:"launch_reason,omitempty"`
+	Place        int      `json:"place,omitempty"` // in the order of those that its round launched
 	StopCause    Cause    `json:"stop_cause,omitempty"`
 	History      []Change `json:"history"`
 }
