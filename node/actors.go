@@ -214,8 +214,7 @@ func (d *daemon) killActor(k wire.ActorKill) {
 }
 
 func killReason(k *wire.ActorKill) string {
-	reason := strings.TrimPrefix(k.Reason, "The actor is dead because ")
-	return cmp.Or(strings.TrimSuffix(reason, "."), "it was killed by ray.kill")
+	return cmp.Or(k.Reason, "it was killed by ray.kill")
 }
 
 func (d *daemon) killedCause(h *hosted, k *wire.ActorKill) *spec.ErrorInfo {
@@ -232,7 +231,7 @@ func (d *daemon) endChildren(w *worker, c *client) {
 	}
 	for _, id := range d.own.MadeBy(c.num) {
 		d.head.tell(wire.MethodActorKill, wire.ActorKill{ActorID: id, NoRestart: true,
-			Reason: fmt.Sprintf("The actor is dead because its owner has died. Owner worker: %s (pid %d) on node %s.", w.id, w.pid, d.cfg.NodeIP)})
+			Reason: fmt.Sprintf("its owner has died. Owner worker: %s (pid %d) on node %s", w.id, w.pid, d.cfg.NodeIP)})
 	}
 }
 

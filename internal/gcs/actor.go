@@ -226,13 +226,20 @@ func (t *Tables) ActorStarted(s wire.ActorStarted, from spec.NodeID, now int64) 
 	}
 	t.putActor(&c, a)
 	if a.Unreferenced {
-		c.effect(KillActor{from, outOfScope(a)})
+		c.kill(a, outOfScope)
 	}
 	return c
 }
 
-func outOfScope(a *Actor) wire.ActorKill {
-	return wire.ActorKill{ActorID: a.Info.ID, Incarnation: a.Info.Incarnation, NoRestart: true, Graceful: true, Reason: "all references to the actor are gone"}
+// outOfScope ends an actor without a handle.
+var outOfScope = wire.ActorKill{NoRestart: true, Graceful: true, Reason: "all references to the actor are gone"}
+
+// kill orders the end of the present incarnation of an actor, if it has a place.
+func (c *Change) kill(a *Actor, k wire.ActorKill) {
+	if a.placed() {
+		k.ActorID, k.Incarnation = a.Info.ID, a.Info.Incarnation
+		c.effect(KillActor{a.Info.NodeID, k})
+	}
 }
 
 // Actor gives a row.

@@ -102,7 +102,7 @@ func diedError(a *Actor, why string) *spec.ErrorInfo {
 
 // KillActor is ray.kill: with noRestart the actor is dead at once, else its
 // process ends and it is started again if it may be.
-func (t *Tables) KillActor(id spec.ActorID, noRestart bool, reason string, now int64) (c Change, ok bool) {
+func (t *Tables) KillActor(id spec.ActorID, noRestart bool, why string, now int64) (c Change, ok bool) {
 	a := t.edit(id)
 	if a == nil {
 		return c, false
@@ -110,9 +110,8 @@ func (t *Tables) KillActor(id spec.ActorID, noRestart bool, reason string, now i
 	if a.Info.State == spec.ActorDead {
 		return c, true
 	}
-	if a.placed() {
-		c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: id, Incarnation: a.Info.Incarnation, NoRestart: noRestart, Reason: reason}})
-	}
+	c.kill(a, wire.ActorKill{NoRestart: noRestart, Reason: why})
+	reason := "The actor is dead because " + why + "."
 	switch {
 	case noRestart:
 		t.bury(&c, a, diedError(a, reason), now)
@@ -129,9 +128,7 @@ func (t *Tables) UnreferenceActor(id spec.ActorID, now int64) (c Change) {
 		return c
 	}
 	a.Unreferenced = true
-	if a.placed() {
-		c.effect(KillActor{a.Info.NodeID, outOfScope(a)})
-	}
+	c.kill(a, outOfScope)
 	if a.Info.State == spec.ActorAlive {
 		t.putActor(&c, a)
 		return c
@@ -159,9 +156,7 @@ func (t *Tables) endActorsOfJob(job spec.JobID, now int64) (c Change) {
 			}
 			continue
 		}
-		if a.placed() {
-			c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, Incarnation: a.Info.Incarnation, NoRestart: true, Reason: "the job has ended"}})
-		}
+		c.kill(a, wire.ActorKill{NoRestart: true, Reason: "the job has ended"})
 		t.bury(&c, a, diedError(a, "The actor is dead because its owner has died: the job has ended."), now)
 	}
 	return c
@@ -183,8 +178,8 @@ func (t *Tables) actorsOfDeadNode(n *spec.Node, reason string, now int64) (c Cha
 		onNode := a.placed() && a.Info.NodeID == id
 		if a.Info.Owner == id && !a.OwnerGone {
 			if !a.Info.Options.Detached {
-				if a.placed() && !onNode {
-					c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, Incarnation: a.Info.Incarnation, NoRestart: true, Reason: "the node that owned the actor died"}})
+				if !onNode {
+					c.kill(a, wire.ActorKill{NoRestart: true, Reason: "the node that owned the actor died"})
 				}
 				t.bury(&c, a, diedError(a, fmt.Sprintf("The actor is dead because its owner has died. Owner node: %s (%s).", id, reason)), now)
 				continue

@@ -40,9 +40,7 @@ func (t *Tables) endActorsOfGroup(c *Change, id spec.PlacementGroupID, now int64
 	})
 	for i := range inside {
 		a := &inside[i]
-		if a.placed() {
-			c.effect(KillActor{a.Info.NodeID, wire.ActorKill{ActorID: a.Info.ID, Incarnation: a.Info.Incarnation, NoRestart: true, Reason: "its placement group was removed"}})
-		}
+		c.kill(a, wire.ActorKill{NoRestart: true, Reason: "its placement group was removed"})
 		cause := &spec.ErrorInfo{Type: "ActorPlacementGroupRemoved", Message: "The placement group corresponding to this Actor has been removed.",
 			Fields: map[string]any{"actor_id": a.Info.ID.String()}}
 		if a.Info.State == spec.ActorAlive {

@@ -171,7 +171,7 @@ func (h *Head) actorKill(r *request) (any, gcs.Change, error) {
 	if req.Reason != "" {
 		why = req.Reason
 	}
-	change, ok := h.tables.KillActor(req.ActorID, req.NoRestart, "The actor is dead because "+why+".", h.now())
+	change, ok := h.tables.KillActor(req.ActorID, req.NoRestart, why, h.now())
 	if !ok {
 		return nil, gcs.Change{}, unknownActor(req.ActorID)
 	}

@@ -248,7 +248,7 @@ type ActorKill struct {
 	Incarnation int          `json:"incarnation,omitempty"` // this one, or one before it; 0: whichever there is
 	NoRestart   bool         `json:"no_restart"`
 	Graceful    bool         `json:"graceful,omitempty"` // out of scope: finish queued calls first
-	Reason      string       `json:"reason,omitempty"`
+	Reason      string       `json:"reason,omitempty"`   // what follows "The actor is dead because", without the full stop
 }
 
 // Bundle is a reservation on a node.
