@@ -28,19 +28,11 @@ type endedWorker struct {
 }
 
 // endedWorkers keeps the newest of them.
-type endedWorkers struct {
-	rows []endedWorker
-	next int
-}
+type endedWorkers struct{ newest[endedWorker] }
 
 func (e *endedWorkers) add(w endedWorker) {
 	w.end = time.Now().UnixMilli()
-	if len(e.rows) < keptWorkers {
-		e.rows = append(e.rows, w)
-		return
-	}
-	e.rows[e.next] = w
-	e.next = (e.next + 1) % keptWorkers
+	e.keep(w, keptWorkers)
 }
 
 // workerEndedRow keeps how a worker ended.
@@ -68,7 +60,7 @@ func exitOf(w *worker, e *proc.Exit) (exit, detail string) {
 		if a.cause != nil {
 			return exitUserError, a.cause.Message
 		}
-		return exitUserError, "The actor's constructor ended the process, which " + process(e) + "."
+		return exitUserError, "The actor's constructor ended the process, which " + howEnded(e) + "."
 	case w.killed == endIdle:
 		return exitIntendedSystem, "The worker was ended because it was idle."
 	case w.killed == endMaxCalls:
@@ -80,18 +72,11 @@ func exitOf(w *worker, e *proc.Exit) (exit, detail string) {
 	case a != nil && a.intended:
 		return exitIntendedUser, "The actor exited on purpose, with exit_actor() or sys.exit(): exit code 0."
 	}
-	detail = "The worker " + process(e)
+	detail = "The worker " + howEnded(e)
 	if e != nil && e.Signal == 9 {
 		detail += ", which the kernel does when memory is short (OOM), and some other processes may do"
 	}
 	return exitSystemError, detail + "." + stderrOf(e)
-}
-
-func process(e *proc.Exit) string {
-	if e == nil {
-		return "ended without a report"
-	}
-	return e.String()
 }
 
 // endedRows lists them for the state API.

@@ -12,9 +12,22 @@ import (
 )
 
 // eventRing keeps the ends of tasks for the state API, newest last.
-type eventRing struct {
-	rows []ended
+type eventRing struct{ newest[ended] }
+
+// newest keeps the last of what it is given, in no certain order.
+type newest[T any] struct {
+	rows []T
 	next int
+}
+
+// keep takes x, and drops the oldest if there would be more than most.
+func (n *newest[T]) keep(x T, most int) {
+	if len(n.rows) < most {
+		n.rows = append(n.rows, x)
+		return
+	}
+	n.rows[n.next] = x
+	n.next = (n.next + 1) % most
 }
 
 // ended is a finished attempt, compact: rows are made when somebody asks.
@@ -47,7 +60,7 @@ func (e *eventRing) add(d *daemon, r *run, o *outcome) {
 	} else if r.last != nil {
 		x.worker, x.pid = r.last.id, r.last.pid
 	}
-	e.keep(x)
+	e.keep(x, keptEnds)
 }
 
 // failed keeps the end of a task that no process has ended.
@@ -56,16 +69,7 @@ func (e *eventRing) failed(t *owner.Task, why *spec.ErrorInfo) {
 		return // its row is the actor's
 	}
 	e.keep(ended{id: t.ID, parent: t.Parent, tmpl: t.Tmpl, attempt: t.Attempt, end: time.Now().UnixMilli(), err: why,
-		failed: true, cancelled: why.Type == "TaskCancelledError"})
-}
-
-func (e *eventRing) keep(x ended) {
-	if len(e.rows) < keptEnds {
-		e.rows = append(e.rows, x)
-		return
-	}
-	e.rows[e.next] = x
-	e.next = (e.next + 1) % keptEnds
+		failed: true, cancelled: why.Type == "TaskCancelledError"}, keptEnds)
 }
 
 // raisedBytes bounds the text that is kept of an exception: its end, where the message is.

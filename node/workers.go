@@ -258,14 +258,17 @@ func (d *daemon) neverConnected(w *worker, e *proc.Exit) {
 	d.startTries[w.key]++
 	if d.startTries[w.key] >= 3 {
 		delete(d.startTries, w.key)
-		how := "ended without a report"
-		if e != nil {
-			how = e.String()
-		}
-		d.startFailed(w.key, fmt.Errorf("worker process %s before it connected%s", how, stderrOf(e)))
+		d.startFailed(w.key, fmt.Errorf("worker process %s before it connected%s", howEnded(e), stderrOf(e)))
 		return
 	}
 	d.pool.StartFailed(w.key, d.now())
+}
+
+func howEnded(e *proc.Exit) string {
+	if e == nil {
+		return "ended without a report"
+	}
+	return e.String()
 }
 
 func stderrOf(e *proc.Exit) string {
@@ -309,10 +312,7 @@ func (d *daemon) workerEnded(w *worker, e *proc.Exit) {
 
 // crash says how a worker ended, as the error of what it ran.
 func (d *daemon) crash(w *worker, e *proc.Exit) *spec.ErrorInfo {
-	how := "ended without a report"
-	if e != nil {
-		how = e.String()
-	}
+	how := howEnded(e)
 	if w.killed != "" {
 		how = "was ended by its node: " + w.killed
 	}
