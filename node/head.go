@@ -100,36 +100,14 @@ func (h *headLink) back() {
 
 // enrol sends the registration and waits for the answer. It is made and sent
 // under the lock, so that a note of what changes after it comes after it.
-func (h *headLink) enrol(ctx context.Context) (wire.RegisterReply, error) {
-	type answer struct {
-		reply wire.RegisterReply
-		err   error
-	}
-	answered := make(chan answer, 1)
+func (h *headLink) enrol(ctx context.Context) (reply wire.RegisterReply, err error) {
 	h.d.mu.Lock()
-	_, err := h.peer.CallAsync(wire.MethodRegister, h.d.registration(), nil, func(r wire.Reply, err error) {
-		a := answer{err: err}
-		if err == nil {
-			a.err = r.Err()
-		}
-		if a.err == nil {
-			a.err = json.Unmarshal(r.JSON, &a.reply)
-		}
-		answered <- a
-	})
+	wait, err := h.peer.Ask(wire.MethodRegister, h.d.registration(), nil)
 	h.d.mu.Unlock()
-	if err != nil {
-		return wire.RegisterReply{}, err
+	if err == nil {
+		_, err = wait(ctx, &reply)
 	}
-	select {
-	case a := <-answered:
-		if a.err != nil {
-			return a.reply, fmt.Errorf("call %s: %w", wire.MethodRegister, a.err)
-		}
-		return a.reply, nil
-	case <-ctx.Done():
-		return wire.RegisterReply{}, fmt.Errorf("call %s: %w", wire.MethodRegister, context.Cause(ctx))
-	}
+	return reply, err
 }
 
 // lost: the head is one that does not know this node yet. Calls wait until it

@@ -107,6 +107,16 @@ func (p *Peer) Done() <-chan struct{} { return p.ctx.Done() }
 // json.RawMessage as it is), the answer is read into out (nil: not wanted).
 // The error is a *spec.ErrorInfo if the other side said no.
 func (p *Peer) Call(ctx context.Context, method string, in, out any, tail []byte) ([]byte, error) {
+	wait, err := p.Ask(method, in, tail)
+	if err != nil {
+		return nil, err
+	}
+	return wait(ctx, out)
+}
+
+// Ask asks, in the order in which it is called; wait gives the answer as Call
+// does, and is called once.
+func (p *Peer) Ask(method string, in any, tail []byte) (wait func(ctx context.Context, out any) ([]byte, error), err error) {
 	type answer struct {
 		r   Reply
 		err error
@@ -119,18 +129,20 @@ func (p *Peer) Call(ctx context.Context, method string, in, out any, tail []byte
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case a := <-ch:
-		if a.err != nil {
-			return nil, fmt.Errorf("call %s: %w", method, a.err)
+	return func(ctx context.Context, out any) ([]byte, error) {
+		select {
+		case a := <-ch:
+			if a.err != nil {
+				return nil, fmt.Errorf("call %s: %w", method, a.err)
+			}
+			return a.r.Tail, a.r.into(method, out)
+		case <-ctx.Done():
+			p.mu.Lock()
+			delete(p.calls, id)
+			p.mu.Unlock()
+			return nil, fmt.Errorf("call %s: %w", method, context.Cause(ctx))
 		}
-		return a.r.Tail, a.r.into(method, out)
-	case <-ctx.Done():
-		p.mu.Lock()
-		delete(p.calls, id)
-		p.mu.Unlock()
-		return nil, fmt.Errorf("call %s: %w", method, context.Cause(ctx))
-	}
+	}, nil
 }
 
 // into reads a reply's JSON, or its error.
