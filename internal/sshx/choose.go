@@ -1,7 +1,6 @@
 package sshx
 
 import (
-	"bufio"
 	"context"
 	"path"
 	"slices"
@@ -52,10 +51,7 @@ func upToEmpty(fields []string) (before, after []string) {
 
 // chosen are the paths that the filter leaves; texts has the pattern files.
 func chosen(dirs, files []string, texts map[string]string, filter Filter) []string {
-	var r rules
-	for _, p := range filter.Exclude {
-		r.add(p)
-	}
+	r := rulesOf(filter)
 	slices.Sort(dirs) // a directory before what is in it
 	kept := map[string]bool{}
 	var out []string
@@ -66,14 +62,8 @@ func chosen(dirs, files []string, texts map[string]string, filter Filter) []stri
 		}
 		kept[rel] = true
 		out = append(out, dir)
-		base := rel
-		if base == "." {
-			base = ""
-		}
 		for _, name := range filter.Ignore {
-			for l := bufio.NewScanner(strings.NewReader(texts["./"+path.Join(rel, name)])); l.Scan(); {
-				r.addLine(base, l.Text())
-			}
+			r.addFile(rel, strings.NewReader(texts["./"+path.Join(rel, name)]))
 		}
 	}
 	for _, file := range files {

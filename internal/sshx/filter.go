@@ -1,6 +1,8 @@
 package sshx
 
 import (
+	"bufio"
+	"io"
 	"path"
 	"regexp"
 	"strings"
@@ -41,6 +43,25 @@ func (r *rules) add(text string) {
 		r.fixed = nil
 	} else if text != "" {
 		r.fixed = append(r.fixed, compile("", text, keep))
+	}
+}
+
+// rulesOf are those of the cluster file or the command.
+func rulesOf(filter Filter) rules {
+	var r rules
+	for _, p := range filter.Exclude {
+		r.add(p)
+	}
+	return r
+}
+
+// addFile takes the lines of a pattern file in the directory dir, "." for the top.
+func (r *rules) addFile(dir string, file io.Reader) {
+	if dir == "." {
+		dir = ""
+	}
+	for s := bufio.NewScanner(file); s.Scan(); {
+		r.addLine(dir, s.Text())
 	}
 }
 

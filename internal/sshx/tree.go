@@ -2,7 +2,6 @@ package sshx
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -33,10 +32,7 @@ func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filte
 		}
 		return tw.Close()
 	}
-	var r rules
-	for _, p := range filter.Exclude {
-		r.add(p)
-	}
+	r := rulesOf(filter)
 	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -77,13 +73,7 @@ func (r *rules) addFiles(dir, rel string, names []string) {
 		if err != nil {
 			continue
 		}
-		base := rel
-		if base == "." {
-			base = ""
-		}
-		for s := bufio.NewScanner(f); s.Scan(); {
-			r.addLine(base, s.Text())
-		}
+		r.addFile(rel, f)
 		_ = f.Close()
 	}
 }
