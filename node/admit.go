@@ -35,6 +35,9 @@ func newAdmission(store uint64) admission {
 	return admission{budget: store / 2, uses: map[spec.ObjectID]argUse{}}
 }
 
+// stir has those that wait looked at, if there are any.
+func (a *admission) stir() { a.due = a.due || len(a.homes) > 0 }
+
 // queueRun brings the arguments of a task here now, or lets it wait for its turn.
 func (d *daemon) queueRun(r *run) {
 	size := d.newBytes(r)
@@ -117,7 +120,7 @@ func (d *daemon) unhold(r *run) {
 	}
 	r.counted = nil
 	r.Task.Class.Data.(*class).open--
-	d.adm.due = true
+	d.adm.stir()
 }
 
 // admitLate admits those whose turn has come.

@@ -42,7 +42,7 @@ func (d *daemon) poolEffect(e *pool.Effect) {
 			return // its end is on the way and will give the task back
 		}
 		d.exec(w, r, e.Task.Seq, e.Epoch)
-		d.adm.due = true
+		d.adm.stir()
 	case pool.EffRecall:
 		if w, _ := e.Worker.Data.(*worker); w != nil && w.client != nil {
 			w.client.control(wire.AppendU32(nil, wire.TRecall, e.Epoch))
