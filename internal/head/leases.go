@@ -39,8 +39,9 @@ func (h *Head) leaseLoop() {
 		h.checkLeases(now)
 		if now.Sub(warnedAt) >= time.Second {
 			warnedAt = now
-			h.warnWaiting(now)
-			h.collectForActors(now)
+			actors := h.tables.WaitingActors()
+			h.warnWaiting(now, actors)
+			h.collectForActors(now, actors)
 		}
 		h.mu.Unlock()
 		last = now

@@ -38,8 +38,8 @@ type waitCount struct {
 	id    string
 }
 
-// warnWaiting needs h.mu. Notes go out by the link's own queue.
-func (h *Head) warnWaiting(now time.Time) {
+// warnWaiting tells drivers of actors and groups that wait. It needs h.mu. Notes go out by the link's own queue.
+func (h *Head) warnWaiting(now time.Time, actors []gcs.Actor) {
 	late := now.Add(-warnAfter).UnixMilli()
 	found := map[waiting]waitCount{}
 	add := func(w waiting, since int64, id string) {
@@ -49,7 +49,7 @@ func (h *Head) warnWaiting(now time.Time) {
 		}
 		found[w] = c
 	}
-	for _, a := range h.tables.WaitingActors() {
+	for _, a := range actors {
 		if a.CreatedMS <= late && a.Info.State != spec.ActorRestarting && a.Info.Reason != "" {
 			add(waiting{a.Info.JobID, "actor " + cmp.Or(a.Info.Options.Name, a.Info.Options.ClassName), a.Create.Placement.String(), a.Info.Reason}, a.CreatedMS, a.Info.ID.String())
 		}
@@ -71,9 +71,9 @@ func (h *Head) warnWaiting(now time.Time) {
 
 // collectForActors has garbage collected while actors wait for resources: the
 // handle of an actor that nobody needs may lie in a cycle. Needs h.mu.
-func (h *Head) collectForActors(now time.Time) {
+func (h *Head) collectForActors(now time.Time, actors []gcs.Actor) {
 	late := now.Add(-collectAfter).UnixMilli()
-	wait := slices.ContainsFunc(h.tables.WaitingActors(), func(a gcs.Actor) bool { return a.CreatedMS <= late && a.Info.Reason != "" })
+	wait := slices.ContainsFunc(actors, func(a gcs.Actor) bool { return a.CreatedMS <= late && a.Info.Reason != "" })
 	switch {
 	case !wait:
 		h.collected = time.Time{}
