@@ -20,6 +20,9 @@ import uuid
 import pytest
 
 PACKAGE = str(pathlib.Path(__file__).resolve().parents[2])
+# Before a driver's source: its output comes a line at a time. Under -u, print writes text and line end
+# one by one, and a worker's line that is shown on the driver may come between them.
+_WHOLE_LINES = "import sys; sys.stdout.reconfigure(line_buffering=True)\n"
 HEAD_OPTIONS = ["--num-cpus", "2", "--object-store-memory", "100000000", "--dashboard-port", "0"]
 
 
@@ -78,9 +81,9 @@ class Place:
     def spawn(self, source, *words, env=None):
         """Starts a driver whose source is given; its streams are pipes, its group is its own."""
         path = self.root / "work" / f"driver_{len(self.started)}.py"
-        path.write_text(textwrap.dedent(source))
+        path.write_text(_WHOLE_LINES + textwrap.dedent(source))
         process = subprocess.Popen(
-            [sys.executable, "-u", str(path), *words],
+            [sys.executable, str(path), *words],
             env={**self.env, **(env or {})},
             cwd=self.root / "work",
             stdin=subprocess.DEVNULL,
