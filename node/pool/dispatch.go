@@ -13,10 +13,8 @@ func (p *Pool) Dispatch(now int64) {
 		return
 	}
 	p.waiting = p.drop()
+	p.queueUp()
 	p.share(now)
-	if len(p.waiting) > 1 { // the next class is first next time
-		p.waiting = append(p.waiting[1:], p.waiting[0])
-	}
 }
 
 // drop unlists classes that have nothing queued.

@@ -60,12 +60,23 @@ func (p *Pool) startInTurn(now int64) {
 	}
 }
 
+// queueUp orders the waiting classes: the one of which nothing has begun for the
+// longest time is first, of equal ones the one that came first. So tasks of
+// different classes begin as they were submitted, and a long queue of one class
+// lets others have their turn.
+func (p *Pool) queueUp() {
+	byWait := func(a, b *Class) int { return cmp.Compare(a.waitsFrom(), b.waitsFrom()) }
+	if !slices.IsSortedFunc(p.waiting, byWait) { // mostly they are: only what began has moved
+		slices.SortStableFunc(p.waiting, byWait)
+	}
+}
+
 func (p *Pool) oneJob() bool {
 	return !slices.ContainsFunc(p.waiting, func(c *Class) bool { return c.Key.Job != p.waiting[0].Key.Job })
 }
 
 // byDepth orders the waiting classes of one job: those with the deepest task
-// first, of equal ones by turns.
+// first, of equal ones as they queued up.
 func (p *Pool) byDepth() []*Class {
 	order := slices.Clone(p.waiting)
 	if slices.ContainsFunc(order, func(c *Class) bool { return c.depth() != order[0].depth() }) {
@@ -75,8 +86,8 @@ func (p *Pool) byDepth() []*Class {
 }
 
 // inTurn orders the waiting classes: those of the job that holds the least CPU
-// first, of equal ones by turns, and within a job the class with the deepest
-// task.
+// first, of equal ones as they queued up, and within a job the class with the
+// deepest task.
 func (p *Pool) inTurn() []*Class {
 	order := slices.Clone(p.waiting)
 	if len(order) < 2 {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"ray/internal/spec"
 )
 
@@ -175,4 +177,54 @@ func TestNoRoomIsKeptInVain(t *testing.T) {
 	if s.done[small] < 850 {
 		t.Errorf("%d small tasks ran in 3 s on 3 CPUs", s.done[small])
 	}
+}
+
+// Two classes of one job, the second of which needs the whole node: what came
+// first begins first, however often was looked for a worker meanwhile.
+func TestClassesBeginAsTheyCame(t *testing.T) {
+	for looks := range 4 {
+		p := New(cpus(4))
+		small, whole := p.Class(job(1), cpus(1), false, ""), p.Class(job(1), cpus(4), false, "")
+		p.Add(&Task{Class: small}, 0)
+		p.Add(&Task{Class: whole}, 0)
+		for i := range looks {
+			p.Dispatch(int64(i))
+		}
+		start(p, 10)
+		if small.Running != 1 || whole.Running != 0 {
+			t.Errorf("after %d looks: %d of the first and %d of the second run", looks, small.Running, whole.Running)
+		}
+	}
+}
+
+// One slot, a long queue and classes that come later: none waits for the queue's end.
+func TestAClassThatBeganWaitsForTheOthers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := New(cpus(1))
+		classes := make([]*Class, rapid.IntRange(2, 6).Draw(t, "classes"))
+		now := int64(0)
+		for i := range classes {
+			classes[i] = p.Class(job(1), cpus(1), false, string(rune('a'+i)))
+			for range 8 {
+				p.Add(&Task{Class: classes[i]}, now)
+			}
+			now += rapid.Int64Range(0, 1).Draw(t, "later")
+		}
+		now++
+		w := start(p, now)[0]
+		counts := map[*Class]int{}
+		for range 8 * len(classes) {
+			counts[w.Class]++
+			for _, c := range classes {
+				if n := counts[w.Class] - counts[c]; n > 1 {
+					t.Fatalf("a class had %d turns more than another", n)
+				}
+			}
+			now += 2 * turn
+			p.Done(w, w.InFlight()[0].Seq, 2*turn, now)
+			if len(w.InFlight()) == 0 {
+				break
+			}
+		}
+	})
 }

@@ -179,7 +179,7 @@ type Pool struct {
 	ncpu     int
 	classes  map[string]*Class // by name
 	known    map[*Class]bool   // those that have indexes in the ledger
-	waiting  []*Class          // classes with queued tasks, in turn
+	waiting  []*Class          // classes with queued tasks, the next one first
 	workers  map[spec.WorkerID]*Worker
 	idle     map[Key][]*Worker
 	starting map[Key]int
