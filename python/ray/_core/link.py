@@ -285,9 +285,18 @@ class Link(Reader):
                 self._count[binary] = held + 1
         return ObjectRef(binary, owner, self)
 
+    def adopt_held(self, binary: bytes, owner: bytes) -> Optional[ObjectRef]:
+        """One more Python object for a reference that this process holds; None if it holds it not."""
+        with self._lock:
+            held = self._count.get(binary)
+            if self.dead is not None or held is None:
+                return None
+            self._count[binary] = held + 1
+        return ObjectRef(binary, owner, self)
+
     def pin_for_good(self, ref: Any) -> None:
         """Keeps ref alive as long as this process is connected."""
-        self._for_good.append(ref)
+        self._for_good.append(self.adopt(ref._bin, ref._owner))
 
     def hold(self, refs: bytes) -> None:
         """Notes one delivery of each reference; :meth:`let_go` undoes it."""

@@ -75,6 +75,13 @@ class ObjectRef(_Base[T]):
         """Where the reference was made; empty unless recorded."""
         return ""
 
+    def __copy__(self) -> "ObjectRef[T]":
+        client = self._c
+        return ObjectRef(self._bin, self._owner) if client is None else client.adopt(self._bin, self._owner)
+
+    def __deepcopy__(self, memo: Any) -> "ObjectRef[T]":
+        return self.__copy__()
+
     def __reduce__(self) -> tuple:
         # Pickled by hand, not as part of a value: nothing can count such
         # copies, so this process keeps the object for good.

@@ -5,6 +5,9 @@ from typing import Any, Dict
 from ray._core import state
 from ray._core.entries import ELSEWHERE, LOCAL, PENDING, Inline
 
+#: How the ids of tasks that create actors begin.
+_CREATION = b"\xff" * 8
+
 
 class CoreWorker:
     """A view of this process's connection; it holds nothing itself.
@@ -32,12 +35,15 @@ class CoreWorker:
         return type(entry) is not int or entry == LOCAL
 
     def get_all_reference_counts(self) -> Dict[bytes, Dict[str, int]]:
-        """How many Python objects here stand for each object: hexadecimal id, as bytes, to ``{"local": count}``."""
+        """How many Python objects here stand for each object: hexadecimal id, as bytes, to ``{"local": count}``.
+
+        Handles of actors are not among them.
+        """
         client = state.connected()
         client.flush()
         with client._lock:
             counts = list(client._count.items())
-        return {oid.hex().encode(): {"local": count, "submitted": 0} for oid, count in counts}
+        return {oid.hex().encode(): {"local": count, "submitted": 0} for oid, count in counts if oid[:8] != _CREATION}
 
     def get_memory_store_size(self) -> int:
         """How many small values are in this process's memory."""

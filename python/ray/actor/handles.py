@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from typing import Any, Dict, List, Optional, TypeVar
+from typing import Any, Dict, List, Optional, Tuple, TypeVar
 
 from ray import _options
 from ray._core import state
@@ -87,11 +87,23 @@ class ActorHandle(Of[T]):
         return f"Actor({self._info.class_name}, {self._id.hex()})"
 
     def __reduce__(self) -> tuple:
+        # Pickled by hand, not as part of a value: nobody counts the bytes, so they do not keep the actor alive.
+        ref = self._ref and (self._ref._bin, self._ref._owner)
+        return _load_uncounted, (json.dumps(self._info.to_json()), self._id, self._owner, ref)
+
+    def _ray_reduce_in_cluster(self) -> tuple:
         return _load_handle, (json.dumps(self._info.to_json()), self._id, self._owner, self._ref)
 
 
 def _load_handle(info: str, actor_id: bytes, owner: bytes, ref: Optional[ObjectRef]) -> ActorHandle:
     return ActorHandle(ClassInfo.from_json(json.loads(info)), actor_id, owner, ref)
+
+
+def _load_uncounted(info: str, actor_id: bytes, owner: bytes, ref: Optional[Tuple[bytes, bytes]]) -> ActorHandle:
+    """A handle that was pickled by hand; it counts where another one keeps the actor alive."""
+    client = state._client
+    held = None if ref is None or client is None else client.adopt_held(*ref)
+    return _load_handle(info, actor_id, owner, held)
 
 
 class ActorMethod:
