@@ -28,7 +28,7 @@ type Config struct {
 	NodeIP   string `json:"node_ip"`             // address that other machines reach us at
 	NodeName string `json:"node_name,omitempty"` // empty: NodeIP
 	BindHost string `json:"bind_host,omitempty"` // empty: NodeIP
-	NodePort int    `json:"node_port,omitempty"` // TLS port of this daemon
+	NodePort int    `json:"node_port,omitempty"` // TLS port of this daemon; any free one if 0 or in use
 	// ClientServerPort is for ray:// drivers alone, on loopback and ClientServerHost;
 	// 0 means none, -1 any port.
 	ClientServerPort int    `json:"client_server_port,omitempty"`

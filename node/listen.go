@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -20,7 +21,7 @@ func (d *daemon) listen() error {
 	if d.unix, err = listenUnix(d.cfg.Socket); err != nil {
 		return err
 	}
-	if d.port, err = wire.Listen(net.JoinHostPort(d.cfg.BindHost, strconv.Itoa(d.cfg.NodePort)), d.auth); err != nil {
+	if d.port, err = d.listenForNodes(); err != nil {
 		return err
 	}
 	_, port, err := net.SplitHostPort(d.port.Addr().String())
@@ -33,6 +34,18 @@ func (d *daemon) listen() error {
 	}
 	d.listenForDrivers()
 	return nil
+}
+
+// listenForNodes opens the port that was chosen, or any free one if another
+// process has taken it since.
+func (d *daemon) listenForNodes() (*wire.Listener, error) {
+	at := func(port int) string { return net.JoinHostPort(d.cfg.BindHost, strconv.Itoa(port)) }
+	l, err := wire.Listen(at(d.cfg.NodePort), d.auth)
+	if d.cfg.NodePort != 0 && errors.Is(err, syscall.EADDRINUSE) {
+		d.log.Warn("the port for other machines is in use: taking a free one", "port", d.cfg.NodePort)
+		return wire.Listen(at(0), d.auth)
+	}
+	return l, err
 }
 
 // listenForDrivers opens the port for ray:// drivers, on loopback in any case:

@@ -198,7 +198,7 @@ func (p *publisher) announce(n node.Announcement) error {
 	p.last = session.Announcement{
 		ClusterID: n.ClusterID, ClusterName: n.ClusterName, NodeID: n.NodeID.String(), NodeIP: n.NodeIP,
 		Head: n.Head, Address: n.Address, NodeAddress: n.NodeAddress, Socket: n.Socket,
-		SessionDir: n.SessionDir, SessionName: n.SessionName, TempDir: n.TmpDir,
+		SessionDir: n.SessionDir, SessionName: n.SessionName, TempDir: n.TmpDir, StartedUnder: session.TempDir(),
 		Process: session.Self(), Dashboard: n.Dashboard, MetricsAddress: n.MetricsAddress,
 		TokenPath: n.TokenPath, StartedMS: p.started.UnixMilli(), JobOwner: n.JobOwner,
 	}

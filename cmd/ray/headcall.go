@@ -53,7 +53,7 @@ func callHeadAs(ctx context.Context, auth wire.Auth, address, method string, in,
 		if last != nil {
 			err = last
 		}
-		return fmt.Errorf("cannot reach the head at %s: %w", address, err)
+		return &unreachable{address, err}
 	}
 	peer := wire.NewPeer(link, wire.PeerOptions{})
 	peer.Start()
@@ -67,6 +67,17 @@ func callHeadAs(ctx context.Context, auth wire.Auth, address, method string, in,
 	}
 	return err
 }
+
+// unreachable is that nobody answers as a head.
+type unreachable struct {
+	address string
+	why     error
+}
+
+func (e *unreachable) Error() string {
+	return fmt.Sprintf("cannot reach the head at %s: %s", e.address, e.why)
+}
+func (e *unreachable) Unwrap() error { return e.why }
 
 // callCmd is `ray __call METHOD`: one call to a head for the Python package,
 // when its process is connected to no cluster or to another one. What the call
@@ -121,7 +132,12 @@ func drainNodeCmd() *cobra.Command {
 				return err
 			}
 			var reply wire.DrainReply
-			if err := callHead(cmd.Context(), o.address, "node.drain", request, &reply); err != nil {
+			err = callHead(cmd.Context(), o.address, "node.drain", request, &reply)
+			if none := (*unreachable)(nil); errors.As(err, &none) {
+				//lint:ignore ST1005 scripts look for upstream's words
+				return fmt.Errorf("Ray cluster is not found at %s: %w", none.address, none.why)
+			}
+			if err != nil {
 				return err
 			}
 			if !reply.Accepted {
@@ -164,7 +180,7 @@ func (o *drainOptions) request(limited bool) (r drainRequest, err error) {
 		id = a.NodeID
 	}
 	if err := r.NodeID.UnmarshalText([]byte(id)); err != nil {
-		return r, usagef("Invalid value for '--node-id': %s", err)
+		return r, usagef("Invalid value: Invalid hex ID of a Ray node, got %s (%s)", id, err)
 	}
 	if r.NodeID.IsZero() {
 		return r, usagef("Invalid value: Invalid hex ID of a Ray node, got %s", id)

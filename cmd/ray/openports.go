@@ -26,30 +26,37 @@ type listener struct {
 
 // checkOpenPortsCmd is `ray check-open-ports`. Upstream asks a service on the
 // internet to try each port; here the machine's own tables say what listens
-// where, and nobody is told.
+// where, and nobody is told unless --service-url names such a service.
 func checkOpenPortsCmd() *cobra.Command {
-	var yes bool
+	var ask launchFlags
 	var service string
 	cmd := &cobra.Command{
 		Use: "check-open-ports", Short: "Show the ports that this machine's nodes listen on, and to whom they are open.", Args: exactArgs(),
 		Long: "Show the TCP ports on which the processes of this machine's nodes listen, and which of them other machines may\n" +
 			"reach. Nothing is sent anywhere. Ports between machines ask for the cluster's token. The status is 1 if a port is\n" +
-			"open to other machines in a cluster without a token.",
+			"open to other machines in a cluster without a token.\n\n" +
+			"With --service-url the numbers of the ports are sent there, and the service says which of them it could open.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return checkOpenPorts(cmd.OutOrStdout())
+			all, err := session.List()
+			if err != nil {
+				return err
+			}
+			if service == "" || len(all) == 0 {
+				return checkOpenPorts(cmd.OutOrStdout(), all)
+			}
+			if ok, err := ask.confirm(cmd, "Send the numbers of this machine's open ports to "+service+"?"); err != nil || !ok {
+				return err
+			}
+			return portService{service}.report(cmd.Context(), cmd.OutOrStdout(), all)
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "accepted and ignored: nothing is asked")
+	cmd.Flags().BoolVarP(&ask.yes, "yes", "y", false, "do not ask before ports are sent to --service-url")
 	acceptLogOptions(cmd.Flags())
-	cmd.Flags().StringVar(&service, "service-url", "", "accepted and ignored: no service is asked")
+	cmd.Flags().StringVar(&service, "service-url", "", "URL of a service outside that tries to open the ports (default: nobody is asked)")
 	return cmd
 }
 
-func checkOpenPorts(out io.Writer) error {
-	all, err := session.List()
-	if err != nil {
-		return err
-	}
+func checkOpenPorts(out io.Writer, all []session.Announcement) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(out, "No node runs on this machine: nothing of a cluster listens here.")
 		return err

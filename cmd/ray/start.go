@@ -29,7 +29,12 @@ func startCmd() *cobra.Command {
 		Use:   "start [OPTIONS]",
 		Short: "Start a head, or join a cluster, on this machine.",
 		Args:  exactArgs(),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runStart(cmd.Context(), o, cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkSupported(cmd.Flags()); err != nil {
+				return err
+			}
+			return runStart(cmd.Context(), o, cmd.OutOrStdout())
+		},
 	}
 	o.bind(cmd.Flags())
 	return cmd

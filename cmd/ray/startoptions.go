@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -26,11 +27,14 @@ type startOptions struct {
 	resources map[string]float64
 	labels    map[string]string
 
+	labelsFile string
+
 	includeDashboard *bool // nil: yes
 	dashboardHost    string
 	dashboardPort    *int // nil: 8265, or the next free one
 	clientPort       *int // nil: 10001 if it is free
 	metricsPort      int
+	nodePorts        [2]int // wanted for other machines, 0: any
 
 	tempDir, spillDir string
 	autoscaling       string
@@ -72,18 +76,19 @@ func (o *startOptions) bind(f *pflag.FlagSet) {
 	f.Var(jsonFlag{&o.system}, "system-config", "settings of the system as JSON")
 	f.BoolVar(&o.reconstruct, "enable-object-reconstruction", true, "run tasks again to make lost objects")
 	f.BoolVar(&o.block, "block", false, "stay in the foreground until the node ends")
+	o.bindPorts(f)
 	o.bindAccepted(f)
 }
 
 // bindAccepted registers upstream's options that have nothing to change here:
-// there are no further ports, agents or Redis servers. They are accepted so
+// there are no ports of workers, agents or Redis servers. They are accepted so
 // that existing command lines work.
 func (o *startOptions) bindAccepted(f *pflag.FlagSet) {
 	for _, name := range []string{
-		"object-manager-port", "node-manager-port", "min-worker-port", "max-worker-port", "worker-port-list",
+		"min-worker-port", "max-worker-port", "worker-port-list",
 		"dashboard-agent-listen-port", "dashboard-agent-grpc-port", "dashboard-grpc-port", "runtime-env-agent-port", "gcs-server-port",
 		"plasma-directory", "include-log-monitor", "tracing-startup-hook", "redis-username", "redis-password",
-		"redis-shard-ports", "proxy-server-url", "log-style", "log-color", "labels-file", "system-reserved-cpu",
+		"redis-shard-ports", "proxy-server-url", "log-style", "log-color", "system-reserved-cpu",
 		"system-reserved-memory", "cgroup-path",
 	} {
 		f.String(name, "", "accepted and ignored")
@@ -151,6 +156,9 @@ func (o *startOptions) check() error {
 		return usagef("Invalid value for '--port': %d is not a port number.", o.port)
 	case !o.head && o.autoscaling != "":
 		return usagef("--autoscaling-config belongs to the head: add --head.")
+	}
+	if err := cmp.Or(o.checkPorts(), o.addLabelsFile()); err != nil {
+		return err
 	}
 	for name := range o.resources {
 		if flag, own := map[string]string{"CPU": "--num-cpus", "GPU": "--num-gpus", "memory": "--memory", "object_store_memory": "--object-store-memory"}[name]; own && os.Getenv("RAY_OVERRIDE_RESOURCES") == "" {

@@ -56,6 +56,7 @@ func planStart(o *startOptions) (*startPlan, error) {
 	if err := p.places(o); err != nil {
 		return nil, err
 	}
+	p.nodePort(o)
 	if missing {
 		if auth, err = ensureToken(); err != nil {
 			return nil, err

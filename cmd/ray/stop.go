@@ -21,7 +21,7 @@ func stopCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop [OPTIONS]",
 		Short: "End the sessions that run on this machine.",
-		Long: "End the sessions under this RAY_TMPDIR, or those of the cluster given by --address, or the one given by --session.\n" +
+		Long: "End the sessions that were started under this RAY_TMPDIR, or those of the cluster given by --address, or the one given by --session.\n" +
 			"Processes are known by their session files, never by name: other clusters and other users are not touched.",
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,7 +60,7 @@ func chooseSessions(address, name string) ([]session.Announcement, error) {
 		switch {
 		case address != "" && a.Address != address,
 			name != "" && a.SessionName != name && a.SessionDir != filepath.Clean(name),
-			address == "" && name == "" && a.TempDir != root:
+			address == "" && name == "" && a.TempDir != root && a.StartedUnder != root:
 			continue
 		}
 		chosen = append(chosen, a)

@@ -33,11 +33,13 @@ func usageStatsCmds() []*cobra.Command {
 }
 
 func setUsageStats(value bool) (file string, err error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", err
+	if file = os.Getenv("RAY_USAGE_STATS_CONFIG_PATH"); file == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		file = filepath.Join(home, ".ray", "config.json")
 	}
-	file = filepath.Join(home, ".ray", "config.json")
 	config := map[string]any{}
 	switch text, err := os.ReadFile(file); {
 	case errors.Is(err, fs.ErrNotExist):

@@ -25,6 +25,9 @@ type Announcement struct {
 	SessionDir  string `json:"session_dir"`
 	SessionName string `json:"session_name"`
 	TempDir     string `json:"tmpdir"`
+	// StartedUnder is the root of the environment that it was started in: TempDir
+	// unless another one was asked for.
+	StartedUnder string `json:"started_under"`
 	Process
 	Dashboard      string `json:"dashboard"` // host:port, "" if there is none
 	MetricsAddress string `json:"metrics_address"`
