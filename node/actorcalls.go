@@ -41,7 +41,7 @@ func (d *daemon) hostCall(r *run) {
 	}
 	d.runs[r.spec.ID] = r
 	h.pending = append(h.pending, r)
-	r.missing = 1
+	r.missing, r.failed = 1, nil
 	for _, dep := range r.spec.Deps {
 		d.needArg(r, dep)
 	}

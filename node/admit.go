@@ -90,7 +90,7 @@ func (d *daemon) bringArgs(r *run) {
 	if len(r.counted) > 0 {
 		r.Task.Class.Data.(*class).open++
 	}
-	r.missing = 1
+	r.missing, r.failed = 1, nil
 	for _, dep := range r.spec.Deps {
 		d.needArg(r, dep)
 	}

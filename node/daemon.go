@@ -174,6 +174,7 @@ type run struct {
 	caller  uint64
 	missing int // arguments that are being brought here
 	pinned  bool
+	failed  *owner.Object   // an argument that is an error
 	held    []spec.ObjectID // arguments pinned in the arena by the daemon
 	counted []spec.ObjectID // large arguments, of an admitted task
 	late    bool            // it waits to be admitted

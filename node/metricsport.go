@@ -99,7 +99,7 @@ func (d *daemon) storeGauges(g func(name, help string, v float64, tags ...string
 		g("object_store_used_memory", "Bytes of the store in use.", float64(st.Used)),
 		g("object_store_available_memory", "Bytes of the store that are free.", float64(st.Capacity-st.Used)),
 		g("object_store_fallback_memory", "Bytes of objects in memory that a file backs.", float64(st.Overflow)),
-		g("object_store_num_local_objects", "Objects in this node's store.", float64(st.Objects)),
+		g("object_store_num_local_objects", "Objects in the memory of this node's store.", float64(st.Objects)),
 		g("spill_manager_bytes", moved, float64(st.SpilledTotal), "Type", "Spilled"),
 		g("spill_manager_bytes", moved, float64(st.RestoredTotal), "Type", "Restored"),
 		g("spill_manager_request_total", files, float64(st.SpilledObjects), "Type", "Spilled"),

@@ -62,7 +62,7 @@ func (d *daemon) pullEnded(p *pulling, size uint64, err error, without []spec.No
 		delete(d.pulls, p.id)
 	case storeError(err).Type != "RaySystemError":
 		delete(d.pulls, p.id)
-		d.own.PulledInline(p.id, owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(storeError(err))})
+		d.own.PullRefused(p.id, wire.ErrorBlob(storeError(err)))
 	case !again:
 		d.log.Warn("object could not be fetched", "object", p.id, "err", err)
 		delete(d.pulls, p.id)

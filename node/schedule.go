@@ -6,6 +6,7 @@ import (
 
 	"ray/internal/scheduler"
 	"ray/internal/spec"
+	"ray/internal/wire"
 	"ray/node/owner"
 	"ray/node/pool"
 	"ray/node/runtimeenv"
@@ -190,6 +191,9 @@ func (d *daemon) argHere(token any, o *owner.Object) {
 			return
 		}
 		if o.Where == owner.Inline {
+			if o.Err {
+				a.run.failed = o
+			}
 			d.argIn(a.run)
 			return
 		}
@@ -257,11 +261,10 @@ func (d *daemon) storeGet(client uint32, id spec.ObjectID, f func(off, size uint
 
 // argsHere: all arguments are in memory; an error among them ends the task.
 func (d *daemon) argsHere(r *run) {
-	for _, dep := range r.spec.Deps {
-		if o := d.own.Object(dep.ID); o != nil && o.Err && o.Where == owner.Inline {
-			d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: owner.Value{Where: owner.Inline, Err: true, Blob: o.Blob}}}})
-			return
-		}
+	if o := d.failedArg(r); o != nil {
+		v := owner.Value{Where: owner.Inline, Err: true, Blob: wire.ErrorBlob(owner.ArgumentError(r.spec.Tmpl.Name, o))}
+		d.endRun(r, outcome{status: owner.StatusError, results: []owner.Result{{Value: v}}})
+		return
 	}
 	if r.spec.Kind == owner.KindCall {
 		d.callReady(r)
@@ -271,4 +274,17 @@ func (d *daemon) argsHere(r *run) {
 	if d.pool.Queued() > 0 {
 		d.wakeTicker()
 	}
+}
+
+// failedArg is an argument that is an error, or that could not be brought here.
+func (d *daemon) failedArg(r *run) *owner.Object {
+	if r.failed != nil {
+		return r.failed
+	}
+	for _, dep := range r.spec.Deps {
+		if o := d.own.Object(dep.ID); o != nil && o.Err && o.Where == owner.Inline {
+			return o
+		}
+	}
+	return nil
 }

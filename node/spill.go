@@ -27,7 +27,7 @@ type spillPlaces struct {
 
 // fileTypes are the types of object_spilling_config that mean directories. The
 // later ones are those of upstream's own tests.
-var fileTypes = []string{"filesystem", "mock_distributed_fs", "unstable_fs", "slow_file"}
+var fileTypes = []string{"filesystem", "mock_distributed_fs", "unstable_fs", "slow_fs"}
 
 // pathList is one path or a list of them.
 type pathList []string

@@ -74,7 +74,7 @@ func (d *directory) write(name string, parts [][]byte, stored func(int, uint64))
 	const flags = os.O_CREATE | os.O_EXCL | os.O_WRONLY
 	f, err := openDirect(path, flags)
 	if errors.Is(err, os.ErrNotExist) { // somebody has removed the directory
-		if err = os.MkdirAll(d.dir, 0o700); err == nil {
+		if err = d.own(); err == nil {
 			f, err = openDirect(path, flags)
 		}
 	}

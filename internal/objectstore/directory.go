@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ type directory struct {
 	threshold float64
 	// piece is how many bytes go into one write; 0 means bufferSize.
 	piece int
+	mu    sync.Mutex // taken while the directory is made
 	lock  *os.File
 }
 
@@ -71,31 +73,30 @@ func (d *directory) remove(name string) error {
 }
 
 func (d *directory) close() error {
-	err := os.RemoveAll(d.dir)
-	if rmErr := os.Remove(lockOf(d.dir)); !errors.Is(rmErr, os.ErrNotExist) {
-		err = errors.Join(err, rmErr)
-	}
-	return errors.Join(err, d.lock.Close())
+	return errors.Join(os.RemoveAll(d.dir), d.lock.Close())
 }
 
-// lockOf is the file beside a directory that its store holds locked. It is
-// not inside, because users look there for spilled objects.
-func lockOf(dir string) string {
-	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+lockSuffix)
-}
-
+// Whose directory is in use is told by a lock on the directory itself: users
+// look into it, and into the one that it is in, for spilled objects, and find
+// nothing else. A mode that no other program gives its directories marks those
+// that are locked while they are in use.
 const (
-	lockSuffix = ".lock"
-	lockTries  = 20
-	lockPause  = 10 * time.Millisecond
+	ownMode   = 0o700 | os.ModeSticky
+	lockTries = 20
+	lockPause = 10 * time.Millisecond
 )
 
-// own makes the directory and its lock.
+// own makes the directory and locks it, again if somebody has removed it.
 func (d *directory) own() (err error) {
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
-		return fmt.Errorf("spill directory: %w", err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lock != nil && d.holds(d.lock) {
+		return nil
 	}
 	for range lockTries {
+		if err := os.MkdirAll(d.dir, 0o700); err != nil {
+			return fmt.Errorf("spill directory: %w", err)
+		}
 		var held bool
 		if held, err = d.tryLock(); held || err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
 			break
@@ -108,24 +109,39 @@ func (d *directory) own() (err error) {
 	if err != nil {
 		return fmt.Errorf("spill directory: %w", err)
 	}
-	return os.MkdirAll(d.dir, 0o700) // that look may have removed it
+	return nil
 }
 
+// tryLock locks the directory and marks it. A file system that has no locks
+// for directories leaves it unmarked: then nobody but its store removes it.
 func (d *directory) tryLock() (held bool, err error) {
-	lock, err := os.OpenFile(lockOf(d.dir), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.Open(d.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // it was removed as a stale one just then
+	}
 	if err != nil {
 		return false, err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		return false, errors.Join(err, lock.Close())
+	} else if err == nil {
+		_ = lock.Chmod(ownMode)
 	}
-	mine, err := lock.Stat()
-	there, err2 := os.Stat(lockOf(d.dir))
-	if err != nil || err2 != nil || !os.SameFile(mine, there) {
-		return false, lock.Close() // it was removed as a stale one just then
+	if !d.holds(lock) {
+		return false, lock.Close()
+	}
+	if d.lock != nil {
+		_ = d.lock.Close()
 	}
 	d.lock = lock
 	return true, nil
+}
+
+// holds tells whether lock is the directory that is there now.
+func (d *directory) holds(lock *os.File) bool {
+	mine, err := lock.Stat()
+	there, err2 := os.Stat(d.dir)
+	return err == nil && err2 == nil && os.SameFile(mine, there)
 }
 
 // RemoveStale removes the directories below parent whose names begin with
@@ -136,18 +152,17 @@ func RemoveStale(parent, prefix string) {
 		return // nothing was spilled there yet
 	}
 	for _, e := range entries {
-		name, isLock := strings.CutSuffix(strings.TrimPrefix(e.Name(), "."), lockSuffix)
-		if !isLock || !strings.HasPrefix(e.Name(), ".") || !strings.HasPrefix(name, prefix) {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) {
 			continue
 		}
 		path := filepath.Join(parent, e.Name())
-		lock, err := os.OpenFile(path, os.O_RDWR, 0)
+		lock, err := os.Open(path)
 		if err != nil {
 			continue
 		}
-		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = os.RemoveAll(filepath.Join(parent, name))
-			_ = os.Remove(path)
+		info, err := lock.Stat()
+		if err == nil && info.Mode()&os.ModeSticky != 0 && unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.RemoveAll(path)
 		}
 		_ = lock.Close()
 	}

@@ -182,31 +182,41 @@ func TestPartsOfADamagedFileAreErrors(t *testing.T) {
 func TestStaleDirectoriesGo(t *testing.T) {
 	parent := t.TempDir()
 	stale, alive, foreign := filepath.Join(parent, "spill_1"), filepath.Join(parent, "spill_2"), filepath.Join(parent, "mine")
-	unlocked := filepath.Join(parent, "spill_3") // not made by a store
-	for _, dir := range []string{stale, foreign, unlocked} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	unmarked := filepath.Join(parent, "spill_3") // not made by a store
+	for _, dir := range []string{stale, foreign, unmarked} {
+		if err := os.MkdirAll(filepath.Join(dir, "within"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if dir == unlocked {
+		if dir == unmarked {
 			continue
 		}
-		if err := os.WriteFile(lockOf(dir), nil, 0o600); err != nil {
+		if err := os.Chmod(dir, ownMode); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{alive}})
 	RemoveStale(parent, "spill_")
-	for dir, want := range map[string]bool{stale: false, alive: true, foreign: true, unlocked: true} {
+	for dir, want := range map[string]bool{stale: false, alive: true, foreign: true, unmarked: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
+	// One that somebody removes is made again, and is the store's again.
+	if err := os.RemoveAll(alive); err != nil {
+		t.Fatal(err)
+	}
+	for n := byte(1); n <= 3; n++ {
+		put(t, s, 1, id(n), make([]byte, 40<<10), true)
+	}
+	wait(t, "objects on disk", func() bool { return s.Stats().SpilledObjects > 0 })
+	RemoveStale(parent, "spill_")
+	if len(spillFiles(t, alive)) == 0 {
+		t.Error("the directory of a living store was removed")
+	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	for _, dir := range []string{stale, alive} {
-		if _, err := os.Stat(lockOf(dir)); !os.IsNotExist(err) {
-			t.Errorf("the lock of %s is left: %v", dir, err)
-		}
+	if left, err := os.ReadDir(parent); err != nil || len(left) != 2 {
+		t.Errorf("left: %v %v", left, err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 type Stats struct {
 	Capacity, Used, Spilled         uint64
 	Overflow                        uint64 // bytes of objects in memory that is backed by a file
-	Objects                         int
+	Objects                         int    // in memory
 	SpilledTotal, RestoredTotal     uint64
 	SpilledObjects, RestoredObjects int
 	SpillTime, RestoreTime          time.Duration // of all writes and reads of files together
@@ -218,7 +218,7 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	st := s.stats
 	st.Capacity, st.Used = s.table.alloc.size, s.table.alloc.used-s.lent
-	st.Spilled, st.Objects = s.table.spilled, len(s.table.objects)
+	st.Spilled, st.Objects = s.table.spilled, s.table.inside
 	if s.over != nil {
 		st.Overflow = s.over.alloc.used
 	}

@@ -46,6 +46,7 @@ func (s *Store) restore(e *entry, p *place) {
 	s.leave(p)
 	if err == nil && !e.gone {
 		e.inArena = true
+		s.table.inside++
 		s.stats.RestoredTotal += e.size
 		s.stats.RestoredObjects++
 	} else {

@@ -42,6 +42,7 @@ type table struct {
 	clients map[uint32]map[*entry]bool
 	clock   uint64
 	spilled uint64 // bytes on disk
+	inside  int    // objects that have memory
 	// freeOver gives the place of an object outside the arena back.
 	freeOver func(*region)
 }
@@ -86,6 +87,7 @@ func (t *table) createAt(client uint32, id spec.ObjectID, size uint64, at *regio
 }
 
 func (t *table) add(e *entry) {
+	t.inside++
 	t.objects[e.id] = e
 	t.note(e.creator, e)
 	t.touch(e)
@@ -143,6 +145,7 @@ func (t *table) drop(e *entry) {
 	if e.inArena {
 		t.giveBack(e)
 		e.inArena = false
+		t.inside--
 	}
 	if e.gone {
 		delete(t.zombies, e)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,7 +175,13 @@ func Stores(stores []ObjectStore) string {
 		s.Objects += n.Objects
 	}
 	const mib = 1 << 20
-	percent := func(v float64) string { return fmt.Sprintf("%.2f", 100*v/max(s.Capacity, 1)) }
+	percent := func(v float64) string {
+		text := strconv.FormatFloat(math.Round(1e4*v/max(s.Capacity, 1))/100, 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		return text
+	}
 	var b strings.Builder
 	b.WriteString("--- Aggregate object store stats across all nodes ---\n")
 	_, _ = fmt.Fprintf(&b, "Plasma memory usage %d MiB, %d objects, %s%% full, %s%% needed\n", int(s.Used/mib), s.Objects, percent(s.Used), percent(s.Primary))

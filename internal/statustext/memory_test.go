@@ -41,7 +41,7 @@ IP Address  PID  Type    Call Site                Status  Attempt  Size         
 10.0.0.2    6    Worker  (put object) | x.py:f:3  -       1        3145728.0 B  PINNED_IN_MEMORY  cc
 
 --- Aggregate object store stats across all nodes ---
-Plasma memory usage 50 MiB, 2 objects, 25.00% full, 12.50% needed
+Plasma memory usage 50 MiB, 2 objects, 25.0% full, 12.5% needed
 Plasma filesystem mmap usage: 5 MiB
 Spilled 400 MiB, 4 objects, avg write throughput 200 MiB/s
 `

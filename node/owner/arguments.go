@@ -14,16 +14,16 @@ const argumentText = "At least one of the input arguments for this task could no
 // the first ones, nearest to who reads it.
 const mostNames = 20
 
-// argumentError is the error of t, which did not run because its argument o is
-// an error. It carries that error as it is, in field "error" (base64 of the
-// blob), and in "tasks" the names of the tasks that fell with it, t first. A
+// ArgumentError is the error of a task of that name, which did not run because
+// its argument o is an error. It carries that error as it is, in field "error" (base64 of the
+// blob), and in "tasks" the names of the tasks that fell with it, this one first. A
 // chain of tasks is kept flat: no error is encoded twice.
-func argumentError(t *Task, o *Object) *spec.ErrorInfo {
+func ArgumentError(task string, o *Object) *spec.ErrorInfo {
 	if o.Where != Inline {
-		return &spec.ErrorInfo{Type: "RaySystemError", Message: "an argument of " + t.Tmpl.Name +
+		return &spec.ErrorInfo{Type: "RaySystemError", Message: "an argument of " + task +
 			" failed, and its error is too large to pass on (object " + o.ID.String() + ")"}
 	}
-	names, blob := []any{t.Tmpl.Name}, base64.StdEncoding.EncodeToString(o.Blob)
+	names, blob := []any{task}, base64.StdEncoding.EncodeToString(o.Blob)
 	if inner := wire.ErrorOf(o.Blob); inner != nil {
 		if held, ok := inner.Fields["error"].(string); ok {
 			older, _ := inner.Fields["tasks"].([]any)

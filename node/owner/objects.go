@@ -111,9 +111,7 @@ func (s *State) want(o *Object) {
 			s.emit(Effect{Kind: EffAsk, Node: o.Owner, Object: o, ID: o.ID})
 		}
 	case Remote:
-		if !o.pulling && slices.ContainsFunc(o.waiters, func(w waiter) bool {
-			return w.kind == waitGet || w.kind == waitWait && w.req.Fetch || w.kind == waitHere
-		}) {
+		if !o.pulling && slices.ContainsFunc(o.waiters, waiter.wantsCopy) {
 			o.pulling = true
 			s.emit(Effect{Kind: EffPull, Object: o, ID: o.ID})
 		}
@@ -198,12 +196,31 @@ func (s *State) Pulled(id spec.ObjectID, off, size uint64) bool {
 	return true
 }
 
-// PulledInline tells the value of an object that turned out to be small, or a
-// failure to fetch it (Err).
-func (s *State) PulledInline(id spec.ObjectID, v Value) {
-	if o := s.objects[id]; o != nil {
-		o.pulling = false
-		s.setValue(o, v)
+// PullRefused tells that this node cannot take the object now, and why (the
+// blob of an error). Those who wait for it here are told; the object itself is
+// as it was: others can have it, and so can this node later.
+func (s *State) PullRefused(id spec.ObjectID, why []byte) {
+	o := s.objects[id]
+	if o == nil || !o.pulling {
+		return
+	}
+	o.pulling = false
+	told := &Object{ID: o.ID, Owner: o.Owner, Where: Inline, Err: true, Blob: why, Size: uint64(len(why))}
+	ws := o.waiters
+	o.waiters = nil
+	var left []waiter
+	for _, w := range ws {
+		switch {
+		case w.req != nil && w.req.dead:
+		case w.wantsCopy():
+			s.answer(told, w)
+		default:
+			left = append(left, w)
+		}
+	}
+	o.waiters = append(left, o.waiters...) // answering may have added some
+	if len(o.waiters) > len(left) {
+		s.want(o)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 
@@ -424,5 +425,39 @@ func TestTheEndOfAnOwnerReachesWhoAsks(t *testing.T) {
 	}
 	if !strings.Contains(said, "OwnerDiedError") || !strings.Contains(said, "is no node of this cluster") || len(w.s.objects) != 0 {
 		t.Errorf("said %q, %d objects left", said, len(w.s.objects))
+	}
+}
+
+// A node that has no room for an object says so to those who wait for it
+// there, and to nobody else.
+func TestARefusedPullLeavesTheObjectAsItIs(t *testing.T) {
+	w := newWorld(t, 1)
+	far := spec.NodeID{9}
+	ref := w.ref(spec.ObjectID{7})
+	o := w.s.Put(5, ref.ID, Value{Where: Remote, Size: 9, Nodes: []spec.NodeID{far}})
+	w.s.Effects()
+	for again := range 2 {
+		w.s.Get(5, uint32(10*again), []spec.Ref{ref}, false)
+		w.s.Wait(5, uint32(10*again+1), []spec.Ref{ref}, true)
+		w.s.Bring(ref, "token")
+		pulls, said := 0, []EffectKind{}
+		for _, e := range w.s.Effects() {
+			if e.Kind == EffPull {
+				pulls++
+			}
+		}
+		w.s.PullRefused(ref.ID, []byte("no room"))
+		for _, e := range w.s.Effects() {
+			said = append(said, e.Kind)
+			if e.Kind != EffReady && (!e.Object.Err || string(e.Object.Blob) != "no room") {
+				t.Errorf("effect %d with %+v", e.Kind, e.Object)
+			}
+		}
+		if pulls != 1 || !slices.Equal(said, []EffectKind{EffObj, EffReady, EffHere}) {
+			t.Errorf("%d pulls, then effects %v", pulls, said)
+		}
+		if o.Where != Remote || o.Err || len(o.Locs) != 1 || len(w.s.reqs) != 0 {
+			t.Errorf("left: %+v, %d requests", o, len(w.s.reqs))
+		}
 	}
 }

@@ -102,7 +102,7 @@ func (s *State) depReady(t *Task, o *Object) {
 }
 
 func (s *State) failDep(t *Task, o *Object) {
-	v := Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(argumentError(t, o))}
+	v := Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(ArgumentError(t.Tmpl.Name, o))}
 	t.missing = 0
 	if t.Kind == KindCreate {
 		s.createFailed(t, v)

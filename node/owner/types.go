@@ -142,6 +142,11 @@ type waiter struct {
 	token any
 }
 
+// wantsCopy tells whether the waiter needs the value in this node's memory.
+func (w waiter) wantsCopy() bool {
+	return w.kind == waitGet || w.kind == waitHere || w.kind == waitWait && w.req.Fetch
+}
+
 // Request is a GET or WAIT of a client that is not fully answered.
 type Request struct {
 	Client Client

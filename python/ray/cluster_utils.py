@@ -156,7 +156,10 @@ class ClusterNode:
         """Socket of the node's daemon."""
         return self._info["socket"]
 
-    plasma_store_socket_name = raylet_socket_name
+    @property
+    def plasma_store_socket_name(self) -> str:
+        """Name of the node's object store, as ray.nodes() tells it. Nobody listens there."""
+        return os.path.join(self.get_session_dir_path(), "sockets", "plasma_store")
 
     @property
     def webui_url(self) -> str:
@@ -171,7 +174,7 @@ class ClusterNode:
             "node_ip_address": self.node_ip_address,
             "raylet_ip_address": self.node_ip_address,
             "redis_address": None,
-            "object_store_address": self.raylet_socket_name,
+            "object_store_address": self.plasma_store_socket_name,
             "raylet_socket_name": self.raylet_socket_name,
             "webui_url": self.webui_url,
             "session_dir": self.get_session_dir_path(),

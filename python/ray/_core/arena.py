@@ -13,6 +13,9 @@ _NUMPY_COPY = 1 << 20
 # How long an object stays pinned after its last view is gone: whoever reads it
 # again soon need not ask the daemon.
 _IDLE_S = 0.02
+# How many of those, and which part of the store, may wait while another object is fetched.
+_IDLE_MOST = 64
+_IDLE_PART = 8
 # Types of buffers of one size; making one is dear.
 _TYPES_KEPT = 256
 
@@ -114,6 +117,12 @@ class Arena:
         for found, kept in list(self.idle.items()):
             if kept[2] <= limit:
                 self.end_idle(found)
+
+    def bound_idle(self) -> None:
+        """Gives up every object that is pinned without a view if they are many, or much of the store."""
+        kept = list(self.idle.values())
+        if len(kept) > _IDLE_MOST or sum(size for _, size, _ in kept) > self.size // _IDLE_PART:
+            self.end_all_idle()
 
     def end_all_idle(self) -> None:
         """Gives up every object that is pinned without a view: its memory may be needed."""

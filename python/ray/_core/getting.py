@@ -123,6 +123,11 @@ class Gets(Link):
         with self._lock:
             if self.dead is not None:
                 self.check_alive()
+            # What was dropped before goes ahead of the request: the room for the value may be what it held.
+            if self._dead_refs:
+                self._drain_locked()
+            if self._unpinned:
+                self._drain_unpins_locked()
             number = self._next_request()
             request = self._requests[number] = GetRequest([ref._bin for ref in refs], callback)
             listed = b"".join([ref._bin + ref._owner for ref in refs])
@@ -162,6 +167,8 @@ class _Fetch:
         if not wanted:
             return
         client = self._client
+        if client.arena is not None and client.arena.idle:
+            client.arena.bound_idle()
         flags = frames.BLOCKS if threading.current_thread() is client._main else 0
         number, request = client._send_get([self._refs[i] for i in wanted], flags)
         self.requests.append(number)

@@ -28,6 +28,7 @@ __all__ = [
     "async_wait_for_condition",
     "chdir",
     "check_call_ray",
+    "check_spilled_mb",
     "client_test_enabled",
     "convert_actor_state",
     "fetch_prometheus",
@@ -202,6 +203,36 @@ def object_memory_usage() -> float:
     """Bytes of shared memory that objects take in the cluster."""
     total = ray.cluster_resources().get("object_store_memory", 0)
     return total - ray.available_resources().get("object_store_memory", 0)
+
+
+def check_spilled_mb(
+    address: Any, spilled: Any = None, restored: Optional[int] = None, fallback: Optional[int] = None
+) -> None:
+    """Waits until the object stores have spilled, restored and file-backed so many MiB.
+
+    Args:
+        address: what ray.init() gave.
+        spilled: a number, or a list of those of which one is right. None, here and below: nothing at all.
+
+    Raises:
+        RuntimeError: they have not after 3 s.
+    """
+    from ray._private.internal_api import memory_summary
+
+    wanted = [
+        ("Spilled", spilled if isinstance(spilled, list) else [spilled]),
+        ("Restored", [restored]),
+        ("Plasma filesystem mmap usage:", [fallback]),
+    ]
+
+    def so() -> bool:
+        text = memory_summary(address["address"], stats_only=True)
+        return all(
+            any(f"{word} {n} MiB" in text for n in amounts) if amounts[0] else word not in text
+            for word, amounts in wanted
+        )
+
+    wait_for_condition(so, timeout=3, retry_interval_ms=100)
 
 
 def same_elements(first: Any, second: Any) -> bool:
