@@ -170,7 +170,7 @@ func localHead() (session.Announcement, bool) {
 	all, _ := session.List()
 	root := session.TempDir()
 	for _, a := range slices.Backward(all) {
-		if a.Head && a.TempDir == root {
+		if a.Head && (a.TempDir == root || a.StartedUnder == root) {
 			return a, true
 		}
 	}

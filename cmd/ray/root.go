@@ -119,7 +119,6 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 var unsupported = []struct{ name, instead string }{
 	{"kuberay-autoscaler", "clusters on Kubernetes are scaled by upstream's image"},
 	{"debug", "attach a debugger to the worker whose pid `ray list workers` shows"},
-	{"metrics", "let Prometheus scrape http://HEAD:8265/metrics with the token of `ray get-auth-token`"},
 	{"cpp", "there is no C++ API"},
 	{"serve", "there is no Ray Serve"},
 }

@@ -197,16 +197,21 @@ func (d *daemon) failure(what string) error {
 			}
 		}
 	}
+	return withLogEnd(what, d.log)
+}
+
+// withLogEnd is an error of a process that shows the last lines of its log.
+func withLogEnd(what, log string) error {
 	const shown = 15
-	text, _ := os.ReadFile(d.log)
+	text, _ := os.ReadFile(log)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	if len(lines) > shown {
 		lines = lines[len(lines)-shown:]
 	}
 	if tail := strings.Join(lines, "\n  "); tail != "" {
-		return fmt.Errorf("%s. The end of its log %s:\n  %s", what, d.log, tail)
+		return fmt.Errorf("%s. The end of its log %s:\n  %s", what, log, tail)
 	}
-	return fmt.Errorf("%s and wrote nothing to its log %s", what, d.log)
+	return fmt.Errorf("%s and wrote nothing to its log %s", what, log)
 }
 
 // block stays until the daemon ends. Ended by a signal to this process is as

@@ -15,7 +15,7 @@ func lifecycleCmds() []*cobra.Command {
 
 // observabilityCmds only look.
 func observabilityCmds() []*cobra.Command {
-	return []*cobra.Command{listCmd(), getCmd(), summaryCmd(), logsCmd(), memoryCmd(), timelineCmd(), stackCmd()}
+	return []*cobra.Command{listCmd(), getCmd(), summaryCmd(), logsCmd(), memoryCmd(), timelineCmd(), stackCmd(), metricsCmd()}
 }
 
 // hiddenCmds are run by this program itself or by scripts.
