@@ -95,6 +95,7 @@ type daemon struct {
 	rounds                         rounds
 	slots                          []int // free slots of the arena's header
 	adm                            admission
+	sweep                          sweeping
 	cluster                        wire.RegisterReply
 	drivers                        map[string]*proc.Child
 	driverStarts                   map[string]context.CancelFunc // of those that wait for their environment

@@ -17,12 +17,17 @@ func nodeDied(n spec.NodeID) *spec.ErrorInfo {
 // nodesUpdate takes rows of the node table that changed.
 func (d *daemon) nodesUpdate(ns []spec.Node) {
 	d.setHeirs(ns)
+	died := false
 	for _, n := range ns {
 		old := d.nodes[n.ID]
 		d.nodes[n.ID] = n
 		if n.State == spec.NodeDead && old.State != spec.NodeDead && n.ID != d.self {
 			d.nodeDead(n.ID)
+			died = true
 		}
+	}
+	if died {
+		d.sweepDead()
 	}
 	d.placesDue = true
 }

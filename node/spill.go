@@ -136,8 +136,8 @@ func (d *daemon) spillAs(c *Config) error {
 		return err
 	}
 	own := spillPrefix + d.self.String()
+	stale := staleNodes(places.dirs, d.cfg.SessionDir)
 	for _, p := range places.dirs {
-		objectstore.RemoveStale(p, spillPrefix)
 		out.SpillDirs = append(out.SpillDirs, filepath.Join(p, own))
 	}
 	out.Piece = places.piece
@@ -149,7 +149,19 @@ func (d *daemon) spillAs(c *Config) error {
 		out.Remotes, out.OverflowDir = append(out.Remotes, b), filepath.Join(d.cfg.SessionDir, own)
 	}
 	d.store.Spill(out)
+	d.sweepFrom(d.clusterURIs(places.uris), stale)
 	return nil
+}
+
+// clusterURIs adds those that nodes without settings of their own use.
+func (d *daemon) clusterURIs(own []string) []string {
+	all := &Config{}
+	if len(d.cluster.Config) > 0 && json.Unmarshal(d.cluster.Config, &all.System) == nil {
+		if places, err := all.spillPlaces(); err == nil {
+			return slices.Compact(slices.Sorted(slices.Values(slices.Concat(own, places.uris))))
+		}
+	}
+	return own
 }
 
 // spillNumbers reads the other keys of upstream's that are about spilling.

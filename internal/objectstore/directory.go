@@ -145,11 +145,12 @@ func (d *directory) holds(lock *os.File) bool {
 }
 
 // RemoveStale removes the directories below parent whose names begin with
-// prefix and whose stores are gone: a killed daemon cannot do it itself.
-func RemoveStale(parent, prefix string) {
+// prefix and whose stores are gone: a killed daemon cannot do it itself. It
+// gives what follows prefix in their names.
+func RemoveStale(parent, prefix string) (gone []string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
-		return // nothing was spilled there yet
+		return nil // nothing was spilled there yet
 	}
 	for _, e := range entries {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) {
@@ -163,7 +164,9 @@ func RemoveStale(parent, prefix string) {
 		info, err := lock.Stat()
 		if err == nil && info.Mode()&os.ModeSticky != 0 && unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 			_ = os.RemoveAll(path)
+			gone = append(gone, strings.TrimPrefix(e.Name(), prefix))
 		}
 		_ = lock.Close()
 	}
+	return gone
 }

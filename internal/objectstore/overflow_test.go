@@ -195,7 +195,9 @@ func TestStaleDirectoriesGo(t *testing.T) {
 		}
 	}
 	s := open(t, Config{Capacity: 64 << 10, SpillDirs: []string{alive}})
-	RemoveStale(parent, "spill_")
+	if gone := RemoveStale(parent, "spill_"); !slices.Equal(gone, []string{"1"}) {
+		t.Errorf("gone: %v", gone)
+	}
 	for dir, want := range map[string]bool{stale: false, alive: true, foreign: true, unmarked: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s: %v", dir, err)

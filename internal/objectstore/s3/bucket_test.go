@@ -44,6 +44,19 @@ func TestFilesOfABucket(t *testing.T) {
 	if err != nil || len(list.Contents) != 3 || *list.Contents[0].Key != "some/where/node-empty" {
 		t.Errorf("%+v %v", list.Contents, err)
 	}
+	began := s3.CreateMultipartUploadInput{Bucket: &name, Key: b.key("begun")}
+	if _, err := client.CreateMultipartUpload(t.Context(), &began); err != nil {
+		t.Fatal(err)
+	}
+	n, err := b.Sweep(t.Context(), func(name string) bool { return name == "empty" || name == "begun" })
+	if err != nil || n != 2 {
+		t.Errorf("%d are swept away: %v", n, err)
+	}
+	ups, err := client.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &name})
+	list, err2 := client.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &name})
+	if err != nil || err2 != nil || len(ups.Uploads) != 0 || len(list.Contents) != 2 {
+		t.Errorf("left: %+v %+v, %v %v", ups, list, err, err2)
+	}
 	if err := b.Delete(t.Context(), "small", "empty", "large", "none"); err != nil {
 		t.Error(err)
 	}

@@ -75,7 +75,7 @@ func explain(err error, bucket string) error {
 		case "NoSuchBucket":
 			return fmt.Errorf("there is no bucket %s", bucket)
 		case "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch":
-			return fmt.Errorf("the node may not use the bucket %s (%s): give the node's role s3:GetObject (to spill there, s3:PutObject and s3:DeleteObject too), or its environment AWS credentials", bucket, api.ErrorCode())
+			return fmt.Errorf("the node may not use the bucket %s (%s): give the node's role s3:GetObject (to spill there, s3:PutObject, s3:DeleteObject and s3:ListBucket too), or its environment AWS credentials", bucket, api.ErrorCode())
 		}
 		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
 	case strings.Contains(err.Error(), "get credentials"):
