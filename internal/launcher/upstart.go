@@ -3,6 +3,7 @@ package launcher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"ray/internal/bootstrap"
@@ -30,6 +31,9 @@ func (u *up) create(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if len(made) == 0 {
+		return fmt.Errorf("a head was made for %s, and the provider's list does not show it yet: run `ray up` again, which takes it up", u.Config.Name)
 	}
 	u.head, u.fresh = &made[0], true
 	u.theirs = made[0].Tags[providers.TagRequest] != "" && made[0].Tags[providers.TagRequest] != token

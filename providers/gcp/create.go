@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -203,6 +204,8 @@ const (
 	launchTries = 5
 	// accountWait is how long a new service account may be unknown to Compute Engine.
 	accountWait = time.Minute
+	// appearsEvery is how often an instance is looked for that another call makes.
+	appearsEvery = 500 * time.Millisecond
 )
 
 // patiently tries again what fails in passing; names make that harmless.
@@ -234,13 +237,39 @@ func (p *Provider) insert(ctx context.Context, s launchSpec, o providers.Offerin
 		in.SourceInstanceTemplate = proto.String(s.template)
 	}
 	op, err := c.instances.Insert(ctx, in)
-	if isConflict(err) {
-		return nil // an earlier try made it, or another launcher
+	if isConflict(err) { // an earlier try made it, or another launcher
+		return p.appears(ctx, what, o.Place, body.GetName())
 	}
 	if err != nil {
 		return failed(what, err)
 	}
 	return p.done(ctx, what, o.Place, op.Name())
+}
+
+// appears waits until the service has a place for an instance that another call
+// is making: one whose answer was lost, or another launcher's. That may still
+// end without one, and is then tried again.
+func (p *Provider) appears(ctx context.Context, what, zone, name string) error {
+	c, err := p.connectAPI(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		i, err := c.instances.Get(ctx, &computepb.GetInstanceRequest{Project: p.project(), Zone: zone, Instance: name})
+		switch {
+		case isNotFound(err):
+			return &providers.Error{Cause: providers.Transient, Op: what, Err: errors.New("another call was making it, and has not")}
+		case err != nil:
+			return failed(what, err)
+		case i.GetStatus() != "PROVISIONING":
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(appearsEvery):
+		}
+	}
 }
 
 var reNotLabel = regexp.MustCompile(`[^-_a-z0-9]`)

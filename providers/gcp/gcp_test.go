@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -288,6 +290,29 @@ func TestThrottled(t *testing.T) {
 	s.Throttle(2)
 	if _, err := p.Create(t.Context(), request(providers.Worker, "one", 1)); err != nil {
 		t.Errorf("refused twice as too many: %v", err)
+	}
+}
+
+// A lost answer makes nothing twice, and the machine that it told of is given
+// out when there is one, not while the service still looks for a place.
+func TestLostAnswer(t *testing.T) {
+	s := gce.New(gce.Options{Project: "p1", Latency: 300 * time.Millisecond})
+	var lost atomic.Bool
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/instances") && lost.CompareAndSwap(false, true) {
+			s.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler) // closes the connection
+		}
+		s.ServeHTTP(w, r)
+	}))
+	defer web.Close()
+	p := prepared(t, strings.Replace(clusterFile, "ENDPOINT", web.URL, 1), t.TempDir())
+	made, err := p.Create(t.Context(), request(providers.Head, "one", 1))
+	if err != nil || len(made) != 1 || made[0].State != providers.Running || len(s.Instances()) != 1 {
+		t.Errorf("made %+v of %d: %v", made, len(s.Instances()), err)
+	}
+	if !lost.Load() {
+		t.Error("nothing was lost")
 	}
 }
 
