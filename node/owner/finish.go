@@ -117,7 +117,7 @@ func (s *State) fill(t *Task, index uint32, v Value) {
 
 // over decides whether a finished task is kept as lineage, and forgets it if not.
 func (s *State) over(t *Task, large bool) {
-	keep := large && repeatable(t) && t.Tmpl.MaxRetries != 0 && !t.Cancelled
+	keep := large && t.Kind != KindCreate && t.Tmpl.MaxRetries != 0 && !t.Cancelled
 	if keep && !t.kept {
 		s.keep(t)
 	}

@@ -11,7 +11,7 @@ func isItem(t *Task, o *Object) bool {
 // keepItem makes the task of a stream an item's lineage: a large one can be
 // lost, and is then made by running the generator again.
 func (s *State) keepItem(t *Task, o *Object, v Value) {
-	if o.task == nil && v.Where != Inline && t.Kind == KindTask && t.Tmpl.MaxRetries != 0 {
+	if o.task == nil && v.Where != Inline && t.Tmpl.MaxRetries != 0 {
 		o.task = t
 		t.large++
 	}

@@ -8,6 +8,40 @@ import (
 	"ray/internal/wire"
 )
 
+// Items of an actor's generator are made again by its next life, if the method may be retried.
+func TestLostItemsOfAMethodAreMadeAgain(t *testing.T) {
+	for _, retries := range []int{0, 1} {
+		w := newWorld(t, 1)
+		far, a := spec.NodeID{2}, spec.ActorID{9}
+		w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorAlive, NodeID: far, Incarnation: 1})
+		id := spec.TaskID{1}
+		copy(id[8:], a[:])
+		tmpl := &Template{Template: spec.Template{Name: "m", Kind: spec.KindActorCall, MaxRetries: retries, Streaming: true}}
+		s := &stream{world: w, far: far, task: &Task{Spec: Spec{ID: id, Kind: KindCall, NReturns: 1, Tmpl: tmpl}, Retries: retries}}
+		w.s.Submit(s.task, 1)
+		s.yield(1, 2)
+		s.end(2)
+		w.s.Effects()
+		w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorRestarting, Incarnation: 1})
+		s.lose()
+		w.s.Get(1, 7, []spec.Ref{w.ref(s.id(2))}, false)
+		w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorAlive, NodeID: s.far, Incarnation: 2})
+		if again := len(calls(w.s.Effects())); again != retries {
+			t.Fatalf("%d calls are sent again with %d retries", again, retries)
+		}
+		if retries > 0 {
+			s.yield(1, 2)
+			s.end(2)
+		}
+		if o := w.s.Object(s.id(2)); o == nil || o.Err != (retries == 0) || !o.Known() {
+			t.Errorf("with %d retries the item is %+v", retries, o)
+		}
+		w.s.Release(1, s.id(1), 1)
+		w.s.Release(1, s.id(2), 1)
+		s.empty(t)
+	}
+}
+
 // stream is a generator whose items lie on another node.
 type stream struct {
 	*world

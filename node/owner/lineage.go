@@ -116,12 +116,6 @@ func (s *State) makeable(o *Object) bool {
 	return t != nil && (t.State != TaskDone || t.kept && t.Retries != 0)
 }
 
-// repeatable: of calls only those are made again for what they return whose
-// method is retried when its actor fails.
-func repeatable(t *Task) bool {
-	return t.Kind == KindTask || t.Kind == KindCall && !t.Tmpl.Streaming
-}
-
 func (s *State) unlineage(r spec.Ref) {
 	o := s.objects[r.ID]
 	if o == nil || o.lineage == 0 {
