@@ -111,6 +111,7 @@ type daemon struct {
 	lastBusy                       time.Time
 	held                           held
 	events                         eventRing
+	untraced                       bool // no task is listed by the state API
 	ended                          endedWorkers
 	drain                          *spec.Drain
 	drainAt                        time.Time // when it began

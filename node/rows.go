@@ -148,6 +148,9 @@ func (d *daemon) taskRow(id, parent spec.TaskID, t *owner.Template, attempt int,
 	if id.IsActorTask() {
 		row["actor_id"] = id.ActorID()
 	}
+	if t.Unlisted || d.untraced {
+		row["unlisted"] = true
+	}
 	return row
 }
 

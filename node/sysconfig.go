@@ -99,6 +99,18 @@ func (d *daemon) configure() error {
 	if err == nil {
 		err = d.preload(all)
 	}
+	if err == nil {
+		err = d.tracing(all)
+	}
+	return err
+}
+
+// tracing reads whether tasks are listed: as upstream, which sends no events of tasks at an interval of 0.
+func (d *daemon) tracing(all *Config) error {
+	every, err := all.SystemNumber("task_events_report_interval_ms", 1000)
+	if err == nil {
+		d.locked(func() { d.untraced = every <= 0 })
+	}
 	return err
 }
 

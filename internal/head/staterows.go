@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"ray/internal/dashboard"
@@ -18,7 +19,11 @@ const maxRows = 10_000
 // nodes that did not answer.
 func (h *Head) Rows(ctx context.Context, resource string) (rows []map[string]any, missing int, err error) {
 	switch resource {
-	case "tasks", "objects", "object_stores", "workers", "runtime_envs":
+	case "tasks":
+		q := h.Query(ctx, resource, maxRows)
+		listed := slices.DeleteFunc(q.Rows, func(row map[string]any) bool { return row["unlisted"] == true })
+		return listed, q.Missing, nil
+	case "objects", "object_stores", "workers", "runtime_envs":
 		q := h.Query(ctx, resource, maxRows)
 		return q.Rows, q.Missing, nil
 	}

@@ -54,6 +54,7 @@ type Template struct {
 	Streaming       bool `json:"streaming,omitempty"` // generator: returns are made one by one
 	Dynamic         bool `json:"dynamic,omitempty"`   // num_returns="dynamic"
 	Backpressure    int  `json:"backpressure,omitempty"`
+	Unlisted        bool `json:"unlisted,omitempty"` // enable_task_events=False: the state API does not list it
 
 	// ConcurrencyGroup of an actor_call; "" is the default group.
 	ConcurrencyGroup string `json:"concurrency_group,omitempty"`

@@ -537,7 +537,7 @@ def add_common(template: Dict[str, Any], options: Dict[str, Any]) -> None:
         template["runtime_env"] = env
     extra: Dict[str, Any] = {}
     if options.get("enable_task_events") is False:
-        extra["events"] = False
+        template["unlisted"] = True
     if options.get("_labels"):
         extra["labels"] = options["_labels"]
     if extra:

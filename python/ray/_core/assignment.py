@@ -1,6 +1,7 @@
 """What a worker is sent: templates and tasks."""
 
 import pickle
+import sys
 from typing import Any, Dict, Optional
 
 from ray._core import frames
@@ -64,7 +65,16 @@ class Template:
         if isinstance(self.retry, str):
             import base64
 
-            self.retry = pickle.loads(base64.b64decode(self.retry))
+            try:
+                self.retry = pickle.loads(base64.b64decode(self.retry))
+            except Exception as unloadable:
+                print(
+                    f"The exceptions in retry_exceptions of {self.name} cannot be loaded here, so that it is not tried "
+                    f"again for any: {type(unloadable).__name__}: {unloadable}",
+                    file=sys.stderr,
+                )
+                self.retry = False
+                return False
         cause = getattr(error, "cause", None)
         return isinstance(error, self.retry) or isinstance(cause, self.retry)
 

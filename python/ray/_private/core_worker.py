@@ -46,11 +46,12 @@ class CoreWorker:
         return {oid.hex().encode(): {"local": count, "submitted": 0} for oid, count in counts if oid[:8] != _CREATION}
 
     def get_memory_store_size(self) -> int:
-        """How many small values are in this process's memory."""
+        """How many small values are in this process's memory; what actors' creations return is not among them."""
         client = state.connected()
         client.flush()
         with client._lock:
-            return sum(1 for entry in client._objects.values() if isinstance(entry, (bytes, Inline)))
+            values = list(client._objects.items())
+        return sum(1 for oid, entry in values if isinstance(entry, (bytes, Inline)) and oid[:8] != _CREATION)
 
     def get_job_config(self) -> Any:
         """JobConfig of the job: its environment, metadata and namespace."""

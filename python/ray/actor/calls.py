@@ -49,8 +49,9 @@ class CallPlan:
             self.backpressure = _options.add_stream(template, merged)
         if num_returns == "dynamic":
             template["dynamic"] = True
-        if merged.get("enable_task_events") is False:
-            template.setdefault("extra", {})["events"] = False
+        listed = merged.get("enable_task_events")
+        if listed is False or listed is None and info.unlisted:
+            template["unlisted"] = True
         self.function_name = template["function"]
         self.template = client.template(frames.dump_json(template))
         self.fast = self.nreturns == 1 and not self.streaming and info.max_pending <= 0

@@ -77,6 +77,7 @@ def _creation_template(
         is_async,
         -1 if options.get("max_pending_calls") is None else options["max_pending_calls"],
         retries,
+        options.get("enable_task_events") is False,
     )
     resources, placement = _options.actor_resources(options)
     template: Dict[str, Any] = {

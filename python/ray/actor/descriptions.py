@@ -73,6 +73,7 @@ class ClassInfo:
         "is_async",
         "max_pending",
         "max_task_retries",
+        "unlisted",
         "_json",
         "plans",
     )
@@ -87,6 +88,7 @@ class ClassInfo:
         is_async: bool,
         max_pending: int,
         max_task_retries: int,
+        unlisted: bool = False,
     ) -> None:
         self.class_name = class_name
         self.short_name = short_name
@@ -96,6 +98,7 @@ class ClassInfo:
         self.is_async = is_async
         self.max_pending = max_pending
         self.max_task_retries = max_task_retries
+        self.unlisted = unlisted
         self._json: Optional[Dict[str, Any]] = None
         self.plans: Dict[Any, Any] = {}
 
@@ -115,6 +118,8 @@ class ClassInfo:
                     for name, info in self.methods.items()
                 },
             }
+            if self.unlisted:
+                self._json["unlisted"] = True
         return self._json
 
     @classmethod
@@ -136,6 +141,7 @@ class ClassInfo:
                 bool(value.get("async")),
                 value.get("pending", -1),
                 value.get("retries", 0),
+                bool(value.get("unlisted")),
             )
             if len(_known_classes) > 1000:
                 _known_classes.clear()
