@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -103,6 +105,7 @@ func (d *daemon) baseEnv() map[string]string {
 		"RAY_ADDRESS":     d.cfg.HeadAddress,
 		"RAY_SESSION_DIR": d.cfg.SessionDir,
 		"RAY_NODE_ID":     d.self.String(),
+		"RAY_RAYLET_PID":  strconv.Itoa(os.Getpid()), // as upstream: programs watch their node's daemon by it
 		"RAY_TMPDIR":      d.cfg.TmpDir,
 	}
 	d.locked(func() {

@@ -46,7 +46,9 @@ def _preload() -> None:
     import traceback  # noqa: F401
 
     import ray  # noqa: F401
+    from ray._core import title
 
+    title.make_known()
     for name in _FIRST_NEEDED:
         try:
             importlib.import_module(name)

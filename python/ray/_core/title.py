@@ -15,6 +15,25 @@ def _find() -> Optional[Tuple[int, int]]:
     return (start, end - start) if start and end - start > 16 else None
 
 
+def make_known() -> None:
+    """Before the first title: lets the library setproctitle, if the user has it, find the command line.
+
+    It looks for the words with which the process was started, and does nothing for good where they are changed.
+    """
+    try:
+        import setproctitle
+    except Exception:  # whatever the user's own module of that name may raise
+        return
+    try:
+        with open("/proc/self/comm", "r+") as file:
+            name = file.read()
+            setproctitle.getproctitle()  # this looks, and renames the thread too
+            file.seek(0)
+            file.write(name)
+    except (OSError, AttributeError):
+        pass
+
+
 def set_title(text: str) -> None:
     """Shows text as the command line; silently does nothing where that cannot be done."""
     global _place, _tried

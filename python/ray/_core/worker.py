@@ -11,7 +11,7 @@ from ray._core.client import Client
 from ray._core.connection import HELLO_TIMEOUT_S, dial_unix, greet, greet_control
 from ray._core.runner import Worker
 from ray._core.state import TaskInfo
-from ray._core.title import die_with_parent, set_title
+from ray._core.title import die_with_parent, make_known, set_title
 from ray._version import __version__
 
 
@@ -128,4 +128,5 @@ def main(text: Optional[str] = None) -> None:
     """Runs a worker whose specification is JSON text, or in RAY_WORKER_SPEC."""
     import json
 
+    make_known()
     run_worker(json.loads(text or os.environ["RAY_WORKER_SPEC"]))

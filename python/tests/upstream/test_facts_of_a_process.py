@@ -98,3 +98,48 @@ def test_how_a_process_ended_can_be_asked(cluster, until):
     with pytest.raises(ray.exceptions.ActorDiedError) as caught:
         ray.get(ends.remote(True).pid.remote(), timeout=60)
     check(int(re.search(r"ValueError: pid (\d+)", str(caught.value)).group(1)), "USER_ERROR", "ValueError")
+
+
+def test_a_worker_is_named_for_what_it_runs(cluster):
+    pytest.importorskip("setproctitle")
+
+    @ray.remote(num_cpus=0)
+    class Named:
+        def __init__(self):
+            self.titles = [self.title()]
+
+        def title(self):
+            import setproctitle
+
+            return setproctitle.getproctitle()
+
+        def read(self):
+            return [*self.titles, self.title()]
+
+        def rename(self):
+            import setproctitle
+
+            setproctitle.setproctitle("a name of mine")
+            with open("/proc/self/cmdline") as line:
+                return line.read().rstrip("\0")
+
+    @ray.remote(num_cpus=0)
+    def task():
+        import setproctitle
+
+        return setproctitle.getproctitle()
+
+    actor = Named.remote()
+    assert ray.get(actor.read.remote()) == ["ray::Named.__init__", "ray::Named.read"]
+    assert ray.get(actor.rename.remote()) == "a name of mine"
+    assert ray.get(actor.title.options(name="other").remote()) == "ray::other"
+    assert ray.get(task.remote()) == "ray::task"
+
+
+def test_a_worker_knows_its_daemon(cluster):
+    @ray.remote(num_cpus=0)
+    def daemon():
+        with open(f"/proc/{os.environ['RAY_RAYLET_PID']}/cmdline", "rb") as line:
+            return line.read().split(b"\0")
+
+    assert any(word in (b"__node", b"__local") for word in ray.get(daemon.remote()))
