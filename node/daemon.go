@@ -104,6 +104,8 @@ type daemon struct {
 	lastPlaces, placesAt, lastBeat time.Time
 	placesText, beatText           []byte
 	beatSeq                        uint64
+	nodesSeen                      int             // counts updates of nodes
+	avoidGPUs                      bool            // scheduler_avoid_gpu_nodes
 	keepQueued                     int             // tasks of a class that may wait here before the head is asked for other nodes
 	arrivals                       uint64          // tasks that the head has sent here from other nodes, and actors
 	beatSent                       *wire.Heartbeat // what the head has; nil = nothing

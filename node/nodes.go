@@ -17,6 +17,7 @@ func nodeDied(n spec.NodeID) *spec.ErrorInfo {
 // nodesUpdate takes rows of the node table that changed.
 func (d *daemon) nodesUpdate(ns []spec.Node) {
 	d.setHeirs(ns)
+	d.nodesSeen++
 	died := false
 	for _, n := range ns {
 		old := d.nodes[n.ID]

@@ -17,6 +17,7 @@ type awayRow struct {
 	tmpl   *owner.Template
 	tasks  []*run
 	since  time.Time
+	asked  time.Time // when the first of the tasks came, or the head last answered
 	warned bool
 	reason string
 	slots  []*slot
@@ -39,6 +40,9 @@ func (d *daemon) askPlace(c *class, r *run) {
 	if row == nil {
 		row = &awayRow{key: c.row, class: c, tmpl: r.spec.Tmpl, since: time.Now()}
 		d.away[c.row] = row
+	}
+	if len(row.tasks) == 0 {
+		row.asked = time.Now()
 	}
 	row.tasks = append(row.tasks, r)
 	r.over = false
@@ -73,6 +77,7 @@ func unschedulable(name, why string) *spec.ErrorInfo {
 // here for long.
 func (d *daemon) places() wire.Places {
 	d.giveBack()
+	d.spareNoLonger(time.Now())
 	rows := []wire.PlaceRow{}
 	for key, row := range d.away {
 		row.tasks = deleteFunc(row.tasks, func(r *run) bool { return r.over || r.task == nil || r.task.State == owner.TaskDone })
@@ -85,9 +90,10 @@ func (d *daemon) places() wire.Places {
 		}
 		t := row.tmpl
 		first := row.tasks[0]
+		infeasible := row.class.foreign || d.drain != nil || !d.pool.Feasible(row.class.pool)
 		rows = append(rows, wire.PlaceRow{Key: "a" + key, Resources: row.class.need, LabelSelector: t.LabelSelector, Fallback: t.Fallback,
 			Strategy: t.Strategy, Count: len(row.tasks), Name: t.Name, JobID: first.spec.ID.JobID(), Python: d.pythonOf(first.spec.ID.JobID()), Inputs: d.inputs(first),
-			Infeasible: row.class.foreign || d.drain != nil || !d.pool.Feasible(row.class.pool)})
+			Infeasible: infeasible, Spares: row.class.plain && !infeasible})
 	}
 	d.pool.Classes(func(c *pool.Class) {
 		n, r := d.queued(c)
@@ -137,7 +143,11 @@ func (d *daemon) inputs(r *run) (out []wire.Input) {
 // grants sends tasks where the head lets them go.
 func (d *daemon) grants(g wire.Grants) {
 	now := time.Now()
+	if len(g.Grants) > 0 {
+		d.placesText = nil // the same may be asked again
+	}
 	for _, grant := range g.Grants {
+		d.answered(grant, now)
 		var row *awayRow
 		if len(grant.Key) > 1 && grant.Key[0] == 'a' && grant.Node != d.self {
 			row = d.away[grant.Key[1:]]

@@ -100,6 +100,9 @@ func (d *daemon) serve() (err error) {
 		return err
 	}
 	d.keepQueued = int(keep)
+	if d.avoidGPUs, err = d.cfg.systemBool("scheduler_avoid_gpu_nodes", true); err != nil {
+		return err
+	}
 	if d.collector, err = newCollector(&d.cfg); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ type class struct {
 	pool    *pool.Class
 	need    spec.Resources // rewritten for a placement group
 	place   spec.Resources // needed to be placed
+	plain   bool           // of the strategy DEFAULT
 	local   bool           // may run here without asking the head
 	pinned  spec.NodeID    // hard affinity to this node
 	row     string         // key of its row, if it must ask
@@ -27,8 +28,9 @@ type class struct {
 	toData  map[spec.NodeID]*burst
 	// Of the class in the pool: tasks that wait for room for their arguments, and
 	// those with large arguments that do not any more and have not ended.
-	late []*run
-	open int
+	late  []*run
+	open  int
+	spare spareState
 }
 
 type leaseInfo struct {
@@ -57,6 +59,7 @@ func (d *daemon) classify(j *job, t *owner.Template) *class {
 		c.local = st.NodeID == d.self
 		c.noSpill = c.local && !st.Soft
 	case "", spec.StrategyDefault:
+		c.plain = true
 		_, c.local = scheduler.MatchLabels(d.cfg.Labels, t.LabelSelector)
 		c.foreign = !c.local
 	}
@@ -134,7 +137,7 @@ func (d *daemon) schedule(t *owner.Task) {
 	if d.sendToData(c, r) {
 		return
 	}
-	if c.local && (c.noSpill || d.pool.Feasible(c.pool)) && d.drain == nil {
+	if c.local && (c.noSpill || d.pool.Feasible(c.pool)) && d.drain == nil && !d.spares(c) {
 		d.runHere(r)
 		return
 	}

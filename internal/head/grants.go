@@ -55,13 +55,17 @@ func (h *Head) placeRow(c *scheduler.Cluster, from spec.NodeID, s *soft, row *wi
 	mean := meanOf(&s.beat, row.Key)
 	answer := c.Place(scheduler.Row{
 		Resources: row.Resources, LabelSelector: row.LabelSelector, Fallback: row.Fallback, Strategy: row.Strategy,
-		Count: row.Count, Python: row.Python, Inputs: inputs(row.Inputs), From: from, Infeasible: row.Infeasible,
+		Count: row.Count, Python: row.Python, Inputs: inputs(row.Inputs), From: from, Infeasible: row.Infeasible, Spares: row.Spares,
 		LocalWait: time.Duration(row.LocalWaitMicros) * time.Microsecond, Mean: mean,
 	}, h.random)
 	for _, g := range answer.Grants {
 		out.Grants = append(out.Grants, wire.Grant{Key: row.Key, Node: g.Node, Count: g.Count, ValidMS: grantValid.Milliseconds()})
 		h.promise(g.Node, row.Strategy, scheduler.Promise{Need: row.Resources, Times: g.Count, Mean: mean, Tasks: true}, now)
 		row.Count -= g.Count
+	}
+	if row.Spares && row.Count > 0 { // no promise: the sender tells of what it begins itself
+		out.Grants = append(out.Grants, wire.Grant{Key: row.Key, Node: from, Count: row.Count, ValidMS: grantValid.Milliseconds()})
+		row.Count = 0
 	}
 	reason := wire.Reason{Key: row.Key, Error: answer.Error}
 	if answer.Error == nil && row.Count > 0 {

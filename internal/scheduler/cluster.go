@@ -88,7 +88,10 @@ type Row struct {
 	From       spec.NodeID
 	LocalWait  time.Duration // how long From would take itself
 	Infeasible bool          // From can never run it
-	Mean       time.Duration // measured run time, 0 = none
+	// Spares: From can begin it at once, but has GPUs, for which it has no use.
+	// Nodes without any that have room now are the choice; the rest stays.
+	Spares bool
+	Mean   time.Duration // measured run time, 0 = none
 }
 
 // Grant places Count of a row on Node.

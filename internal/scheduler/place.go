@@ -31,7 +31,7 @@ func (c *Cluster) Place(row Row, random *rand.Rand) Answer {
 		if i == 0 {
 			p.first = s
 		}
-		if i == 0 && p.row.Count > 0 {
+		if i == 0 && p.row.Count > 0 && !p.row.Spares {
 			feasible = s.feasible(reasonLooks)
 		}
 	}
@@ -93,7 +93,7 @@ func (p *placer) placeOn(nodes []*Node) (feasible []*Node) {
 func (p *placer) answer(feasible []*Node) Answer {
 	answer := Answer{Grants: p.grants}
 	switch {
-	case p.row.Count == 0:
+	case p.row.Count == 0 || p.row.Spares:
 	case len(feasible) > 0 && p.hardAffinity() && p.row.Strategy.FailOnUnavailable:
 		answer.Error = p.unschedulable()
 	case len(feasible) > 0:

@@ -16,6 +16,9 @@ func (p *placer) canTake(n *Node) bool {
 	}
 	free := n.Available.Fits(p.need)
 	wait := p.wait(n)
+	if p.row.Spares {
+		return free && p.spares(n) == 0 && wait <= gpuGrains*localityGrain
+	}
 	if !free {
 		if p.row.Mean == 0 || wait > lookahead {
 			return false

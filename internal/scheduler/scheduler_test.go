@@ -94,6 +94,7 @@ type rowJSON struct {
 	From      string              `json:"from"`
 	Local     string              `json:"local_wait"`
 	Never     bool                `json:"infeasible_there"`
+	Spares    bool                `json:"spares"`
 	Mean      string              `json:"mean"`
 	Input     float64             `json:"input_mb"`
 	At        []string            `json:"input_at"`
@@ -106,7 +107,7 @@ func (s *script) row(t *testing.T, text string) Row {
 	}
 	r := Row{
 		Resources: spec.FromFloats(j.Resources), LabelSelector: j.Selector, Fallback: j.Fallback, Count: max(1, j.Count),
-		Actor: j.Actor, Python: j.Python, From: nodeID(j.From), Infeasible: j.Never,
+		Actor: j.Actor, Python: j.Python, From: nodeID(j.From), Infeasible: j.Never, Spares: j.Spares,
 		Strategy: spec.Strategy{Kind: j.Strategy, NodeID: nodeID(j.Node), Soft: j.Soft, HardLabels: j.Hard, SoftLabels: j.SoftLabel, Bundle: j.Bundle},
 	}
 	if r.Strategy.Kind == "" {

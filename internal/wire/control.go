@@ -149,6 +149,9 @@ type PlaceRow struct {
 	// LocalWaitMicros is how long the sender's own queue would take; 0 with Infeasible if never.
 	LocalWaitMicros int64 `json:"local_wait_us"`
 	Infeasible      bool  `json:"infeasible,omitempty"` // cannot run on the sender at all
+	// Spares: the sender could begin them now, but on a node whose GPUs they have no use for.
+	// The part that finds no node without GPUs is granted to the sender itself, at once.
+	Spares bool `json:"spares,omitempty"`
 }
 
 // Input is a large argument and the nodes that have it.
