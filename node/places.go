@@ -109,7 +109,7 @@ func (d *daemon) places() wire.Places {
 			return
 		}
 		rows = append(rows, wire.PlaceRow{Key: "q" + c.Name(), Resources: c.Need, LabelSelector: r.spec.Tmpl.LabelSelector, Fallback: r.spec.Tmpl.Fallback, Strategy: r.spec.Tmpl.Strategy, Count: n, Name: r.spec.Tmpl.Name,
-			JobID: r.spec.ID.JobID(), Python: d.pythonOf(r.spec.ID.JobID()), Inputs: d.inputs(r), LocalWaitMicros: max(1, d.pool.LocalWait(c))})
+			JobID: r.spec.ID.JobID(), Python: d.pythonOf(r.spec.ID.JobID()), Inputs: d.inputs(r), LocalWaitMicros: max(1, d.pool.LocalWait(c, len(lateOf(c)), d.now()))})
 	})
 	return wire.Places{Rows: rows}
 }

@@ -27,3 +27,30 @@ func TestExpectedCountsWhatRuns(t *testing.T) {
 		t.Errorf("expected %v µs after the first end", got)
 	}
 }
+
+// What would be waited for is estimated from what has ended, until none of the
+// class has begun for longer than that.
+func TestLocalWaitGrowsWhileNothingBegins(t *testing.T) {
+	p := New(spec.Resources{spec.CPU: spec.FixedScale})
+	c := p.Class(Key{}, spec.Resources{spec.CPU: spec.FixedScale}, false, "")
+	for range 3 {
+		p.Add(&Task{Class: c}, 1000)
+	}
+	w := p.Started(spec.WorkerID{1}, Key{}, 1000)
+	if got := p.LocalWait(c, 0, 1000); got != 2*unknownMicros {
+		t.Errorf("%d µs before any has ended", got)
+	}
+	if got := p.LocalWait(c, 5, 1000); got != 7*unknownMicros {
+		t.Errorf("%d µs with those that are not here yet", got)
+	}
+	const long = 1 << 30
+	for _, now := range []int64{1000 + long, 1000 + long + long/2} {
+		if got := p.LocalWait(c, 5, now); got != long {
+			t.Errorf("%d µs after %d in which none began", got, now-1000)
+		}
+	}
+	p.Done(w, w.InFlight()[0].Seq, 4000, 2000+long) // the next one begins
+	if got := p.LocalWait(c, 0, 2000+long); got != 4000 {
+		t.Errorf("%d µs once one has ended", got)
+	}
+}

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"sort"
 	"strings"
@@ -296,13 +297,26 @@ func (p *Pool) Lacks(c *Class) (out []string) {
 	return out
 }
 
-// LocalWait estimates in µs how long a further task of the class would wait.
-func (p *Pool) LocalWait(c *Class) int64 {
+// LocalWait estimates in µs how long a further task of the class would wait
+// behind those that are queued, and besides more that are not here yet. It is
+// no less than about the time for which none of the class has begun: whatever
+// was measured before, what runs now may run for ever. About, that is rounded
+// down to a power of two: an estimate that changes all the time would be news
+// all the time.
+func (p *Pool) LocalWait(c *Class, besides int, now int64) int64 {
 	mean := c.Mean
 	if mean == 0 {
 		mean = unknownMicros
 	}
-	return int64(mean * float64(c.Queued()) / float64(max(1, len(c.leased))))
+	estimate := int64(mean * float64(c.Queued()+besides) / float64(max(1, len(c.leased))))
+	began := c.began
+	if c.Queued() > 0 {
+		began = c.waitsFrom()
+	}
+	if still := now - began; began > 0 && still > estimate {
+		estimate = max(estimate, 1<<(bits.Len64(uint64(still))-1))
+	}
+	return estimate
 }
 
 // Add queues a task and starts it if it can.

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+BINARY = os.environ.get("RAY_BINARY") or os.path.join(os.path.dirname(sys.executable), "ray")
+
 
 @pytest.fixture
 def cluster():
@@ -116,3 +118,14 @@ def s3(tmp_path, monkeypatch, until):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def cli():
+    """``cli(cluster, *words)`` runs the command line against a cluster."""
+
+    def run(cluster, *words):
+        env = dict(os.environ, RAY_ADDRESS=cluster.address)
+        return subprocess.run([BINARY, *words], env=env, capture_output=True, text=True, timeout=60)
+
+    return run

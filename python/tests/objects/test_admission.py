@@ -1,5 +1,8 @@
 """Tasks whose arguments together exceed the store wait for their turn, without holding anything."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 import ray
@@ -75,3 +78,46 @@ def test_tasks_that_wait_for_tasks_that_wait(start):
     refs = [ray.put(np.zeros(15 * MIB, dtype=np.uint8)) for _ in range(8)]
     found = ray.get([outer.remote(ref, refs) for ref in refs], timeout=120)
     assert found == [9 * 15 * MIB] * 8
+
+
+@ray.remote
+class Waits:
+    """Owns tasks on its node: each holds 15 MiB, and waits on that node until there is a file."""
+
+    def submit(self, count, gate):
+        here = ray.get_runtime_context().get_node_id()
+
+        @ray.remote
+        def where(array):
+            node = ray.get_runtime_context().get_node_id()
+            while node == here and not os.path.exists(gate):
+                time.sleep(0.05)
+            return node, int(array[0])
+
+        self.refs = [where.remote(ray.put(np.full(15 * MIB, n, dtype=np.uint8))) for n in range(count)]
+        return here, self.refs
+
+
+@pytest.mark.parametrize("drains", [False, True])
+def test_those_that_wait_leave(cluster, cli, until, tmp_path, drains):
+    """For a node that has room, and from a node that drains, also while nothing here gets on."""
+
+    def late():
+        rows = list_tasks(filters=[("name", "=", "where")], detail=True)
+        return [row.state for row in rows].count("PENDING_ARGS_FETCH")
+
+    made = cluster(dict(num_cpus=0), dict(num_cpus=1, object_store_memory=80 * MIB, resources={"first": 1}))
+    owner = Waits.options(num_cpus=0, resources={"first": 0.1}).remote()
+    gate = tmp_path / "gate"
+    here, refs = ray.get(owner.submit.remote(8, str(gate)))
+    until(lambda: late() >= 4)
+    if drains:
+        reason = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "test")
+        drained = cli(made, "drain-node", "--node-id", here, *reason)
+        assert drained.returncode == 0, drained.stderr
+    made.add_node(num_cpus=1, object_store_memory=200 * MIB)
+    ended, _ = ray.wait(refs, num_returns=7, timeout=90)  # all but the one that runs
+    assert len(ended) == 7
+    assert here not in [node for node, _ in ray.get(ended)]
+    gate.touch()
+    assert sorted(n for _, n in ray.get(refs, timeout=60)) == list(range(8))
