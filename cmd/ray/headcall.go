@@ -180,7 +180,7 @@ func (o *drainOptions) request(limited bool) (r drainRequest, err error) {
 		id = a.NodeID
 	}
 	if err := r.NodeID.UnmarshalText([]byte(id)); err != nil {
-		return r, usagef("Invalid value: Invalid hex ID of a Ray node, got %s (%s)", id, err)
+		return r, usagef("Invalid value: Invalid hex ID of a Ray node, got %s (--node-id: %s)", id, err)
 	}
 	if r.NodeID.IsZero() {
 		return r, usagef("Invalid value: Invalid hex ID of a Ray node, got %s", id)
