@@ -103,8 +103,12 @@ func (m *Manager) serverFor(ws WorkerSpec) *server {
 // sets it. This daemon may itself run below a worker of another cluster.
 const workerMark = "RAY_WORKER_ID="
 
+// first is a variable that nobody reads: what a library for titles wipes (ray/_core/title.py).
+const first = "RAY_FIRST_VARIABLE=1"
+
 func environ(extra map[string]string) []string {
-	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, workerMark) })
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, workerMark) || e == first })
+	env = slices.Insert(env, 0, first)
 	for _, k := range slices.Sorted(maps.Keys(extra)) {
 		env = append(env, k+"="+extra[k])
 	}

@@ -5,6 +5,7 @@ from typing import Optional, Tuple
 
 _place: Optional[Tuple[int, int]] = None
 _tried = False
+_beyond = 0  # bytes behind the command line that the library fills too
 
 
 def _find() -> Optional[Tuple[int, int]]:
@@ -18,19 +19,29 @@ def _find() -> Optional[Tuple[int, int]]:
 def make_known() -> None:
     """Before the first title: lets the library setproctitle, if the user has it, find the command line.
 
-    It looks for the words with which the process was started, and does nothing for good where they are changed.
+    It looks for the words with which the process was started, and does nothing for good where they are changed. It
+    wipes the environment behind them as far as that is where the process found it: only the first variable, as the
+    second is moved away here. Others know by the rest whose process this is.
     """
+    global _beyond
     try:
         import setproctitle
     except Exception:  # whatever the user's own module of that name may raise
         return
     try:
+        with open("/proc/self/environ", "rb") as file:
+            first, second = file.read().split(b"\0", 2)[:2]
+        name, _, value = second.partition(b"=")
+        if not name or os.environb.get(name) != value:
+            return
+        os.putenv(name, value)
         with open("/proc/self/comm", "r+") as file:
-            name = file.read()
+            comm = file.read()
             setproctitle.getproctitle()  # this looks, and renames the thread too
             file.seek(0)
-            file.write(name)
-    except (OSError, AttributeError):
+            file.write(comm)
+        _beyond = len(first) + 1
+    except (OSError, AttributeError, ValueError):
         pass
 
 
@@ -49,7 +60,7 @@ def set_title(text: str) -> None:
 
     address, size = _place
     data = text.encode()[: size - 1]
-    ctypes.memmove(address, data + b"\0" * (size - len(data)), size)
+    ctypes.memmove(address, data + b"\0" * (size + _beyond - len(data)), size + _beyond)
 
 
 def die_with_parent() -> None:
