@@ -274,8 +274,9 @@ func (p *startPlan) headConfig(o *startOptions) error {
 // localPatience is for the cluster of one driver, which no node can join by hand.
 const localPatience = 20 * time.Second
 
-// limits reads what may be set of the head's timing: RAY_node_lease_ms and
-// RAY_infeasible_group_timeout_s, or the same keys of _system_config.
+// limits reads what may be set of the head's bounds: RAY_node_lease_ms,
+// RAY_infeasible_group_timeout_s and RAY_maximum_gcs_destroyed_actor_cached_count,
+// or the same keys of _system_config.
 func limits(c *node.Config, h *head.Config, local bool) error {
 	lease, err := c.SystemNumber("node_lease_ms", 0)
 	if err != nil {
@@ -290,6 +291,11 @@ func limits(c *node.Config, h *head.Config, local bool) error {
 		usual = localPatience.Seconds()
 	}
 	patience, err := c.SystemNumber("infeasible_group_timeout_s", usual)
+	if err != nil {
+		return err
+	}
 	h.GroupPatienceMS = int64(patience * 1000)
+	kept, err := c.SystemNumber("maximum_gcs_destroyed_actor_cached_count", 0)
+	h.KeptActors = int(kept)
 	return err
 }

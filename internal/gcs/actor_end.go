@@ -82,7 +82,7 @@ func (t *Tables) bury(c *Change, a *Actor, cause *spec.ErrorInfo, now int64) {
 		t.endGroupsThat(c, func(g *Group) bool { return g.Info.Root == a.Info.ID }, now)
 	}
 	delete(t.watch, a.Info.ID)
-	if old, full := t.endedActors.add(a.Info.ID, keptActors); full {
+	for old, full := t.endedActors.add(a.Info.ID, t.KeptActors); full; old, full = t.endedActors.excess(t.KeptActors) {
 		delete(t.actors, old)
 		c.remove(tableActors, old.String())
 	}

@@ -1,6 +1,7 @@
 package gcs
 
 import (
+	"slices"
 	"testing"
 
 	"ray/internal/spec"
@@ -56,4 +57,45 @@ func TestConstructorThatEndsItsProcess(t *testing.T) {
 
 func processEnds(s *stored, id spec.ActorID, inc int, node spec.NodeID) Change {
 	return s.ActorEnded(wire.ActorEnded{ActorID: id, Incarnation: inc, Cause: &spec.ErrorInfo{Type: "ActorDiedError"}}, node, 5)
+}
+
+// Of actors that have ended so many stay listed, in the store too; a lower bound
+// after a restart is kept from the next end on.
+func TestEndedActorsAreBounded(t *testing.T) {
+	s := newStored()
+	node := spec.NodeID{9}
+	s.keep(mustJoin(s, node))
+	end := func(n byte) {
+		id, o := named(n, "", false)
+		c, err := s.CreateActor(wire.ActorCreate{Info: spec.ActorInfo{ID: id, Options: o, Owner: node}}, 1)
+		if s.keep(c); err != nil {
+			t.Fatal(err)
+		}
+		c, _ = s.KillActor(id, true, "test", int64(n))
+		s.keep(c)
+	}
+	check := func(what string, want ...byte) {
+		t.Helper()
+		for range 2 { // as it is, and as a restart finds it
+			var got []byte
+			for _, a := range s.Actors() {
+				got = append(got, a.Info.ID[0])
+			}
+			slices.Sort(got)
+			if string(got) != string(want) {
+				t.Errorf("%s: %v are listed, want %v", what, got, want)
+			}
+			kept := s.KeptActors
+			s = s.reload(t)
+			s.KeptActors = kept
+		}
+	}
+	s.KeptActors = 4
+	for n := range byte(6) {
+		end(n + 1)
+	}
+	check("six ended, four kept", 3, 4, 5, 6)
+	s.KeptActors = 2
+	end(7)
+	check("then two kept", 6, 7)
 }

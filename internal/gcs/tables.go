@@ -31,6 +31,9 @@ const (
 // Tables is the control state of one cluster. It is not safe for concurrent
 // use: the head holds one lock around it.
 type Tables struct {
+	// KeptActors is how many actors that have ended stay listed.
+	KeptActors int
+
 	meta          meta
 	kv            map[string]map[string][]byte // namespace → key → value
 	jobs          map[string]*spec.Job         // by submission id, or job id of a driver
@@ -98,6 +101,8 @@ func (c *Change) remove(table, key string) {
 // New makes empty tables.
 func New() *Tables {
 	return &Tables{
+		KeptActors: keptActors,
+
 		meta:     meta{NextJob: 1, NextProcess: 1},
 		kv:       map[string]map[string][]byte{},
 		jobs:     map[string]*spec.Job{},
@@ -159,6 +164,11 @@ type ring[K comparable] struct{ keys []K }
 
 func (r *ring[K]) add(k K, n int) (old K, full bool) {
 	r.keys = append(r.keys, k)
+	return r.excess(n)
+}
+
+// excess takes out the oldest key if there are more than n.
+func (r *ring[K]) excess(n int) (old K, full bool) {
 	if len(r.keys) <= n {
 		return old, false
 	}

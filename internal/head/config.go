@@ -66,6 +66,9 @@ type Config struct {
 	// it fails; 0 = 300,000, below 0 = for ever.
 	GroupPatienceMS int64 `json:"group_patience_ms,omitempty"`
 
+	// KeptActors is how many actors that have ended stay listed; 0 = 10,000.
+	KeptActors int `json:"kept_actors,omitempty"`
+
 	// Log is where the head writes; nil = slog.Default().
 	Log *slog.Logger `json:"-"`
 	// OnReady is called once the head serves; nil = nothing.

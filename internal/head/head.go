@@ -87,6 +87,9 @@ func newHead(ctx context.Context, cfg Config, store gcs.Store) (*Head, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.KeptActors > 0 {
+		tables.KeptActors = cfg.KeptActors
+	}
 	h := &Head{
 		cfg: cfg, log: cfg.Log, store: store, tables: tables,
 		lease: time.Duration(cfg.LeaseMS) * time.Millisecond,

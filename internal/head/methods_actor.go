@@ -72,7 +72,7 @@ func (h *Head) actorUnreferenced(r *request) (any, gcs.Change, error) {
 func unknownActor(id spec.ActorID) error {
 	return &spec.ErrorInfo{
 		Type: "ActorHandleNotFoundError", Fields: map[string]any{"actor_id": id.String()},
-		Message: fmt.Sprintf("Actor %s is not known to this cluster: its handle may come from an earlier session, or the actor ended long ago.", id),
+		Message: fmt.Sprintf("Can't find actor %s. It might be dead or it's from a different cluster: its handle may come from an earlier session, or the actor ended long ago.", id),
 	}
 }
 
