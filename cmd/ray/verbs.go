@@ -21,5 +21,5 @@ func observabilityCmds() []*cobra.Command {
 // hiddenCmds are run by this program itself or by scripts.
 func hiddenCmds() []*cobra.Command {
 	return append(usageStatsCmds(),
-		nodeCmd(), headCmd(), localCmd(), engineCmd(), dialCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), globalGCCmd(), healthCheckCmd(), callCmd(), killRandomNodeCmd(), localDumpCmd(), sanityCheckCmd())
+		nodeCmd(), headCmd(), localCmd(), engineCmd(), dialCmd(), deltaCmd(), autoscalerCmd(), drainNodeCmd(), killActorCmd(), globalGCCmd(), healthCheckCmd(), callCmd(), killRandomNodeCmd(), localDumpCmd(), sanityCheckCmd())
 }

@@ -6,24 +6,50 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 )
 
-// uploadStream copies by one command, one stream for any number of files.
+// uploadStream copies by one command, one stream for any number of files, and by
+// two more what has changed of large ones.
 func uploadStream(ctx context.Context, s Host, local, remote string, filter Filter) error {
-	name := path.Base(remote)
-	dir := remote
-	var there stamps
-	if isFile(local) {
-		dir = path.Dir(remote)
-	} else {
-		there = stampsThere(ctx, s, dir)
+	info, err := os.Stat(local)
+	if err != nil {
+		return err
 	}
+	name, dir := path.Base(remote), path.Dir(remote)
+	wrap := func(err error) error {
+		if err != nil {
+			err = fmt.Errorf("copying %s to %s:%s: %w", local, s, remote, err)
+		}
+		return err
+	}
+	if !info.IsDir() {
+		one := []part{partOf(local, name, info)}
+		if info.Size() >= partsFrom && len(sendParts(ctx, s, dir, one)) == 0 {
+			return nil
+		}
+		return wrap(unpackThere(ctx, s, dir, func(w io.Writer) error { return writeFiles(w, one) }))
+	}
+	dir = remote
+	var large []part
+	there := stampsThere(ctx, s, dir)
+	if err := unpackThere(ctx, s, dir, func(w io.Writer) error { return writeTree(ctx, w, local, name, filter, there, &large) }); err != nil {
+		return wrap(err)
+	}
+	if whole := sendParts(ctx, s, dir, large); len(whole) > 0 {
+		return wrap(unpackThere(ctx, s, dir, func(w io.Writer) error { return writeFiles(w, whole) }))
+	}
+	return nil
+}
+
+// unpackThere unpacks the archive that write writes into a directory of the host.
+func unpackThere(ctx context.Context, s Host, dir string, write func(io.Writer) error) error {
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := writeTree(ctx, pw, local, name, filter, there)
+		err := write(pw)
 		done <- err
 		_ = pw.CloseWithError(err)
 	}()
@@ -32,16 +58,20 @@ func uploadStream(ctx context.Context, s Host, local, remote string, filter Filt
 	err := s.Run(ctx, Command{Line: "mkdir -p " + q + " && tar -xpof - -C " + q, Stdin: pr, Stderr: &stderr})
 	_ = pr.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 	if werr := <-done; werr != nil && !errors.Is(werr, io.ErrClosedPipe) {
-		return fmt.Errorf("copying %s to %s:%s: %w", local, s, remote, werr)
+		return werr
 	}
 	if err != nil {
-		return fmt.Errorf("copying %s to %s:%s: %w %s", local, s, remote, err, strings.TrimSpace(stderr.String()))
+		return fmt.Errorf("%w %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return nil
 }
 
-// downloadStream is the other direction.
+// downloadStream is the other direction; what is large and changed is brought by
+// its parts where one file is asked for.
 func downloadStream(ctx context.Context, s Host, remote, local string, filter Filter) error {
+	if fetchPart(ctx, s, remote, local) {
+		return nil
+	}
 	wanted, err := choose(ctx, s, remote, filter)
 	if err != nil {
 		return fmt.Errorf("copying %s:%s: %w", s, remote, err)

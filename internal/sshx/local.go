@@ -168,7 +168,7 @@ func copyTree(ctx context.Context, from, to string, filter Filter) error {
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := writeTree(ctx, pw, from, name, filter, nil)
+		err := writeTree(ctx, pw, from, name, filter, nil, nil)
 		done <- err
 		_ = pw.CloseWithError(err)
 	}()

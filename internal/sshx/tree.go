@@ -20,7 +20,8 @@ var errOutside = errors.New("the archive names a file outside its directory")
 
 // writeTree packs the file or directory at root. A file is packed under name,
 // a directory's contents under their own paths, without what is there already.
-func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filter, there stamps) error {
+// Large files of which another version is there go into later, unless that is nil.
+func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filter, there stamps, later *[]part) error {
 	tw := tar.NewWriter(w)
 	info, err := os.Stat(root)
 	if err != nil {
@@ -58,10 +59,29 @@ func writeTree(ctx context.Context, w io.Writer, root, name string, filter Filte
 		if err != nil || there.same(rel, info) {
 			return err
 		}
+		if _, have := there[rel]; have && later != nil && info.Mode().IsRegular() && info.Size() >= partsFrom {
+			*later = append(*later, partOf(p, rel, info))
+			return nil
+		}
 		return writeEntry(tw, p, rel, info)
 	})
 	if err != nil {
 		return err
+	}
+	return tw.Close()
+}
+
+// writeFiles packs files by their names there.
+func writeFiles(w io.Writer, files []part) error {
+	tw := tar.NewWriter(w)
+	for _, f := range files {
+		info, err := os.Stat(f.path)
+		if err != nil {
+			return err
+		}
+		if err := writeEntry(tw, f.path, f.rel, info); err != nil {
+			return err
+		}
 	}
 	return tw.Close()
 }
@@ -195,6 +215,14 @@ func readEntry(tr *tar.Reader, h *tar.Header, p string) error {
 // replaceFile writes a file beside its place and moves it there, so that a
 // reader sees the old or the new one and never a part.
 func replaceFile(p string, r io.Reader, mode fs.FileMode) error {
+	return replaceWith(p, mode, func(w io.Writer) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
+}
+
+// replaceWith is replaceFile with what write writes.
+func replaceWith(p string, mode fs.FileMode, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
 		return err
 	}
@@ -202,8 +230,7 @@ func replaceFile(p string, r io.Reader, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, r)
-	err = errors.Join(err, f.Chmod(mode), f.Close())
+	err = errors.Join(write(f), f.Chmod(mode), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), p)
 	}

@@ -38,6 +38,7 @@ func (b bed) cycle(file string, meanwhile func()) {
 		b.Errorf("the job:\n%s", out)
 	}
 	meanwhile()
+	b.largeFile(file)
 	b.ray("rsync-down", file, "~/set-up", b.home+"/back")
 	if back, err := os.ReadFile(b.home + "/back"); string(back) != "mounted\n" {
 		b.Errorf("rsync-down brought %q, %v", back, err)
