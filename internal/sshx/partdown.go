@@ -33,7 +33,7 @@ func fetchPart(ctx context.Context, s Host, remote, local string) bool {
 		_ = deltas.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 		made <- err
 	}()
-	err = s.Run(ctx, Command{Line: "ray __delta diff " + quotePath(remote), Stdin: signed, Stdout: sent})
+	err = s.Run(ctx, Command{Line: ourRay("diff " + quotePath(remote)), Stdin: signed, Stdout: sent})
 	_ = signed.CloseWithError(io.ErrClosedPipe)
 	_ = sent.CloseWithError(err) // the end of the file where all went well
 	<-told

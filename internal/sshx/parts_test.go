@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +48,10 @@ func withRay(t *testing.T) (h *metering, program string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := t.TempDir()
+	bin := filepath.Join(t.TempDir(), ".ray", "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	program = filepath.Join(bin, "ray")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\nSSHX_AS_RAY=1 exec "+Quote(self)+" \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -153,6 +159,10 @@ func TestLargeFiles(t *testing.T) {
 	}
 	is(t, filepath.Join(from, "one"), one, 0o700, at)
 
+	// Upstream's program is not asked.
+	if out, err := Output(t.Context(), h, "PATH=/usr/bin:/bin; "+ourRay("sign /")); ExitCode(err) != 127 {
+		t.Errorf("another ray said %q, %v", out, err)
+	}
 	// A host whose program knows nothing of it gets the whole, and gives it.
 	if err := os.WriteFile(program, []byte("#!/bin/sh\ncat >/dev/null; echo No such command; exit 2\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -171,4 +181,59 @@ func TestLargeFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(t, filepath.Join(from, "one"), one, 0o644, at)
+}
+
+// BenchmarkLargeFile copies 64 MiB into which a kilobyte was put, and says what
+// went there and came back; rsync's figures are its own.
+func BenchmarkLargeFile(b *testing.B) {
+	const size = 64 << 20
+	old := bytesOf(1, size)
+	changed := slices.Concat(old[:size/2], bytesOf(2, 1<<10), old[size/2:])
+	b.Run("parts", func(b *testing.B) {
+		var sign, diff bytes.Buffer
+		for b.Loop() {
+			sign.Reset()
+			diff.Reset()
+			if err := Sign(&sign, bytes.NewReader(old), size); err != nil {
+				b.Fatal(err)
+			}
+			back := sign.Len()
+			if err := Diff(&diff, bytes.NewReader(changed), &sign); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(diff.Len()), "there/op")
+			b.ReportMetric(float64(back), "back/op")
+			if err := Patch(io.Discard, bytes.NewReader(old), &diff); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("rsync", func(b *testing.B) {
+		if _, err := exec.LookPath("rsync"); err != nil {
+			b.Skip("there is no rsync")
+		}
+		dir := b.TempDir()
+		from, to := filepath.Join(dir, "new"), filepath.Join(dir, "old")
+		if err := os.WriteFile(from, changed, 0o644); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if err := os.WriteFile(to, old, 0o644); err != nil {
+				b.Fatal(err)
+			}
+			out, err := exec.Command("rsync", "--no-whole-file", "--stats", from, to).CombinedOutput()
+			if err != nil {
+				b.Fatalf("%v: %s", err, out)
+			}
+			for name, unit := range map[string]string{"Total bytes sent: ": "there/op", "Total bytes received: ": "back/op"} {
+				_, rest, _ := strings.Cut(string(out), name)
+				line, _, _ := strings.Cut(rest, "\n")
+				n, err := strconv.ParseFloat(strings.ReplaceAll(line, ",", ""), 64)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(n, unit)
+			}
+		}
+	})
 }
