@@ -230,12 +230,6 @@ func (s *SSH) classify(err error) error {
 	return e
 }
 
-// isFile tells whether path is there and no directory.
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.IsDir()
-}
-
 // commandConn is a connection through the input and output of a command.
 type commandConn struct {
 	io.Reader
