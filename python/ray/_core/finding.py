@@ -42,16 +42,20 @@ TEST_CLUSTERS = "ray-cluster-"
 def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
     """The daemon of this machine through which to reach address.
 
-    "auto" is the last cluster that was started, None the last one that ``ray start`` has started for a user: the nodes
-    of a ``cluster_utils.Cluster`` want to be asked for.
+    "auto" is the last cluster that was started, rather one that does not end with a driver; None the last one that
+    ``ray start`` has started for a user: the nodes of a ``cluster_utils.Cluster``, and other drivers' clusters, want to
+    be asked for.
     """
     from ray._private.addresses import announcements
 
     rows = announcements()
     if address is None or address == "auto":
-        rows = [row for row in rows if not row.get("job_owner") and _same_tmpdir(row)]
+        rows = [row for row in rows if _same_tmpdir(row)]
+        lasting = [row for row in rows if not row.get("job_owner")]
         if address is None:
-            rows = [row for row in rows if not _of_test_cluster(row)]
+            rows = [row for row in lasting if not _of_test_cluster(row)]
+        else:
+            rows = lasting or rows
         if not rows:
             return None
         rows = [row for row in rows if row.get("cluster_id") == rows[0].get("cluster_id")]
