@@ -41,13 +41,7 @@ func (d *daemon) hostCall(r *run) {
 	}
 	d.runs[r.spec.ID] = r
 	h.pending = append(h.pending, r)
-	r.missing, r.failed = 1, nil
-	for _, dep := range r.spec.Deps {
-		d.needArg(r, dep)
-	}
-	if r.missing--; r.missing == 0 {
-		d.argsHere(r)
-	}
+	d.queueRun(r)
 }
 
 // callReady: the arguments of a waiting call are there.

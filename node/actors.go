@@ -28,6 +28,7 @@ type hosted struct {
 	seq      uint32
 	calls    map[uint32]*run
 	pending  []*run // calls whose arguments are being brought, and those behind them
+	home     home   // of its calls
 }
 
 // startActor runs a constructor on the node that the head chose.
@@ -52,6 +53,7 @@ func (d *daemon) host(r *run) {
 	d.arrivals++ // the head counts it until it hears of this
 	d.wakeTicker()
 	h := &hosted{id: id, inc: r.inc, owner: r.from, creation: r, tmpl: r.spec.Tmpl, calls: map[uint32]*run{}}
+	h.home.beyond = func() int { return h.limit("") }
 	if k := d.early.take(id, r.inc); k != nil {
 		d.head.notify(wire.MethodActorEnded, wire.ActorEnded{ActorID: id, Incarnation: r.inc, Cause: d.killedCause(h, k)})
 		return

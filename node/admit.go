@@ -15,14 +15,37 @@ import (
 // of the store; beyond that a class has one for each of its workers and one more,
 // so that nothing ever waits for itself. The others wait here, without holding
 // anything; they count as queued, and may leave for other nodes.
+// So it is with the calls of an actor, which has one for each that it runs at a
+// time and one more. Actors with concurrency groups are left out: a call that
+// waits there may be what one of another group waits for.
 
 // admission is the state of that. The daemon's lock guards it.
 type admission struct {
 	budget uint64
 	bytes  uint64 // of what admitted tasks use
 	uses   map[spec.ObjectID]argUse
-	homes  []*class // those in which tasks wait
-	due    bool     // something has changed for those that wait
+	homes  []*home // those in which tasks wait
+	due    bool    // something has changed for those that wait
+}
+
+// home is where tasks are admitted in order: a class of the pool, or an actor.
+type home struct {
+	late   []*run     // those that wait for room for their arguments
+	open   int        // those with large arguments that do not any more and have not ended
+	beyond func() int // how many more than one may be open, whatever room there is
+}
+
+func homeOf(r *run) *home {
+	if r.spec.Kind == owner.KindCall {
+		return &r.actor.home
+	}
+	return &r.Task.Class.Data.(*class).home
+}
+
+// admits tells whether the calls of an actor wait to be admitted. One that is
+// repeated does not: an earlier one may wait for what it makes.
+func (h *hosted) admits(r *run) bool {
+	return h.tmpl != nil && h.tmpl.Actor != nil && len(h.tmpl.Actor.Groups) == 0 && r.attempt == 0
 }
 
 // argUse is an object that admitted tasks have as an argument.
@@ -41,11 +64,11 @@ func (a *admission) stir() { a.due = a.due || len(a.homes) > 0 }
 // queueRun brings the arguments of a task here now, or lets it wait for its turn.
 func (d *daemon) queueRun(r *run) {
 	size := d.newBytes(r)
-	if size == 0 {
+	if size == 0 || r.spec.Kind == owner.KindCall && !r.actor.admits(r) {
 		d.bringArgs(r)
 		return
 	}
-	home := r.Task.Class.Data.(*class)
+	home := homeOf(r)
 	if len(home.late) == 0 && d.admissible(home, size) {
 		d.bringArgs(r)
 		return
@@ -68,8 +91,8 @@ func (d *daemon) newBytes(r *run) (size uint64) {
 	return size
 }
 
-func (d *daemon) admissible(home *class, size uint64) bool {
-	return d.adm.bytes+size <= d.adm.budget || home.open <= home.pool.Leased()
+func (d *daemon) admissible(home *home, size uint64) bool {
+	return d.adm.bytes+size <= d.adm.budget || home.open <= home.beyond()
 }
 
 func (d *daemon) bringArgs(r *run) {
@@ -88,7 +111,7 @@ func (d *daemon) bringArgs(r *run) {
 		r.counted = append(r.counted, dep.ID)
 	}
 	if len(r.counted) > 0 {
-		r.Task.Class.Data.(*class).open++
+		homeOf(r).open++
 	}
 	r.missing, r.failed = 1, nil
 	for _, dep := range r.spec.Deps {
@@ -119,14 +142,14 @@ func (d *daemon) unhold(r *run) {
 		d.adm.bytes -= u.size
 	}
 	r.counted = nil
-	r.Task.Class.Data.(*class).open--
+	homeOf(r).open--
 	d.adm.stir()
 }
 
 // admitLate admits those whose turn has come.
 func (d *daemon) admitLate() {
 	d.adm.due = false
-	d.adm.homes = slices.DeleteFunc(d.adm.homes, func(home *class) bool {
+	d.adm.homes = slices.DeleteFunc(d.adm.homes, func(home *home) bool {
 		for len(home.late) > 0 {
 			r := home.late[0]
 			if r.late && !d.admissible(home, d.newBytes(r)) {

@@ -26,11 +26,8 @@ type class struct {
 	foreign bool // this node's labels do not match
 	warned  bool // its driver knows that it waits
 	toData  map[spec.NodeID]*burst
-	// Of the class in the pool: tasks that wait for room for their arguments, and
-	// those with large arguments that do not any more and have not ended.
-	late  []*run
-	open  int
-	spare spareState
+	home    // of the class in the pool
+	spare   spareState
 }
 
 type leaseInfo struct {
@@ -70,6 +67,7 @@ func (d *daemon) classify(j *job, t *owner.Template) *class {
 			variant = ""
 		}
 		c.pool = d.pool.Class(d.workerKey(j, t), c.need, t.Kind == spec.KindActorCreate, variant)
+		c.beyond = c.pool.Leased
 		if c.pool.Data == nil {
 			c.pool.Data = c
 		}

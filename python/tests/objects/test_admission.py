@@ -1,11 +1,13 @@
 """Tasks whose arguments together exceed the store wait for their turn, without holding anything."""
 
 import os
+import threading
 import time
 
 import numpy as np
 import pytest
 import ray
+from ray._private.internal_api import memory_summary
 from ray.util.state import list_tasks
 
 MIB = 1 << 20
@@ -121,3 +123,72 @@ def test_those_that_wait_leave(cluster, cli, until, tmp_path, drains):
     assert here not in [node for node, _ in ray.get(ended)]
     gate.touch()
     assert sorted(n for _, n in ray.get(refs, timeout=60)) == list(range(8))
+
+
+def test_calls_wait_too(start, until, tmp_path):
+    """What many calls of one actor are given does not fill the store, and each gets it in its turn."""
+    address = start(num_cpus=2, object_store_memory=80 * MIB)
+    gate = tmp_path / "gate"
+
+    @ray.remote(num_cpus=0)
+    class Adder:
+        def __init__(self):
+            self.seen = []
+
+        def add(self, array, n):
+            while not os.path.exists(gate):
+                time.sleep(0.02)
+            self.seen.append(n)
+            return int(array[0])
+
+        def all(self, array):
+            return self.seen
+
+    adders = [Adder.remote() for _ in range(2)]
+    refs = [ray.put(np.full(15 * MIB, n, dtype=np.uint8)) for n in range(12)]
+    calls = [adder.add.remote(ref, n) for n, ref in enumerate(refs) for adder in adders]
+
+    def late():
+        rows = list_tasks(filters=[("name", "=", "Adder.add")], detail=True)
+        return ["room for its arguments" in (row.reason or "") for row in rows]
+
+    until(lambda: len(late()) == 24 and sum(late()) >= 16)
+    assert int(ray.get(ray.put(np.ones(15 * MIB, dtype=np.uint8)))[-1]) == 1
+    assert "mmap" not in memory_summary(address["address"], stats_only=True)
+    gate.touch()
+    assert ray.get(calls, timeout=120) == [n for n in range(12) for _ in adders]
+    assert ray.get([adder.all.remote(None) for adder in adders]) == [list(range(12))] * 2
+
+
+def test_concurrent_calls_do_not_wait_for_each_other(start):
+    """An earlier call may wait for a later one that runs beside it."""
+    start(num_cpus=1, object_store_memory=80 * MIB)
+
+    @ray.remote(num_cpus=0, max_concurrency=6)
+    class Meets:
+        def __init__(self):
+            self.barrier = threading.Barrier(6)
+
+        def meet(self, array):
+            self.barrier.wait(60)
+            return int(array[0])
+
+    @ray.remote(num_cpus=0, concurrency_groups={"one": 1, "two": 1})
+    class Groups:
+        def __init__(self):
+            self.event = threading.Event()
+
+        @ray.method(concurrency_group="one")
+        def waits(self, array):
+            return self.event.wait(60)
+
+        @ray.method(concurrency_group="two")
+        def sets(self, array):
+            self.event.set()
+
+    refs = [ray.put(np.full(15 * MIB, n, dtype=np.uint8)) for n in range(6)]
+    meets, groups = Meets.remote(), Groups.remote()
+    assert ray.get([meets.meet.remote(ref) for ref in refs], timeout=90) == list(range(6))
+    waits = [groups.waits.remote(ref) for ref in refs]
+    ray.get(groups.sets.remote(refs[0]), timeout=90)
+    assert ray.get(waits, timeout=90) == [True] * 6
