@@ -39,7 +39,7 @@ def make_known() -> None:
             comm = file.read()
             setproctitle.getproctitle()  # this looks, and renames the thread too
             file.seek(0)
-            file.write(comm)
+            file.write(comm.rstrip("\n"))
         _beyond = len(first) + 1
     except (OSError, AttributeError, ValueError):
         pass

@@ -127,13 +127,17 @@ def test_a_worker_is_named_for_what_it_runs(cluster):
     def task():
         import setproctitle
 
-        return setproctitle.getproctitle()
+        with open("/proc/self/status") as status:
+            name = status.readline().split()  # a line break in it would be shown as \\n
+        return setproctitle.getproctitle(), name
 
     actor = Named.remote()
     assert ray.get(actor.read.remote()) == ["ray::Named.__init__", "ray::Named.read"]
     assert ray.get(actor.rename.remote()) == "a name of mine"
     assert ray.get(actor.title.options(name="other").remote()) == "ray::other"
-    assert ray.get(task.remote()) == "ray::task"
+    title, (_, name) = ray.get(task.remote())
+    assert title == "ray::task"
+    assert name.startswith("python") and "\\" not in name
 
 
 def test_a_worker_knows_its_daemon(cluster):
