@@ -1,0 +1,1 @@
+"""The command line as Python objects; see :mod:`ray.scripts.scripts`."""
