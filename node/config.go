@@ -68,7 +68,9 @@ type Config struct {
 	OwnerPID int `json:"owner_pid,omitempty"`
 	OwnerFD  int `json:"owner_fd,omitempty"`
 
-	// GPUIDs are the names of the GPUs in CUDA_VISIBLE_DEVICES, one each; those
+	// GPUVariable names the GPUs that a process may use; "" is CUDA_VISIBLE_DEVICES.
+	GPUVariable string `json:"gpu_variable,omitempty"`
+	// GPUIDs are the names of the GPUs in GPUVariable, one each; those
 	// beyond its end are named by their number.
 	GPUIDs []string `json:"gpu_ids,omitempty"`
 

@@ -114,7 +114,7 @@ func (d *daemon) startDriver(ctx context.Context, in wire.DriverRun, devices map
 			set[k] = v
 		}
 	}
-	maps.Copy(set, spec.DeviceEnv(devices))
+	maps.Copy(set, spec.DeviceEnv(devices, d.cfg.GPUVariable))
 	path := append([]string{d.cfg.PackageDir}, env.SysPath...)
 	if old := set["PYTHONPATH"]; old != "" {
 		path = append(path, old)

@@ -77,7 +77,7 @@ func (d *daemon) sendLease(pw *pool.Worker, epoch uint32) {
 		return
 	}
 	info := pw.Class.Data.(*class)
-	l := wire.Lease{Epoch: epoch, Resources: pw.Class.Need, Devices: d.cfg.deviceNames(pw.Devices()), CaptureChildren: info.lease.capture}
+	l := wire.Lease{Epoch: epoch, Resources: pw.Class.Need, Devices: d.cfg.deviceNames(pw.Devices()), GPUVariable: d.cfg.GPUVariable, CaptureChildren: info.lease.capture}
 	if !info.lease.pg.IsZero() {
 		l.PlacementGroup = info.lease.pg.String()
 	}

@@ -157,7 +157,11 @@ func (p *startPlan) offer(o *startOptions) error {
 	if o.memory != nil {
 		amounts["memory"] = *o.memory
 	}
-	found := machine.FindGPUs(context.Background())
+	found, err := machine.FindGPUs(context.Background())
+	if err != nil {
+		return err
+	}
+	variable := cmp.Or(found.Variable, spec.CUDAVisible)
 	if o.numGPUs != nil {
 		amounts["GPU"] = *o.numGPUs
 	} else if found.Count > 0 {
@@ -168,13 +172,16 @@ func (p *startPlan) offer(o *startOptions) error {
 			amounts["accelerator_type:"+found.Type] = 1
 		}
 		c.GPUIDs = found.IDs
-	} else if ids, limited := machine.VisibleGPUs(); limited {
+	} else if ids, limited := machine.VisibleGPUs(variable); limited {
 		c.GPUIDs = ids // of devices whose driver is not seen here
 	}
 	// None at all is what a worker without GPUs has: a node that it starts may pretend to have some.
-	if ids, _ := machine.VisibleGPUs(); len(ids) > 0 && amounts["GPU"] > float64(len(ids)) {
-		return fmt.Errorf("cannot start a node with %v GPUs: CUDA_VISIBLE_DEVICES names %d (%s). Ask for fewer, or change it",
-			amounts["GPU"], len(ids), strings.Join(ids, ","))
+	if ids, _ := machine.VisibleGPUs(variable); len(ids) > 0 && amounts["GPU"] > float64(len(ids)) {
+		return fmt.Errorf("cannot start a node with %v GPUs: %s names %d (%s). Ask for fewer, or change it",
+			amounts["GPU"], variable, len(ids), strings.Join(ids, ","))
+	}
+	if variable != spec.CUDAVisible {
+		c.GPUVariable = variable
 	}
 	c.Resources, c.Labels, c.NodeName = spec.FromFloats(amounts), o.labels, o.nodeName
 	for name, amount := range amounts {

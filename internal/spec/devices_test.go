@@ -23,13 +23,16 @@ func TestDeviceEnv(t *testing.T) {
 			t.Errorf("%s has no variable", family)
 		}
 	}
-	got := DeviceEnv(map[string][]string{GPU: {"0", "3"}, "TPU": {"1"}, "FURIOSA": {"0", "1"}})
+	got := DeviceEnv(map[string][]string{GPU: {"0", "3"}, "TPU": {"1"}, "FURIOSA": {"0", "1"}}, "")
 	want := map[string]string{"CUDA_VISIBLE_DEVICES": "0,3", "TPU_VISIBLE_CHIPS": "1", "TPU_HOST_BOUNDS": "1,1,1",
 		"TPU_CHIPS_PER_HOST_BOUNDS": "1,1,1", "FURIOSA_DEVICES": "npu:0,npu:1"}
 	if !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if got := DeviceEnv(map[string][]string{"TPU": {"0", "1", "2", "3"}}); len(got) != 1 || got["TPU_VISIBLE_CHIPS"] != "0,1,2,3" {
+	if got := DeviceEnv(map[string][]string{"TPU": {"0", "1", "2", "3"}}, HIPVisible); len(got) != 1 || got["TPU_VISIBLE_CHIPS"] != "0,1,2,3" {
 		t.Errorf("a whole host: %v", got)
+	}
+	if got := DeviceEnv(map[string][]string{GPU: {"1"}}, HIPVisible); !maps.Equal(got, map[string]string{"HIP_VISIBLE_DEVICES": "1"}) {
+		t.Errorf("an AMD GPU: %v", got)
 	}
 }

@@ -85,7 +85,8 @@ type ArenaInfo struct {
 type Lease struct {
 	Epoch           uint32              `json:"epoch"`
 	Resources       spec.Resources      `json:"resources"`
-	Devices         map[string][]string `json:"devices,omitempty"` // family → ids, as spec.DeviceFamilies
+	Devices         map[string][]string `json:"devices,omitempty"`      // family → ids, as spec.DeviceFamilies
+	GPUVariable     string              `json:"gpu_variable,omitempty"` // "" is CUDA_VISIBLE_DEVICES
 	PlacementGroup  string              `json:"placement_group,omitempty"`
 	CaptureChildren bool                `json:"capture_children"`
 }

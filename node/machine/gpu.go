@@ -8,14 +8,18 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"ray/internal/spec"
 )
 
-// GPUs are the NVIDIA devices that this process may use.
+// GPUs are the devices of one maker that this process may use.
 type GPUs struct {
 	Count int
 	Type  string // as in accelerator_type:<Type>, "" if unknown
-	// IDs are those that CUDA_VISIBLE_DEVICES names, one a device; nil: 0, 1, ….
+	// IDs are those that Variable names, one a device; nil: 0, 1, ….
 	IDs []string
+	// Variable names the devices that a process may use; "" if there are none.
+	Variable string
 }
 
 var (
@@ -30,28 +34,38 @@ var (
 // smiPatience bounds how long nvidia-smi may take: it can hang on a bad device.
 const smiPatience = 5 * time.Second
 
-// VisibleGPUs are the devices that CUDA_VISIBLE_DEVICES leaves to this process;
-// limited: it is set.
-func VisibleGPUs() (ids []string, limited bool) {
-	visible, limited := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+// VisibleGPUs are the devices that a variable (CUDA_VISIBLE_DEVICES, or of the
+// devices that were found) leaves to this process; limited: it is set.
+func VisibleGPUs(variable string) (ids []string, limited bool) {
+	visible, limited := os.LookupEnv(variable)
 	return visibleIDs(visible), limited
 }
 
-// FindGPUs reads the driver's own files, which needs no library and no child
-// process. Where they are missing (WSL, some containers) it asks nvidia-smi, if
-// there is a device at all.
-func FindGPUs(ctx context.Context) GPUs {
-	visible, limited := os.LookupEnv("CUDA_VISIBLE_DEVICES")
-	return findGPUs(ctx, "/", visible, limited)
-}
+// FindGPUs reads the drivers' own files, which needs no library and no child
+// process: NVIDIA's, else AMD's. Where NVIDIA's are missing (WSL, some
+// containers) it asks nvidia-smi, if there is a device at all.
+func FindGPUs(ctx context.Context) (GPUs, error) { return findGPUs(ctx, "/", os.LookupEnv) }
 
-func findGPUs(ctx context.Context, root, visible string, limited bool) GPUs {
+// findGPUs looks below root; env is the environment.
+func findGPUs(ctx context.Context, root string, env func(string) (string, bool)) (GPUs, error) {
 	models := driverModels(root)
 	if len(models) == 0 && (exists(filepath.Join(root, "dev/nvidiactl")) || exists(filepath.Join(root, "dev/dxg"))) {
 		models = smiModels(ctx)
 	}
-	g := GPUs{Count: len(models)}
-	if limited {
+	if len(models) == 0 {
+		return findAMD(root, env)
+	}
+	g := visibleOf(spec.CUDAVisible, len(models), env)
+	if g.Count > 0 {
+		g.Type = acceleratorType(models[0])
+	}
+	return g, nil
+}
+
+// visibleOf are those of count devices that a variable leaves to this process.
+func visibleOf(variable string, count int, env func(string) (string, bool)) GPUs {
+	g := GPUs{Count: count, Variable: variable}
+	if visible, limited := env(variable); limited {
 		g.IDs = visibleIDs(visible)
 		if len(g.IDs) > g.Count {
 			g.IDs = g.IDs[:g.Count]
@@ -59,9 +73,8 @@ func findGPUs(ctx context.Context, root, visible string, limited bool) GPUs {
 		g.Count = len(g.IDs)
 	}
 	if g.Count == 0 {
-		return GPUs{}
+		return GPUs{Variable: variable}
 	}
-	g.Type = acceleratorType(models[0])
 	return g
 }
 
@@ -103,7 +116,7 @@ func smiModels(ctx context.Context) (models []string) {
 	return models
 }
 
-// visibleIDs reads CUDA_VISIBLE_DEVICES: an id that is none ends the list.
+// visibleIDs reads such a variable: an id that is none ends the list.
 func visibleIDs(list string) []string {
 	ids := []string{}
 	for id := range strings.SplitSeq(list, ",") {

@@ -1,11 +1,15 @@
 package machine
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"ray/internal/spec"
 )
 
 const meminfo = "MemTotal:       16000000 kB\nMemFree:   1 kB\nMemAvailable:    4000000 kB\n"
@@ -93,9 +97,38 @@ func TestGPUs(t *testing.T) {
 		"without a device nobody asks": {map[string]string{"dev/null": ""}, "", false, 0, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := findGPUs(t.Context(), made(t, c.files), c.visible, c.limited)
-			if g.Count != c.count || g.Type != c.kind || !slices.Equal(g.IDs, c.ids) {
+			g, err := findGPUs(t.Context(), made(t, c.files), func(name string) (string, bool) { return c.visible, c.limited && name == spec.CUDAVisible })
+			if err != nil || g.Count != c.count || g.Type != c.kind || !slices.Equal(g.IDs, c.ids) {
 				t.Errorf("%+v, want %d %q %v", g, c.count, c.kind, c.ids)
+			}
+		})
+	}
+}
+
+func TestAMD(t *testing.T) {
+	node := func(simds, device int) string {
+		return fmt.Sprintf("cpu_cores_count 0\nsimd_count %d\nvendor_id 4098\ndevice_id %d\n", simds, device)
+	}
+	nodes := "sys/class/kfd/kfd/topology/nodes/"
+	files := map[string]string{nodes + "0/properties": node(0, 0), nodes + "2/properties": node(1216, 0x74a1), nodes + "10/properties": node(1216, 1), nodes + "3/properties": ""}
+	for name, c := range map[string]struct {
+		env  map[string]string
+		want GPUs
+		err  string
+	}{
+		"all":                 {nil, GPUs{Count: 2, Type: "AMD-Instinct-MI300X-OAM", Variable: "HIP_VISIBLE_DEVICES"}, ""},
+		"one is visible":      {map[string]string{"HIP_VISIBLE_DEVICES": "1", "ROCR_VISIBLE_DEVICES": "0,1"}, GPUs{Count: 1, Type: "AMD-Instinct-MI300X-OAM", IDs: []string{"1"}, Variable: "HIP_VISIBLE_DEVICES"}, ""},
+		"CUDA's does nothing": {map[string]string{"CUDA_VISIBLE_DEVICES": "1"}, GPUs{Count: 2, Type: "AMD-Instinct-MI300X-OAM", Variable: "HIP_VISIBLE_DEVICES"}, ""},
+		"none is visible":     {map[string]string{"HIP_VISIBLE_DEVICES": ""}, GPUs{Variable: "HIP_VISIBLE_DEVICES"}, ""},
+		"ROCR alone":          {map[string]string{"ROCR_VISIBLE_DEVICES": "0"}, GPUs{}, "use HIP_VISIBLE_DEVICES instead of ROCR_VISIBLE_DEVICES"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := findGPUs(t.Context(), made(t, files), func(name string) (string, bool) { v, ok := c.env[name]; return v, ok })
+			if !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%v, want %q", err, c.err)
 			}
 		})
 	}

@@ -344,7 +344,7 @@ def timeline(filename: Optional[str] = None) -> Optional[List[Dict[str, Any]]]:
 
 
 def get_gpu_ids() -> List[Any]:
-    """The devices assigned to this task or actor; in a driver, what CUDA_VISIBLE_DEVICES says."""
+    """The devices assigned to this task or actor; in a driver, those of CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES."""
     client = state.client()
     if client.mode == state.WORKER:
         task = state.current_task()
@@ -352,5 +352,5 @@ def get_gpu_ids() -> List[Any]:
         if not ids and state.actor is not None and state.actor.creation is not None:
             ids = state.actor.creation.devices.get("GPU", [])
         return [int(item) if str(item).isdigit() else item for item in ids]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("HIP_VISIBLE_DEVICES", ""))
     return [int(item) if item.isdigit() else item for item in visible.split(",") if item]

@@ -35,8 +35,10 @@ def fault(resource: str, amount: float) -> Optional[str]:
     return None
 
 
-def show(devices: Dict[str, List[str]]) -> None:
+def show(devices: Dict[str, List[str]], gpu_variable: str = "") -> None:
     """Sets the variables of this process for the devices that it holds.
+
+    ``gpu_variable`` is the one for this node's GPUs, if they are not NVIDIA's: ``HIP_VISIBLE_DEVICES``.
 
     A family of which it holds none is left as the node has it; with RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1 none of its
     devices is visible then (but for TPUs, whose runtime takes an empty list for a mistake).
@@ -45,6 +47,8 @@ def show(devices: Dict[str, List[str]]) -> None:
     none.pop("TPU", None)
     for family, ids in {**none, **devices}.items():
         variable, untouched = FAMILIES[family]
+        if family == "GPU" and gpu_variable:
+            variable, untouched = gpu_variable, f"RAY_EXPERIMENTAL_NOSET_{gpu_variable}"
         if _flag(untouched):
             continue
         prefix = "npu:" if family == "FURIOSA" else ""

@@ -78,7 +78,7 @@ class Worker(Performer, Orders):
 
     def _new_lease(self, lease: Dict[str, Any]) -> None:
         self.lease = lease
-        devices.show(lease.get("devices") or {})
+        devices.show(lease.get("devices") or {}, lease.get("gpu_variable") or "")
         held = lease.get("resources") or {}
         # In a placement group the name has the group's id, and one more entry has the bundle's number.
         cpus = held.get("CPU") or max((n for name, n in held.items() if name.startswith("CPU_group_")), default=0)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 import ray
-from ray._core.devices import FAMILIES
+from ray._core.devices import FAMILIES, show
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -99,3 +99,14 @@ def test_no_device_is_visible_if_the_user_says_so(task):
     env = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_NEURON_RT_VISIBLE_CORES": "1"}}
     untouched = task.options(runtime_env=env, resources={"neuron_cores": 1}).remote()
     assert ray.get(untouched, timeout=60) == ({}, {"neuron_cores": ["0"]})
+
+
+def test_gpus_of_another_maker_have_their_own_variable(monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
+        monkeypatch.setenv(name, "before")  # the test's end restores what show() sets
+    monkeypatch.delenv("RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES", raising=False)
+    show({"GPU": ["1", "3"]}, "HIP_VISIBLE_DEVICES")
+    assert (os.environ["HIP_VISIBLE_DEVICES"], os.environ["CUDA_VISIBLE_DEVICES"]) == ("1,3", "before")
+    monkeypatch.setenv("RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES", "1")
+    show({"GPU": ["0"]}, "HIP_VISIBLE_DEVICES")
+    assert os.environ["HIP_VISIBLE_DEVICES"] == "1,3"
