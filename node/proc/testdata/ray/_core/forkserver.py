@@ -8,13 +8,20 @@ import socket
 import sys
 
 
+def send(sock, message):
+    try:
+        sock.send(json.dumps(message).encode())
+    except OSError:
+        pass  # the daemon is gone: main() hears of it too, and ends the workers
+
+
 def main(fd):
     sock = socket.socket(fileno=fd)
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    sock.send(json.dumps({"op": "ready", "pid": os.getpid(), "python": sys.version.split()[0]}).encode())
+    send(sock, {"op": "ready", "pid": os.getpid(), "python": sys.version.split()[0]})
     children = {}
     while True:
         ready, _, _ = select.select([sock, read], [], [])
@@ -22,7 +29,10 @@ def main(fd):
             os.read(read, 100)
             reap(sock, children)
         if sock in ready:
-            data, fds, _, _ = socket.recv_fds(sock, 1 << 18, 2)
+            try:
+                data, fds, _, _ = socket.recv_fds(sock, 1 << 18, 2)
+            except OSError:
+                break
             if not data:
                 break
             fork(sock, json.loads(data), fds, children)
@@ -36,13 +46,12 @@ def reap(sock, children):
         if pid == 0:
             return
         code, sig = (None, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), None)
-        sock.send(json.dumps(
-            {"op": "exit", "worker_id": children.pop(pid), "pid": pid, "code": code, "signal": sig}).encode())
+        send(sock, {"op": "exit", "worker_id": children.pop(pid), "pid": pid, "code": code, "signal": sig})
 
 
 def fork(sock, msg, fds, children):
     if "FAIL" in msg.get("env", {}):
-        sock.send(json.dumps({"op": "fork_failed", "worker_id": msg["worker_id"], "error": "told to fail"}).encode())
+        send(sock, {"op": "fork_failed", "worker_id": msg["worker_id"], "error": "told to fail"})
     else:
         pid = os.fork()
         if pid == 0:
@@ -56,6 +65,6 @@ def fork(sock, msg, fds, children):
         except PermissionError:
             pass  # it has done so and runs its program already
         children[pid] = msg["worker_id"]
-        sock.send(json.dumps({"op": "forked", "worker_id": msg["worker_id"], "pid": pid}).encode())
+        send(sock, {"op": "forked", "worker_id": msg["worker_id"], "pid": pid})
     for fd in fds:
         os.close(fd)
