@@ -11,7 +11,7 @@ import (
 )
 
 func nodeDied(n spec.NodeID) *spec.ErrorInfo {
-	return &spec.ErrorInfo{Type: "NodeDiedError", Message: "The task failed because node " + n.String() + ", which ran it, died."}
+	return &spec.ErrorInfo{Type: "NodeDiedError", Message: "Task failed due to the node dying: node " + n.String() + ", which ran it, is dead."}
 }
 
 // nodesUpdate takes rows of the node table that changed.
@@ -58,7 +58,11 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 		}
 		if t.Kind == owner.KindTask {
 			// A task that may be retried at all is, whatever has been preempted.
-			d.own.Failed(t, t.Attempt, nodeDied(id), t.Tmpl.MaxRetries == 0 || !d.drainsAway(id))
+			why, charge := nodeDied(id), t.Tmpl.MaxRetries == 0 || !d.drainsAway(id)
+			if charge {
+				d.events.lost(t, why, id) // who ran it cannot list it any more
+			}
+			d.own.Failed(t, t.Attempt, why, charge)
 		}
 	}
 	for _, r := range d.runs {

@@ -63,7 +63,7 @@ func (d *daemon) sendPinned(c *class, r *run) bool {
 		return true
 	}
 	if !st.Soft && known && n.State == spec.NodeDead {
-		d.own.FailTask(r.task, unschedulable(r.spec.Tmpl.Name, "node "+c.pinned.String()+", to which it is bound, is dead"))
+		d.own.FailTask(r.task, unschedulable(r.spec.Tmpl.Name, boundTo+": node "+c.pinned.String()+" is dead"))
 		return true
 	}
 	return false

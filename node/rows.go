@@ -35,6 +35,7 @@ type ended struct {
 	id, parent spec.TaskID
 	tmpl       *owner.Template
 	attempt    int
+	node       spec.NodeID // zero: this one
 	worker     spec.WorkerID
 	pid        int
 	start, end int64
@@ -70,6 +71,11 @@ func (e *eventRing) failed(t *owner.Task, why *spec.ErrorInfo) {
 	}
 	e.keep(ended{id: t.ID, parent: t.Parent, tmpl: t.Tmpl, attempt: t.Attempt, end: time.Now().UnixMilli(), err: why,
 		failed: true, cancelled: why.Type == "TaskCancelledError"}, keptEnds)
+}
+
+// lost keeps the end of an attempt on a node that has died.
+func (e *eventRing) lost(t *owner.Task, why *spec.ErrorInfo, node spec.NodeID) {
+	e.keep(ended{id: t.ID, parent: t.Parent, tmpl: t.Tmpl, attempt: t.Attempt, node: node, end: time.Now().UnixMilli(), err: why, failed: true}, keptEnds)
 }
 
 // raisedBytes bounds the text that is kept of an exception: its end, where the message is.
@@ -162,7 +168,7 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 			state = "FAILED"
 		}
 		row := d.taskRow(e.id, e.parent, e.tmpl, e.attempt, state)
-		row["node_id"], row["end_time_ms"] = d.self, e.end
+		row["node_id"], row["end_time_ms"] = cmp.Or(e.node, d.self), e.end
 		if e.start != 0 { // 0: it could not begin
 			row["creation_time_ms"], row["start_time_ms"] = e.start, e.start
 		}

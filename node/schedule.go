@@ -142,12 +142,15 @@ func (d *daemon) schedule(t *owner.Task) {
 	d.askPlace(c, r)
 }
 
+// boundTo begins the reasons of tasks with hard node affinity, as upstream does.
+const boundTo = "The node specified via NodeAffinitySchedulingStrategy doesn't exist any more or is infeasible, and soft=False was specified"
+
 // neverHere says why a task that is bound to this node cannot run, or "".
 func (d *daemon) neverHere(c *class, t *owner.Task) string {
 	switch {
 	case !c.noSpill:
 	case !d.pool.Feasible(c.pool):
-		return "this node, to which it is bound, never has " + c.need.String()
+		return boundTo + ": this node never has " + c.need.String()
 	case t.Tmpl.Strategy.FailOnUnavailable && !d.pool.Fits(c.pool):
 		return "this node, to which it is bound, is busy, and _fail_on_unavailable=True was specified: " + strings.Join(d.pool.Lacks(c.pool), ", ")
 	}

@@ -7,6 +7,7 @@ import threading
 import pytest
 import ray
 from ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from ray.util.state import list_tasks
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -137,3 +138,19 @@ def test_code_that_is_too_large_says_of_what_kind():
     for call, kind in [(heavy.remote, r"The remote function .*heavy"), (Heavy.remote, r"The actor .*Heavy")]:
         with pytest.raises(ValueError, match=kind + r" is too large \(96 MiB > FUNCTION_SIZE_ERROR_THRESHOLD=95 MiB\)"):
             call()
+
+
+def test_a_task_bound_to_a_node_that_never_has_room(cluster, until):
+    here = ray.get_runtime_context().get_node_id()
+    bound = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id=here, soft=False)
+    ref = ray.remote(lambda: 1).options(scheduling_strategy=bound, name="bound-to-here", num_cpus=1000).remote()
+    with pytest.raises(ray.exceptions.TaskUnschedulableError, match="never has"):
+        ray.get(ref, timeout=30)
+
+    def row():
+        rows = list_tasks(filters=[("name", "=", "bound-to-here"), ("state", "=", "FAILED")], detail=True)
+        return rows[0] if rows else None
+
+    found = until(row)
+    assert found.error_type == "TASK_UNSCHEDULABLE_ERROR"
+    assert "The node specified via NodeAffinitySchedulingStrategy doesn't exist any more" in found.error_message
