@@ -132,9 +132,12 @@ func (s *SSH) session(ctx context.Context) (*ssh.Session, error) {
 		if err != nil {
 			return nil, err
 		}
-		session, err := client.NewSession()
+		session, err := s.open(ctx, client)
 		if err == nil {
 			return session, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		s.mu.Lock()
 		if s.client == client {
@@ -173,6 +176,7 @@ func (s *SSH) Run(ctx context.Context, c Command) error {
 		return s.exit(err)
 	case <-ctx.Done():
 	}
+	s.doubt(s.current())
 	for _, signal := range []string{"INT", "KILL"} {
 		s.signal(ctx, mark, signal)
 		select {
