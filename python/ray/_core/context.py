@@ -37,7 +37,6 @@ class RayContext:
             "dashboard_agent_listen_port": 0,
             "node_id": client.node_id.hex(),
         }
-        self._client = client
 
     def __getitem__(self, key: str) -> Any:
         if key == "webui_url":

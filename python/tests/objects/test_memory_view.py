@@ -96,3 +96,13 @@ def test_a_store_that_fills_is_written_to_disk_ahead(start, tmp_path, threshold,
     assert spilled() == written
     assert f"Plasma memory usage {count * 10} MiB, {count} objects" in memory_summary(stats_only=True)
     assert [int(ray.get(ref)[-1]) for ref in refs] == list(range(count))
+
+
+def test_tasks_may_use_what_init_gave(start):
+    context = start()
+
+    @ray.remote
+    def address():
+        return context["address"], context.dashboard_url
+
+    assert ray.get(address.remote()) == (context["address"], context.dashboard_url)
