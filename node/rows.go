@@ -36,6 +36,7 @@ type ended struct {
 	tmpl       *owner.Template
 	attempt    int
 	node       spec.NodeID // zero: this one
+	repr       string      // of its actor, if its class has one
 	worker     spec.WorkerID
 	pid        int
 	start, end int64
@@ -56,6 +57,7 @@ func (e *eventRing) add(d *daemon, r *run, o *outcome) {
 	x.failed = o.lost != nil || o.status == owner.StatusError || o.status == owner.StatusRetry
 	x.cancelled = o.status == owner.StatusCancelled || o.lost != nil && r.Task.Cancelled
 	x.interrupted = x.cancelled && len(o.results) > 0 && r.spec.Kind == owner.KindTask
+	x.repr = r.reprName()
 	if r.actor != nil && r.actor.worker != nil {
 		x.worker, x.pid = r.actor.worker.id, r.actor.worker.pid
 	} else if r.last != nil {
@@ -168,7 +170,7 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 			state = "FAILED"
 		}
 		row := d.taskRow(e.id, e.parent, e.tmpl, e.attempt, state)
-		row["node_id"], row["end_time_ms"] = cmp.Or(e.node, d.self), e.end
+		row["name"], row["node_id"], row["end_time_ms"] = callName(e.tmpl, e.repr), cmp.Or(e.node, d.self), e.end
 		if e.start != 0 { // 0: it could not begin
 			row["creation_time_ms"], row["start_time_ms"] = e.start, e.start
 		}
@@ -200,7 +202,7 @@ func (d *daemon) taskRows(add func(map[string]any)) {
 			state = "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
 		}
 		row := d.taskRow(id, r.spec.Parent, r.spec.Tmpl, r.attempt, state)
-		row["node_id"] = d.self
+		row["name"], row["node_id"] = callName(r.spec.Tmpl, r.reprName()), d.self
 		if r.started != 0 {
 			row["start_time_ms"], row["creation_time_ms"] = r.started, r.started
 		}
