@@ -43,6 +43,14 @@ func (s *State) wake(o *Object) {
 	if len(o.waiters) == 0 {
 		return
 	}
+	if left := o.serve(func(w waiter) bool { return s.answer(o, w) }); left > 0 {
+		s.want(o)
+	}
+}
+
+// serve takes the waiters for whom answered is true, and those whose request is
+// dead, off the list. It gives the number of those that are left.
+func (o *Object) serve(answered func(waiter) bool) int {
 	ws := o.waiters
 	o.waiters = nil
 	var left []waiter
@@ -50,15 +58,13 @@ func (s *State) wake(o *Object) {
 		if w.req != nil && w.req.dead {
 			continue
 		}
-		if !s.answer(o, w) {
+		if !answered(w) {
 			left = append(left, w)
 		}
 	}
-	// answer may have added waiters (a task that is retried at once).
+	// answered may have added waiters (a task that is retried at once).
 	o.waiters = append(left, o.waiters...)
-	if len(left) > 0 {
-		s.want(o)
-	}
+	return len(left)
 }
 
 // answer gives a waiter its answer if the object is where it must be.
@@ -206,20 +212,14 @@ func (s *State) PullRefused(id spec.ObjectID, why []byte) {
 	}
 	o.pulling = false
 	told := &Object{ID: o.ID, Owner: o.Owner, Where: Inline, Err: true, Blob: why, Size: uint64(len(why))}
-	ws := o.waiters
-	o.waiters = nil
-	var left []waiter
-	for _, w := range ws {
-		switch {
-		case w.req != nil && w.req.dead:
-		case w.wantsCopy():
-			s.answer(told, w)
-		default:
-			left = append(left, w)
+	left := o.serve(func(w waiter) bool {
+		if !w.wantsCopy() {
+			return false
 		}
-	}
-	o.waiters = append(left, o.waiters...) // answering may have added some
-	if len(o.waiters) > len(left) {
+		s.answer(told, w)
+		return true
+	})
+	if len(o.waiters) > left { // answering may have added some
 		s.want(o)
 	}
 }
