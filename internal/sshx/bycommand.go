@@ -66,53 +66,6 @@ func unpackThere(ctx context.Context, s Host, dir string, write func(io.Writer) 
 	return nil
 }
 
-// downloadStream is the other direction; what is large and changed is brought by
-// its parts where one file is asked for.
-func downloadStream(ctx context.Context, s Host, remote, local string, filter Filter) error {
-	if fetchPart(ctx, s, remote, local) {
-		return nil
-	}
-	wanted, err := choose(ctx, s, remote, filter)
-	if err != nil {
-		return fmt.Errorf("copying %s:%s: %w", s, remote, err)
-	}
-	what := "."
-	var stdin io.Reader
-	if wanted != nil {
-		what, stdin = "--no-recursion --null -T -", strings.NewReader(strings.Join(wanted, "\x00"))
-	}
-	// A directory's contents are packed under their own paths, a file under
-	// its name.
-	line := fmt.Sprintf("if [ -d %[1]s ]; then printf d; tar -cf - -C %[1]s %[2]s; else printf f; tar -chf - -C %[3]s -- %[4]s; fi",
-		quotePath(remote), what, quotePath(path.Dir(remote)), Quote(path.Base(remote)))
-	pr, pw := io.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- receive(ctx, pr, local) }()
-	var stderr strings.Builder
-	err = s.Run(ctx, Command{Line: line, Stdin: stdin, Stdout: pw, Stderr: &stderr})
-	_ = pw.CloseWithError(err)
-	rerr := <-done
-	if err != nil {
-		return fmt.Errorf("copying %s:%s: %w %s", s, remote, err, strings.TrimSpace(stderr.String()))
-	}
-	return rerr
-}
-
-// receive writes what downloadStream's command sends.
-func receive(ctx context.Context, r *io.PipeReader, local string) error {
-	var kind [1]byte
-	_, err := io.ReadFull(r, kind[:])
-	switch {
-	case err != nil:
-	case kind[0] == 'd':
-		err = readTree(ctx, r, local)
-	default:
-		err = readOne(r, local)
-	}
-	_ = r.CloseWithError(err)
-	return err
-}
-
 // writeByCommand writes a file of the host.
 func writeByCommand(ctx context.Context, s Host, remote string, data []byte, mode fs.FileMode) error {
 	tmp := quotePath(remote + ".ray-new")
