@@ -105,10 +105,15 @@ func (d *daemon) exec(w *worker, r *run, seq, epoch uint32) {
 	*m = wire.Exec{Kind: r.spec.Kind, Flags: flags, Seq: seq, Epoch: epoch, Template: r.spec.Tmpl.Num,
 		NReturns: uint32(r.spec.NReturns), Attempt: uint32(r.attempt), Task: r.spec.ID, Parent: r.spec.Parent,
 		Deps: deps, Refs: r.spec.Refs, Payload: r.spec.Payload}
+	if r.spec.Tmpl.Dynamic {
+		if m.Owner = r.from; r.task != nil {
+			m.Owner = d.self
+		}
+	}
 	c.out.Append(m.Append)
 	d.mark(c)
 	r.started, r.last = time.Now().UnixMilli(), w
-	if r.spec.Tmpl.Streaming {
+	if r.spec.Tmpl.Yields() {
 		d.streams[r.spec.ID] = r
 		d.tellTaken(w, r)
 	}
@@ -250,7 +255,7 @@ func (d *daemon) endRun(r *run, o outcome) {
 	if d.runs[r.spec.ID] == r {
 		delete(d.runs, r.spec.ID)
 	}
-	if r.spec.Tmpl.Streaming {
+	if r.spec.Tmpl.Yields() {
 		delete(d.streams, r.spec.ID)
 	}
 	d.unhold(r)

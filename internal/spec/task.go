@@ -67,6 +67,9 @@ type Template struct {
 	Actor *ActorOptions `json:"actor,omitempty"` // actor_create only
 }
 
+// Yields tells that the task gives its items one by one while it runs.
+func (t *Template) Yields() bool { return t.Streaming || t.Dynamic }
+
 // Outlives tells that the end of the job is not the end of the work.
 func (t *Template) Outlives() bool {
 	return !t.Root.IsZero() || t.Actor != nil && t.Actor.Detached

@@ -152,6 +152,7 @@ type Exec struct {
 	NReturns     uint32
 	Attempt      uint32
 	Task, Parent spec.TaskID
+	Owner        spec.NodeID // of the items, where the task returns references to them; zero: not told
 	Deps         []Dep
 	Refs         []spec.Ref
 	Payload      []byte
@@ -168,7 +169,11 @@ const execSize = 80
 // Append encodes the frame.
 func (m *Exec) Append(b []byte) []byte {
 	b, at := Begin(b, TExec, 0, 0)
-	b = le.AppendUint16(b, execSize)
+	size := uint16(execSize)
+	if !m.Owner.IsZero() {
+		size += spec.NodeIDSize
+	}
+	b = le.AppendUint16(b, size)
 	b = append(b, m.Kind, m.Flags)
 	b = le.AppendUint32(b, m.Seq)
 	b = le.AppendUint32(b, m.Epoch)
@@ -179,6 +184,9 @@ func (m *Exec) Append(b []byte) []byte {
 	b = le.AppendUint16(b, uint16(len(m.Refs)))
 	b = le.AppendUint32(b, uint32(len(m.Payload)))
 	b = append(append(b, m.Task[:]...), m.Parent[:]...)
+	if !m.Owner.IsZero() {
+		b = append(b, m.Owner[:]...)
+	}
 	for i := range m.Deps {
 		b = append(append(b, m.Deps[i].Ref.ID[:]...), m.Deps[i].Ref.Owner[:]...)
 		b = m.Deps[i].Value.Append(b)
@@ -199,6 +207,9 @@ func (m *Exec) Decode(body []byte) error {
 	m.NReturns, m.Attempt = le.Uint32(h[16:]), le.Uint32(h[20:])
 	copy(m.Task[:], h[32:])
 	copy(m.Parent[:], h[56:])
+	if m.Owner = (spec.NodeID{}); len(h) >= execSize+spec.NodeIDSize {
+		copy(m.Owner[:], h[execSize:])
+	}
 	m.Deps = m.Deps[:0]
 	for range le.Uint16(h[24:]) {
 		ref := c.refs(1)

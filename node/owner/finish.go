@@ -75,7 +75,7 @@ func (s *State) finish(t *Task, results []Result, items uint32) {
 		s.emit(Effect{Kind: EffPush, Client: t.Client, Task: t})
 	}
 	large := t.large > 0
-	if t.Tmpl.Streaming {
+	if t.Tmpl.Yields() {
 		s.endItems(t, results)
 	}
 	for i := range results {
@@ -90,6 +90,9 @@ func (s *State) finish(t *Task, results []Result, items uint32) {
 		s.fill(t, r.Index, r.Value)
 	}
 	s.missingReturns(t)
+	if t.Tmpl.Dynamic {
+		s.letGoOfItems(t)
+	}
 	s.over(t, large)
 }
 

@@ -50,8 +50,12 @@ type stream struct {
 }
 
 func newStream(t *testing.T, retries int) *stream {
-	w := newWorld(t, 1)
-	tmpl := &Template{Template: spec.Template{Name: "g", MaxRetries: retries, Streaming: true}}
+	return newGenerator(t, spec.Template{Name: "g", MaxRetries: retries, Streaming: true})
+}
+
+func newGenerator(t *testing.T, template spec.Template) *stream {
+	w, retries := newWorld(t, 1), template.MaxRetries
+	tmpl := &Template{Template: template}
 	s := &stream{world: w, far: spec.NodeID{2}, task: &Task{Spec: Spec{ID: w.taskID(2), NReturns: 1, Tmpl: tmpl}, Retries: retries}}
 	w.s.Submit(s.task, 1)
 	w.pump()
@@ -196,5 +200,77 @@ func TestNoItemIsGivenTwice(t *testing.T) {
 		t.Error("the first item was given again")
 	}
 	s.end(1)
+	s.empty(t)
+}
+
+// refer ends the task with a value that refers to the items.
+func (s *stream) refer(where Where, items ...uint32) {
+	v := Value{Where: where, Blob: []byte{0}}
+	if where == Remote {
+		v.Size, v.Nodes = 1<<20, []spec.NodeID{s.far}
+	}
+	for _, n := range items {
+		v.Refs = append(v.Refs, s.ref(s.id(n)))
+	}
+	s.s.Done(s.task, s.task.Attempt, StatusOK, []Result{{Index: 1, Value: v}}, 0)
+	s.pump()
+}
+
+// Items that a value refers to live as long as it does, those of an attempt that was tried again no longer than the task.
+func TestItemsOfAValue(t *testing.T) {
+	s := newGenerator(t, spec.Template{Name: "g", MaxRetries: 2, Dynamic: true})
+	s.yield(1, 2, 3)
+	s.s.Done(s.task, 0, StatusRetry, nil, 0)
+	s.pump()
+	s.yield(1, 2)
+	s.refer(Inline, 1, 2)
+	if s.s.Object(s.id(1)) == nil || s.s.Object(s.id(2)) == nil {
+		t.Fatal("items are gone before the value that refers to them")
+	}
+	if s.s.Object(s.id(3)) != nil {
+		t.Error("an item is left that nothing refers to")
+	}
+	s.s.Deliver(1, s.ref(s.id(2)), 1)
+	s.s.Release(1, s.task.ID.Return(1), 1)
+	if s.s.Object(s.id(1)) != nil {
+		t.Error("an item outlives the value")
+	}
+	s.lose()
+	s.want(7, 2)
+	s.yield(1, 2)
+	s.refer(Inline, 1, 2)
+	if o := s.s.Object(s.id(2)); o == nil || !o.Known() || o.Err || s.s.Object(s.id(1)) != nil {
+		t.Errorf("after it was made again the item is %+v", o)
+	}
+	s.s.Release(1, s.id(2), 1)
+	s.empty(t)
+}
+
+// A value that is lost itself is made again with all of its items.
+func TestAValueIsMadeAgainWithItsItems(t *testing.T) {
+	s := newGenerator(t, spec.Template{Name: "g", MaxRetries: 2, Dynamic: true})
+	s.yield(1, 2)
+	s.refer(Remote, 1, 2)
+	s.s.Deliver(1, s.ref(s.id(1)), 1)
+	s.lose()
+	s.s.Get(1, 7, []spec.Ref{s.ref(s.task.ID.Return(1))}, false)
+	s.pump()
+	s.yield(1)
+	s.s.Release(1, s.id(1), 1)
+	s.yield(2)
+	s.refer(Remote, 1, 2)
+	for n := uint32(1); n <= 2; n++ {
+		if o := s.s.Object(s.id(n)); o == nil || !o.Known() || o.Err {
+			t.Errorf("item %d is %+v", n, o)
+		}
+	}
+	s.empty(t)
+}
+
+func TestItemsOfAValueThatFailed(t *testing.T) {
+	s := newGenerator(t, spec.Template{Name: "g", Dynamic: true})
+	s.yield(1, 2)
+	s.s.Failed(s.task, 0, &spec.ErrorInfo{Type: "WorkerCrashedError", Message: "x"}, true)
+	s.pump()
 	s.empty(t)
 }

@@ -133,9 +133,7 @@ func (s *State) Yield(t *Task, attempt int, index uint32, v Value) {
 	o := s.objects[id]
 	fresh := o == nil
 	t.yielded = max(t.yielded, index-1)
-	if fresh && (t.kept || index-1 <= t.Items) {
-		// An earlier attempt's was delivered, and is not wanted any more; or the
-		// stream has ended, and what is made again is longer than it was.
+	if fresh && !s.wantsItem(t, index) {
 		s.discard(id, v)
 		return
 	}
@@ -143,6 +141,11 @@ func (s *State) Yield(t *Task, attempt int, index uint32, v Value) {
 	if fresh {
 		o = &Object{ID: id}
 		s.objects[id] = o
+	}
+	switch {
+	case t.Tmpl.Dynamic:
+		s.holdItem(t, o)
+	case fresh:
 		s.deliver(o, t.Client, 1)
 	}
 	if o.Known() {
@@ -151,7 +154,7 @@ func (s *State) Yield(t *Task, attempt int, index uint32, v Value) {
 	}
 	s.keepItem(t, o, v)
 	s.setValue(o, v)
-	if fresh && t.Client != 0 {
+	if fresh && t.Client != 0 && t.Tmpl.Streaming {
 		s.emit(Effect{Kind: EffItem, Client: t.Client, Task: t, Object: o, ID: id, Index: index})
 	}
 	s.settle(o)

@@ -72,6 +72,7 @@ type Object struct {
 	asked     bool // the owner was asked for the value
 	pulling   bool
 	evicted   bool // its lineage was given up
+	loose     bool // pinned as an item until the value that refers to it is there
 	freed     bool // at a user's wish; the value is the error that says so
 }
 

@@ -96,6 +96,7 @@ class Exec:
         "payload",
         "guard",
         "refs",
+        "owner",
     )
 
     def __init__(self, data: bytes) -> None:
@@ -115,6 +116,7 @@ class Exec:
             self.parent_id,
         ) = exec_head(data, 0)
         pos = own
+        self.owner = data[80:108] if own > 80 else b""
         self.deps: Any = ()
         self.guard: Any = None
         refs = b""

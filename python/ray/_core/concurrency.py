@@ -257,7 +257,7 @@ class AsyncExecutor:
 
                     status, values = frames.OK, [(1, NONE_VALUE)]
                 else:
-                    status, values = frames.OK, outcome.returns(worker.client, item, template, result)
+                    status, values = frames.OK, outcome.returns(worker, item, template, result)
                 if template.method == "__ray_terminate__":
                     status = frames.ACTOR_EXIT
             if item.task_id in self._cancelled and status == frames.OK:

@@ -42,8 +42,10 @@ def _actor_died(message: str, fields: Dict[str, Any]) -> BaseException:
 
 
 def _argument_failed(message: str, fields: Dict[str, Any]) -> BaseException:
-    """The error of a task that did not run because one of its arguments is an error."""
+    """The error of a task that did not run because one of its arguments is an error, or did not give what it must."""
     held = fields.get("error")
+    if fields.get("raised"):
+        return exceptions.RayTaskError(fields["raised"], message, ValueError(message))
     if not held:
         return exceptions.RaySystemError(message)
     error = serialization.deserialize(base64.b64decode(held)).error

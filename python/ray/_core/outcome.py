@@ -66,10 +66,11 @@ def load_task_error(fields: Dict[str, Any], cause: bytes, chain: bytes = b"") ->
     return RayTaskError(cause=error, **fields)
 
 
-def returns(client: "Client", item: "Exec", template: "Template", result: Any) -> Values:
+def returns(worker: "Process", item: "Exec", template: "Template", result: Any) -> Values:
     """The results of a task as values."""
+    client = worker.client
     if template.dynamic:
-        result = _dynamic(client, result)
+        result = _dynamic(worker, item, template, result)
     count = item.nreturns
     if count and inspect.isgenerator(result):
         return _yielded(client, item, result)
@@ -131,15 +132,17 @@ def _value(client: "Client", task_id: bytes, index: int, result: Any) -> bytes:
 class Broken(BaseException):
     """A generator whose items become references has failed after some of them."""
 
-    def __init__(self, cause: BaseException, refs: List[Any]) -> None:
+    def __init__(self, cause: BaseException, sink: Any, refs: List[Any]) -> None:
         self.cause = cause
+        self.sink = sink
         self.refs = refs
 
 
-def _dynamic(client: "Client", result: Any) -> Any:
+def _dynamic(worker: "Process", item: "Exec", template: "Template", result: Any) -> Any:
     from ray._core.generators import DynamicObjectRefGenerator
-    from ray._core.performing import call_user
+    from ray._core.performing import StreamSink, call_user
 
+    sink = StreamSink(worker, item, template)
     refs: List[Any] = []
     items, end = iter(result), object()
     try:
@@ -147,9 +150,10 @@ def _dynamic(client: "Client", result: Any) -> Any:
             value = call_user(next, (items, end), {})
             if value is end:
                 return DynamicObjectRefGenerator(refs)
-            refs.append(client.put(value))
+            sink.put(value)
+            refs.append(sink.last())
     except BaseException as error:
-        raise Broken(error, refs) from error
+        raise Broken(error, sink, refs) from error
 
 
 def _broken(worker: "Process", item: "Exec", template: "Template", error: Broken) -> Tuple[int, Values, int]:
@@ -160,8 +164,8 @@ def _broken(worker: "Process", item: "Exec", template: "Template", error: Broken
         return failure(worker, item, template, error.cause)
     client = worker.client
     _, packed = _task_error(worker, template, error.cause)
-    last = client.put_error(serialization.serialize_error(packed))
-    value: DynamicObjectRefGenerator[Any] = DynamicObjectRefGenerator([*error.refs, last])
+    error.sink.send(serialization.serialize_error(packed))
+    value: DynamicObjectRefGenerator[Any] = DynamicObjectRefGenerator([*error.refs, error.sink.last()])
     return frames.OK, [(1, _value(client, item.task_id, 1, value))], 0
 
 

@@ -11,6 +11,7 @@ from ray._core import frames, serialization, state
 from ray._core.assignment import Exec, Template
 from ray._core.entries import Shared
 from ray._core.process import ArgumentFailed, Process
+from ray._core.refs import ObjectRef
 from ray._core.serialization import ErrorValue
 from ray._core.state import TaskInfo
 from ray._core.title import set_title
@@ -51,7 +52,7 @@ class Performer(Process):
             del args, kwargs
             if info.canceled:  # only calls of actors: what they return then is nobody's
                 raise outcome.Cancelled()
-            values = outcome.returns(self.client, item, template, result)
+            values = outcome.returns(self, item, template, result)
             status = frames.OK
             if template.max_calls:
                 template.calls += 1
@@ -243,10 +244,18 @@ class StreamSink:
 
     def put(self, value: Any) -> None:
         """Sends one item."""
+        self.send(serialization.serialize(value))
+
+    def last(self) -> ObjectRef:
+        """A reference to the item that was sent last, for the task's return: its owner counts it from there on."""
+        return self._worker.client.adopt(self._item.task_id + frames.U32.pack(self.count + 1), self._item.owner)
+
+    def send(self, serialized: Any) -> None:
+        """Sends one item, or an error in the place of one."""
         item, client = self._item, self._worker.client
         index = self.count + 2
-        serialized = serialization.serialize(value)
-        encoded = self._encode(item.task_id + frames.U32.pack(index), serialized)
+        oid = item.task_id + frames.U32.pack(index)
+        encoded = self._encode(oid, serialized)
         sys.stdout.flush()
         frame = frames.yield_frame(item.seq, item.epoch, index, item.task_id, encoded)
         now = time.perf_counter()

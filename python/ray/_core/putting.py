@@ -53,10 +53,6 @@ class Puts(Link):
             serialized = serialization.serialize(value)
         return self._put_serialized(self._next_oid(), serialized)
 
-    def put_error(self, serialized: Any) -> ObjectRef:
-        """Stores what serialization.serialize_error gave as a new object: ``ray.get`` of it raises."""
-        return self._put_serialized(self._next_oid(), serialized)
-
     def _next_oid(self) -> bytes:
         with self._lock:
             self._put_counter += 1

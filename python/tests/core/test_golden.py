@@ -69,6 +69,12 @@ def test_exec_is_read():
     assert item.refs == ref(0x40) + ref(3)
 
 
+def test_owner_of_items_is_read():
+    item = Exec(GOLDEN["exec_dynamic"][8:])
+    assert (item.owner, item.payload, item.seq) == (ident(0x30, 28), b"payload", 13)
+    assert Exec(GOLDEN["exec"][8:]).owner == b""
+
+
 def test_push_is_read():
     own, flags, _, nreturns, items, _, task_id = frames.PUSH_BODY.unpack_from(GOLDEN["push"], 8)
     assert (own, flags, nreturns, items, task_id) == (40, 1, 1, 2, TASK)

@@ -179,6 +179,36 @@ def test_items_of_a_generator_are_made_again(cluster, tally):
     assert runs.count() == 2  # once for all of them
 
 
+@pytest.mark.filterwarnings("ignore:num_returns=")
+def test_items_that_a_value_refers_to_are_made_again(cluster, tally):
+    """num_returns="dynamic": the items are the caller's, not those of the node that made them."""
+    built = cluster({}, NODE)
+    runs, closed = tally(), tally()
+
+    @ray.remote(num_returns="dynamic", resources={"spot": 0.1})
+    def blocks():
+        runs.hit()
+        yield "small"
+        for i in range(closed.count() or 3):
+            yield np.full(300_000, i)
+
+    refs = list(ray.get(blocks.remote()))
+    assert {ref.task_id() for ref in refs} == {refs[0].task_id()}
+    built.add_node(**NODE)
+    kill(built, built.workers[0])
+    assert ray.get(refs[0], timeout=60) == "small" and runs.count() == 1
+    assert [int(ray.get(ref, timeout=60)[0]) for ref in refs[1:]] == [0, 1, 2]
+    assert runs.count() == 2
+    more = list(ray.get(blocks.remote()))
+    closed.hit()  # from now on it breaks its promise
+    built.add_node(**NODE)
+    kill(built, built.workers[0])
+    assert int(ray.get(more[1], timeout=60)[0]) == 0
+    with pytest.raises(ValueError, match="yielded fewer items than before") as caught:
+        ray.get(more[3], timeout=60)
+    assert isinstance(caught.value, ray.exceptions.RayTaskError)
+
+
 def test_a_freed_object_is_gone_at_once(cluster):
     cluster({"num_cpus": 1})
     ref = ray.remote(lambda: np.zeros(300_000)).remote()
