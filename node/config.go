@@ -43,6 +43,7 @@ type Config struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	// ObjectStoreBytes is the arena's size; 0 means 30 % of memory.
 	ObjectStoreBytes int64  `json:"object_store_bytes,omitempty"`
+	StoreDir         string `json:"store_dir,omitempty"` // the store is a file there; empty: in memory
 	SpillDir         string `json:"spill_dir,omitempty"` // objects go to a directory below it; empty: SessionDir
 	Instance         string `json:"instance,omitempty"`  // cloud instance id
 	NodeType         string `json:"node_type,omitempty"` // node type of the cluster YAML

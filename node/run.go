@@ -106,7 +106,7 @@ func (d *daemon) serve() (err error) {
 	if d.collector, err = newCollector(&d.cfg); err != nil {
 		return err
 	}
-	stored := objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), OnEvict: d.onEvict, Log: d.log}
+	stored := objectstore.Config{Capacity: uint64(d.cfg.ObjectStoreBytes), Dir: d.cfg.StoreDir, OnEvict: d.onEvict, Log: d.log}
 	if d.store, err = objectstore.New(stored); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}

@@ -46,12 +46,7 @@ func (f *apiFlags) bind(flags *pflag.FlagSet) {
 	flags.Var(jsonFlag{&f.headers}, "headers", "HTTP headers to send, as JSON (default: RAY_JOB_HEADERS)")
 	flags.IntVar(&f.timeout, "timeout", 30, "seconds to wait for an answer")
 	flags.StringVar(&f.verify, "verify", "true", "how the certificate of an https address is checked: true, false, or a file or directory of authorities")
-	for _, name := range []string{"log-style", "log-color"} {
-		flags.String(name, "", "accepted and ignored")
-		_ = flags.MarkHidden(name)
-	}
-	flags.CountP("verbose", "v", "say more")
-	_ = flags.MarkHidden("verbose")
+	new(look).bindHidden(flags)
 }
 
 // open finds the cluster's HTTP address and this user's token for it. The

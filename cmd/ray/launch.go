@@ -7,12 +7,10 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"ray/internal/bootstrap"
 	"ray/internal/cluster"
 	"ray/internal/launcher"
 	"ray/internal/session"
@@ -26,7 +24,7 @@ type launchFlags struct {
 	name    string // -n: replaces the file's cluster_name
 	yes     bool
 	verbose int
-	style   string // --log-style
+	look    look
 }
 
 func (f *launchFlags) bind(cmd *cobra.Command) {
@@ -34,10 +32,9 @@ func (f *launchFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.cluster, "cluster", os.Getenv("RAY_CLUSTER"), "the cluster, by the name that `ray clusters` shows (default: RAY_CLUSTER, else the current one)")
 	flags.StringVarP(&f.name, "cluster-name", "n", "", "replace the cluster_name of the file")
 	flags.CountVarP(&f.verbose, "verbose", "v", "show what commands print")
-	flags.StringVar(&f.style, "log-style", "auto", "auto and pretty show progress live on a terminal; record prints lines")
-	flags.String("log-color", "auto", "accepted and ignored")
-	_ = flags.MarkHidden("log-color")
-	for _, name := range []string{"no-config-cache", "disable-usage-stats", "redirect-command-output", "use-login-shells", "use-normal-shells"} {
+	f.look.bind(flags)
+	// Nothing is cached, and nothing is told to anybody.
+	for _, name := range []string{"no-config-cache", "disable-usage-stats"} {
 		flags.Bool(name, false, "accepted and ignored")
 		_ = flags.MarkHidden(name)
 	}
@@ -53,7 +50,7 @@ func (f *launchFlags) launcher(cmd *cobra.Command) (*launcher.Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := cmd.OutOrStdout()
+	out := f.look.writer(cmd.OutOrStdout())
 	return &launcher.Launcher{
 		Root: root, Ray: all.RayPath(), In: cmd.InOrStdin(), Out: out, ErrOut: cmd.ErrOrStderr(),
 		Confirm:  func(question string) (bool, error) { return f.confirm(cmd, question) },
@@ -124,34 +121,5 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 		return a.line, a.err
 	case <-ctx.Done():
 		return "", ctx.Err()
-	}
-}
-
-// progressLines prints the steps of bootstrap, a line each.
-func progressLines(out io.Writer, verbose bool) func(bootstrap.Event) {
-	var mu sync.Mutex
-	return func(e bootstrap.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		at := fmt.Sprintf("%s: [%d/%d] %s", e.NodeType, e.Number, e.Of, e.Step)
-		switch e.Phase {
-		case bootstrap.Begun:
-			_, _ = fmt.Fprintln(out, at)
-		case bootstrap.Skipped:
-			_, _ = fmt.Fprintf(out, "%s: skipped (%s)\n", at, e.Text)
-		case bootstrap.Failed:
-			_, _ = fmt.Fprintf(out, "%s: failed\n", at)
-		case bootstrap.Command:
-			first, _, more := strings.Cut(strings.TrimSpace(e.Text), "\n")
-			if more {
-				first += " …"
-			}
-			_, _ = fmt.Fprintf(out, "    %s\n", first)
-		case bootstrap.Output:
-			if verbose {
-				_, _ = fmt.Fprintf(out, "    | %s\n", e.Text)
-			}
-		case bootstrap.Done:
-		}
 	}
 }

@@ -32,6 +32,7 @@ type localRequest struct {
 	NodeIPShort       string                     `json:"node_ip"`
 	NodeName          string                     `json:"node_name"`
 	SpillDir          string                     `json:"object_spilling_directory"`
+	StoreDir          string                     `json:"plasma_directory"`
 	Port              int                        `json:"port"`
 	MetricsPort       int                        `json:"metrics_export_port"`
 	Reconstruct       *bool                      `json:"enable_object_reconstruction"`
@@ -50,7 +51,7 @@ func (r localRequest) options() *startOptions {
 	}
 	o.dashboardPort = r.DashboardPort
 	o.python, o.ownerPID, o.system = r.Python, r.OwnerPID, r.SystemConfig
-	o.tempDir, o.nodeName, o.spillDir = r.TmpDir, r.NodeName, r.SpillDir
+	o.tempDir, o.nodeName, o.spillDir, o.storeDir = r.TmpDir, r.NodeName, r.SpillDir, r.StoreDir
 	o.nodeIP = r.NodeIP
 	if o.nodeIP == "" {
 		o.nodeIP = r.NodeIPShort

@@ -58,12 +58,11 @@ func (o *logOptions) bind(cmd *cobra.Command, node bool) {
 	o.api.bind(f)
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on as more is written")
 	f.IntVar(&o.tail, "tail", 1000, "last lines to print; -1 prints all")
-	f.StringVar(&o.encoding, "encoding", "utf-8", "accepted and ignored: bytes are printed as they are")
-	f.StringVar(&o.errors, "encoding-errors", "strict", "accepted and ignored")
-	f.Float64("interval", 0, "accepted and ignored")
-	for _, name := range []string{"encoding", "encoding-errors", "interval"} {
-		_ = f.MarkHidden(name)
-	}
+	f.StringVar(&o.encoding, "encoding", "", "what the file is written in, such as latin-1 or utf-16 (default: its bytes are printed as they are)")
+	f.Var(choice{[]string{"strict", "ignore", "replace", "backslashreplace"}, &o.errors, nil}, "encoding-errors",
+		"what becomes of bytes that are not in the encoding: strict ends with an error")
+	f.Float64("interval", 0, "accepted and ignored: what is written comes at once")
+	_ = f.MarkHidden("interval")
 	if node {
 		f.StringVar(&o.nodeID, "node-id", "", "id of the node")
 		f.StringVar(&o.nodeIP, "node-ip", "", "address of the node")
@@ -182,6 +181,10 @@ func (o *logOptions) node() url.Values {
 }
 
 func (o *logOptions) print(cmd *cobra.Command, q url.Values) error {
+	decode, err := o.decoder()
+	if err != nil {
+		return err
+	}
 	api, err := o.api.open(cmd.Context())
 	if err != nil {
 		return err
@@ -208,7 +211,7 @@ func (o *logOptions) print(cmd *cobra.Command, q url.Values) error {
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	_, err = io.Copy(cmd.OutOrStdout(), body)
+	_, err = io.Copy(cmd.OutOrStdout(), decode(body))
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil // the file's node went away while we followed
 	}

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"strings"
-
-	"github.com/spf13/pflag"
-)
+import "strings"
 
 // oldNames are options of `ray logs` that upstream writes with one dash.
 var oldNames = map[string]string{"-ip": "--node-ip", "-id": "--node-id", "-pid": "--pid"}
@@ -26,15 +22,4 @@ func longOptions(args []string) []string {
 		out[i] = a
 	}
 	return out
-}
-
-// acceptLogOptions takes upstream's options for the style of output where
-// there is one style only.
-func acceptLogOptions(f *pflag.FlagSet) {
-	f.String("log-style", "auto", "accepted and ignored")
-	f.String("log-color", "auto", "accepted and ignored")
-	f.CountP("verbose", "v", "accepted and ignored")
-	for _, name := range []string{"log-style", "log-color", "verbose"} {
-		_ = f.MarkHidden(name)
-	}
 }

@@ -51,7 +51,7 @@ func checkOpenPortsCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&ask.yes, "yes", "y", false, "do not ask before ports are sent to --service-url")
-	acceptLogOptions(cmd.Flags())
+	new(look).bindHidden(cmd.Flags())
 	cmd.Flags().StringVar(&service, "service-url", "", "URL of a service outside that tries to open the ports (default: nobody is asked)")
 	return cmd
 }

@@ -27,15 +27,15 @@ type progress interface {
 }
 
 // newProgress chooses by where the output goes.
-func newProgress(out io.Writer, asJSON, verbose bool, style string) progress {
+func newProgress(out io.Writer, asJSON, verbose bool, look *look) progress {
 	if asJSON {
 		return &jsonProgress{out: json.NewEncoder(out)}
 	}
 	file, ok := out.(*os.File)
-	if ok && !verbose && style != "record" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
+	if ok && !verbose && look.style != "record" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
 		return &liveProgress{out: file}
 	}
-	return &lineProgress{out: out, verbose: verbose}
+	return &lineProgress{out: look.writer(out), verbose: verbose}
 }
 
 // lineProgress prints plain lines.
@@ -190,5 +190,34 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 		}
 		w.each(string(w.part[:i]))
 		w.part = w.part[i+1:]
+	}
+}
+
+// progressLines prints the steps of bootstrap, a line each.
+func progressLines(out io.Writer, verbose bool) func(bootstrap.Event) {
+	var mu sync.Mutex
+	return func(e bootstrap.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		at := fmt.Sprintf("%s: [%d/%d] %s", e.NodeType, e.Number, e.Of, e.Step)
+		switch e.Phase {
+		case bootstrap.Begun:
+			_, _ = fmt.Fprintln(out, at)
+		case bootstrap.Skipped:
+			_, _ = fmt.Fprintln(out, tui.Faint(at+": skipped ("+e.Text+")"))
+		case bootstrap.Failed:
+			_, _ = fmt.Fprintln(out, tui.Failed(at+": failed"))
+		case bootstrap.Command:
+			first, _, more := strings.Cut(strings.TrimSpace(e.Text), "\n")
+			if more {
+				first += " …"
+			}
+			_, _ = fmt.Fprintln(out, tui.Faint("    "+first))
+		case bootstrap.Output:
+			if verbose {
+				_, _ = fmt.Fprintf(out, "    | %s\n", e.Text)
+			}
+		case bootstrap.Done:
+		}
 	}
 }

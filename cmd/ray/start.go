@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,7 @@ func startCmd() *cobra.Command {
 		Short: "Start a head, or join a cluster, on this machine.",
 		Args:  exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkSupported(cmd.Flags()); err != nil {
+			if err := cmp.Or(checkSupported(cmd.Flags()), o.checkHeadOnly(cmd.Flags())); err != nil {
 				return err
 			}
 			return runStart(cmd.Context(), o, cmd.OutOrStdout())

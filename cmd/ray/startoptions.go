@@ -37,6 +37,7 @@ type startOptions struct {
 	nodePorts        [2]int // wanted for other machines, 0: any
 
 	tempDir, spillDir string
+	storeDir          string // on whose disk the object store is kept
 	autoscaling       string
 	noMonitor         bool // the autoscaler runs elsewhere
 	python            string
@@ -70,6 +71,7 @@ func (o *startOptions) bind(f *pflag.FlagSet) {
 	f.IntVar(&o.metricsPort, "metrics-export-port", 0, "port of this node's /metrics (default: any free one, on loopback)")
 	f.StringVar(&o.tempDir, "temp-dir", "", "where sessions are kept (default: RAY_TMPDIR, else /tmp/ray-<uid>)")
 	f.StringVar(&o.spillDir, "object-spilling-directory", "", "where objects go when the store is full (default: in the session)")
+	f.StringVar(&o.storeDir, "plasma-directory", "", "directory on whose disk the object store is kept (default: in memory)")
 	f.StringVar(&o.autoscaling, "autoscaling-config", "", "cluster file that the head's autoscaler follows")
 	f.BoolVar(&o.noMonitor, "no-monitor", false, "do not scale from the head, whatever --autoscaling-config says: ray autoscaler does it elsewhere")
 	f.StringVar(&o.python, "python", "", "Python that runs workers (default: RAY_PYTHON, else the one beside this program or on PATH)")
@@ -87,8 +89,8 @@ func (o *startOptions) bindAccepted(f *pflag.FlagSet) {
 	for _, name := range []string{
 		"min-worker-port", "max-worker-port", "worker-port-list",
 		"dashboard-agent-listen-port", "dashboard-agent-grpc-port", "dashboard-grpc-port", "runtime-env-agent-port", "gcs-server-port",
-		"plasma-directory", "include-log-monitor", "tracing-startup-hook", "redis-username", "redis-password",
-		"redis-shard-ports", "proxy-server-url", "log-style", "log-color", "system-reserved-cpu",
+		"include-log-monitor", "tracing-startup-hook", "redis-username", "redis-password",
+		"redis-shard-ports", "proxy-server-url", "system-reserved-cpu",
 		"system-reserved-memory", "cgroup-path",
 	} {
 		f.String(name, "", "accepted and ignored")
@@ -100,8 +102,7 @@ func (o *startOptions) bindAccepted(f *pflag.FlagSet) {
 		f.Bool(name, false, "accepted and ignored")
 		_ = f.MarkHidden(name)
 	}
-	f.CountP("verbose", "v", "say more")
-	_ = f.MarkHidden("verbose")
+	new(look).bindHidden(f)
 }
 
 // applyEnvironment lets the launcher's variables win over flags: a node of a
@@ -170,6 +171,15 @@ func (o *startOptions) check() error {
 	}
 	if o.objectStore != nil && *o.objectStore < minObjectStore {
 		return usagef("The object store must have at least %d bytes (75 MiB); %.0f were given.", minObjectStore, *o.objectStore)
+	}
+	if o.storeDir != "" {
+		if info, err := os.Stat(o.storeDir); err != nil || !info.IsDir() {
+			return usagef("Invalid value for '--plasma-directory': %s is not a directory.", o.storeDir)
+		}
+		var err error
+		if o.storeDir, err = filepath.Abs(o.storeDir); err != nil { // the daemon may be elsewhere
+			return err
+		}
 	}
 	if rest, ok := strings.CutPrefix(o.autoscaling, "~/"); ok {
 		// No shell expands the ~ of --autoscaling-config=~/FILE, which is how

@@ -209,7 +209,7 @@ func (p *startPlan) session(o *startOptions) error {
 	if p.dir, err = session.NewDir(root, time.Now(), os.Getpid()); err != nil {
 		return err
 	}
-	c.TmpDir, c.SessionDir, c.SessionName, c.SpillDir = root, p.dir.Path, p.dir.Name, o.spillDir
+	c.TmpDir, c.SessionDir, c.SessionName, c.SpillDir, c.StoreDir = root, p.dir.Path, p.dir.Name, o.spillDir, o.storeDir
 	return nil
 }
 

@@ -83,6 +83,7 @@ var unkept = map[string]string{
 	"system-reserved-cpu":       "no cgroups are made; give the node less by --num-cpus",
 	"system-reserved-memory":    "no cgroups are made; give the node less by --memory",
 	"cgroup-path":               "no cgroups are made; start the node inside that cgroup",
+	"proxy-server-url":          "the dashboard answers for its own cluster only",
 	"tracing-startup-hook":      "no traces are sent; `ray timeline` shows what ran when",
 }
 
@@ -94,4 +95,17 @@ func checkSupported(f *pflag.FlagSet) (err error) {
 		}
 	})
 	return err
+}
+
+// checkHeadOnly refuses what has a meaning for a head alone.
+func (o *startOptions) checkHeadOnly(f *pflag.FlagSet) error {
+	if o.head || o.address == "" {
+		return nil
+	}
+	for _, name := range []string{"port", "redis-shard-ports", "include-dashboard"} {
+		if f.Changed(name) {
+			return usagef("`--%s` should only be specified when starting head node with `--head`.", name)
+		}
+	}
+	return nil
 }

@@ -43,7 +43,7 @@ func stopCmd() *cobra.Command {
 	f.IntVarP(&grace, "grace-period", "g", 16, "seconds that processes get to end by themselves")
 	f.StringVar(&address, "address", "", "only nodes of the cluster whose head is at HOST:PORT")
 	f.StringVar(&name, "session", "", "only the session with this name or directory")
-	acceptLogOptions(f)
+	new(look).bindHidden(f)
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,7 @@ func upCmd() *cobra.Command {
 	var f launchFlags
 	var o launcher.UpOptions
 	var least, most int
-	var plan, asJSON bool
+	var plan, asJSON, toFiles, login bool
 	var onFailure string
 	cmd := &cobra.Command{
 		Use:     "up CLUSTER_CONFIG_FILE",
@@ -30,6 +31,7 @@ changed, it does nothing.`,
 			if o.Remove = onFailure == "remove"; !o.Remove && onFailure != "keep" {
 				return usagef("Invalid value for '--on-failure': '%s' is not one of 'keep', 'remove'.", onFailure)
 			}
+			o.PlainShells = o.PlainShells || !login
 			if o.NoRestart && o.RestartOnly {
 				return usagef("--no-restart and --restart-only exclude each other.")
 			}
@@ -37,9 +39,14 @@ changed, it does nothing.`,
 			if err != nil {
 				return err
 			}
-			show := newProgress(cmd.OutOrStdout(), asJSON, f.verbose > 0, f.style)
+			show := newProgress(cmd.OutOrStdout(), asJSON, f.verbose > 0 || toFiles, &f.look)
 			if !plan {
 				show.wire(l)
+			}
+			if toFiles {
+				files := &outputFiles{next: l.Progress, open: map[string]*os.File{}}
+				defer files.close()
+				l.Progress = files.event
 			}
 			src := launcher.Source{File: args[0], Override: cluster.Override{Name: f.name}}
 			if cmd.Flags().Changed("min-workers") {
@@ -70,6 +77,9 @@ changed, it does nothing.`,
 	flags.BoolVar(&asJSON, "json", false, "print JSON: with --plan the plan, else one event a line")
 	flags.BoolVar(&o.NoRestart, "no-restart", false, "do not restart a head that runs")
 	flags.BoolVar(&o.RestartOnly, "restart-only", false, "restart without running set-up commands")
+	flags.BoolVar(&toFiles, "redirect-command-output", false, "write what each command prints to a file of its own instead of showing it")
+	flags.BoolVar(&login, "use-login-shells", true, "run commands as an interactive login would, after the user's start-up files")
+	flags.BoolVar(&o.PlainShells, "use-normal-shells", false, "run commands in plain shells, without the user's start-up files")
 	flags.IntVar(&least, "min-workers", 0, "replace the min_workers of the worker type, where there is one")
 	flags.IntVar(&most, "max-workers", 0, "replace the max_workers of the file")
 	return cmd

@@ -38,6 +38,8 @@ type Node struct {
 	// Start says whether the start commands run: always, never (NoRestart on a
 	// head that runs), or also when nothing else changed.
 	NoRestart, RestartOnly bool
+	// PlainShells runs commands without the user's start-up files.
+	PlainShells bool
 	// Tags is the provider, whose tags say how far the node is if it is a
 	// providers.Tagger; nil says nothing.
 	Tags providers.Provider

@@ -239,3 +239,20 @@ func TestTagsTellTheStatus(t *testing.T) {
 		t.Error(list, err)
 	}
 }
+
+// Commands run as in a login, unless plain shells were asked for.
+func TestShells(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		h := machine(t)
+		n := node(t, h, providers.Head, "head")
+		n.PlainShells = plain
+		if err := Start(t.Context(), n, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range h.Commands {
+			if slices.Contains(commands(h), c.Line) && c.Login == plain {
+				t.Errorf("plain shells %v: %q ran with Login %v", plain, c.Line, c.Login)
+			}
+		}
+	}
+}

@@ -281,7 +281,7 @@ func (r *Run) commands(ctx context.Context, list []string) error {
 		r.report(Command, fmt.Sprintf("(%d/%d) %s", i+1, len(list), line))
 		out := &tail{each: func(s string) { r.report(Output, s) }}
 		err := r.Host.Run(ctx, sshx.Command{
-			Line: line, Env: Env(&r.Node), Stdout: out, Stderr: out, Login: !r.Traits.SharedMachine,
+			Line: line, Env: Env(&r.Node), Stdout: out, Stderr: out, Login: !r.Traits.SharedMachine && !r.PlainShells,
 		})
 		out.flush()
 		if err != nil {

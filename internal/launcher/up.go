@@ -18,6 +18,8 @@ type UpOptions struct {
 	NoRestart   bool
 	RestartOnly bool
 	Wait        bool // until min_workers have joined
+	// PlainShells runs commands without the user's start-up files.
+	PlainShells bool
 	// Remove ends what this run has made if it fails; else it is kept, for a
 	// look or another try.
 	Remove bool

@@ -51,6 +51,7 @@ func (u *up) bootstrap(ctx context.Context) error {
 	}
 	n := u.node(*u.head, u.host)
 	n.NoRestart = u.o.NoRestart && !u.fresh
+	n.PlainShells = u.o.PlainShells
 	n.RestartOnly = u.o.RestartOnly && !u.fresh
 	n.BeforeStart = func(ctx context.Context) error {
 		if !u.evict {

@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -24,17 +25,14 @@ type arena struct {
 	mem  []byte
 }
 
-// openArena makes the file for data bytes: a memfd, or an unlinked file under
-// dir where there is none. Nothing is left behind when the process ends.
+// openArena makes the file for data bytes: on the disk of dir if one is given,
+// else a memfd. Nothing is left behind when the process ends.
 func openArena(data uint64, dir string) (*arena, error) {
-	file, err := memfile()
-	if err != nil {
-		if file, err = os.CreateTemp(dir, "ray-arena-*"); err != nil {
-			return nil, fmt.Errorf("object store: no shared memory: %w", err)
-		}
-		_ = os.Remove(file.Name())
-	}
 	size := headerSize + roundUp(data, pageSize)
+	file, err := arenaFile(int64(size), dir)
+	if err != nil {
+		return nil, err
+	}
 	if err := file.Truncate(int64(size)); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("object store of %d bytes: %w", data, err)
@@ -45,6 +43,43 @@ func openArena(data uint64, dir string) (*arena, error) {
 		return nil, fmt.Errorf("object store of %d bytes: map: %w", data, err)
 	}
 	return &arena{file: file, mem: mem}, nil
+}
+
+// arenaFile is a memfd, or an unlinked file in dir: there, or in the usual place
+// on a system that has no memfd. A directory that is memory itself changes nothing.
+func arenaFile(size int64, dir string) (*os.File, error) {
+	var fs unix.Statfs_t
+	if dir != "" {
+		if err := unix.Statfs(dir, &fs); err != nil {
+			return nil, fmt.Errorf("object store in %s: %w", dir, err)
+		}
+	}
+	if dir == "" || fs.Type == unix.TMPFS_MAGIC {
+		if file, err := memfile(); err == nil {
+			return file, nil
+		}
+	}
+	if dir != "" && uint64(size) > fs.Bavail*uint64(fs.Bsize) {
+		return nil, tooLarge(size, dir, unix.ENOSPC)
+	}
+	file, err := os.CreateTemp(dir, "ray-arena-*")
+	if err != nil {
+		return nil, fmt.Errorf("object store: no shared memory: %w", err)
+	}
+	_ = os.Remove(file.Name())
+	if dir == "" {
+		return file, nil
+	}
+	// A disk that is full later would kill whoever writes to the mapped file.
+	if err := unix.Fallocate(int(file.Fd()), 0, 0, size); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		_ = file.Close()
+		return nil, tooLarge(size, dir, err)
+	}
+	return file, nil
+}
+
+func tooLarge(size int64, dir string, err error) error {
+	return fmt.Errorf("object store of %d bytes in %s: %w: give it less by --object-store-memory, or another directory", size-headerSize, dir, err)
 }
 
 func memfile() (*os.File, error) {

@@ -39,6 +39,8 @@ type Config struct {
 	// the first of SpillDirs is else: the place for what does not fit into memory.
 	Remotes     []Remote
 	OverflowDir string
+	// Dir is a directory on whose disk the store is kept; "" keeps it in memory.
+	Dir string
 	// MinSpill is the size in bytes from which a spill file is worth its cost:
 	// so much is spilled at once, but of at most MaxFused objects. 0 means 100 MB
 	// and 2000, upstream's numbers.
@@ -124,7 +126,7 @@ func New(cfg Config) (*Store, error) {
 		cfg.Log = slog.Default()
 	}
 	capacity := roundUp(max(cfg.Capacity, pageSize), pageSize)
-	arena, err := openArena(capacity, os.TempDir())
+	arena, err := openArena(capacity, cfg.Dir)
 	if err != nil {
 		return nil, err
 	}

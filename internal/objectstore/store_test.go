@@ -6,8 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ray/internal/spec"
 )
@@ -228,5 +231,33 @@ func TestTrimGivesPagesBack(t *testing.T) {
 	put(t, s, 1, id(2), []byte("x"), true)
 	if _, warm, _ := s.table.alloc.alloc(1, 30<<20); warm {
 		t.Error("trimmed pages count as warm")
+	}
+}
+
+// A store on a disk has its room there from the start, and says so if there is none.
+func TestStoreInADirectory(t *testing.T) {
+	dir := t.TempDir()
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil || fs.Type == unix.TMPFS_MAGIC {
+		t.Skipf("%s is memory, not a disk: %v", dir, err)
+	}
+	s := open(t, Config{Capacity: 1 << 20, Dir: dir})
+	put(t, s, 1, id(1), []byte("on the disk"), true)
+	if name := s.arena.file.Name(); filepath.Dir(name) != dir {
+		t.Errorf("the store is %s", name)
+	}
+	var file unix.Stat_t
+	reserves := unix.Fallocate(int(s.arena.file.Fd()), 0, 0, 1<<20) == nil // not every file system can
+	if err := unix.Fstat(int(s.arena.file.Fd()), &file); err != nil || file.Nlink != 0 || reserves && file.Blocks*512 < 1<<20+headerSize {
+		t.Errorf("%+v, %v", file, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v %v", left, err)
+	}
+	if _, err := New(Config{Capacity: fs.Blocks*uint64(fs.Bsize) + 1<<30, Dir: dir}); err == nil || !strings.Contains(err.Error(), "--object-store-memory") {
+		t.Errorf("a store larger than its disk: %v", err)
+	}
+	if _, err := New(Config{Capacity: 1 << 20, Dir: filepath.Join(dir, "missing")}); err == nil {
+		t.Error("a store in a directory that is not there")
 	}
 }

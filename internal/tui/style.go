@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
+	"github.com/muesli/termenv"
 )
 
 func adaptive(light, dark string) lipgloss.AdaptiveColor {
@@ -120,3 +121,20 @@ func plural(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// SetColor decides on colours for everything that this process prints: true,
+// false, or auto, which asks the terminal and the variable NO_COLOR.
+func SetColor(when string) {
+	switch when {
+	case "true":
+		lipgloss.SetColorProfile(termenv.ANSI256)
+	case "false":
+		lipgloss.SetColorProfile(termenv.Ascii)
+	}
+}
+
+// Failed marks a text as what went wrong.
+func Failed(text string) string { return bad.Render(text) }
+
+// Faint marks a text as less important.
+func Faint(text string) string { return dim.Render(text) }

@@ -50,6 +50,7 @@ def local_request(
         "node_ip_address": hidden.get("_node_ip_address") or "",
         "node_name": given["_node_name"] or "",
         "object_spilling_directory": hidden.get("object_spilling_directory") or "",
+        "plasma_directory": hidden.get("_plasma_directory") or "",
         "metrics_export_port": hidden.get("_metrics_export_port") or 0,
     }
     return {name: value for name, value in request.items() if value is not None}
