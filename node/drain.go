@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"ray/internal/spec"
 	"ray/internal/wire"
+	"ray/node/owner"
 	"ray/node/pool"
 )
 
@@ -40,21 +42,50 @@ func (d *daemon) sendAway() {
 		}
 	})
 	slices.SortStableFunc(back, func(a, b *run) int { return int(a.Queue - b.Queue) })
-	for _, r := range back {
+	for _, r := range append(d.onTheirWay(), back...) {
 		if r.task == nil {
 			d.endRun(r, outcome{lost: unschedulable(r.spec.Tmpl.Name, "the chosen node drains")})
 			continue
 		}
 		d.unhold(r)
 		delete(d.runs, r.spec.ID)
-		d.askPlace(r.spec.Tmpl.Class.(*class), r)
+		d.askPlace(r.spec.Tmpl.Class.(*class), r.afresh())
 	}
+}
+
+// onTheirWay are the tasks that may leave and whose arguments are being brought
+// here. What brings these may take long, or the node's whole time.
+func (d *daemon) onTheirWay() (out []*run) {
+	for _, r := range d.runs {
+		if r.missing > 0 && !r.late && r.spec.Kind == owner.KindTask && mayLeave(r) {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b *run) int { return bytes.Compare(a.spec.ID[:], b.spec.ID[:]) })
+	return out
+}
+
+// afresh is the same attempt of a task that is owned here, for another place;
+// arguments that come late find that nobody waits for them.
+func (r *run) afresh() *run {
+	again := &run{task: r.task, spec: r.spec, attempt: r.attempt, tree: r.tree}
+	r.over, r.task.Run = true, again
+	return again
+}
+
+// tasksHere counts the tasks that run here or wait, and is never 0 while there
+// are some of which the arguments are on their way.
+func (d *daemon) tasksHere() int {
+	if n := d.pool.Running() + d.pool.Queued(); n > 0 {
+		return n
+	}
+	return len(d.runs)
 }
 
 // mayLeave tells whether nothing binds a queued task to this node.
 func mayLeave(r *run) bool {
 	c := r.spec.Tmpl.Class.(*class)
-	return c.lease.pg.IsZero() && !c.noSpill && c.pinned.IsZero()
+	return c.lease.pg.IsZero() && !c.noSpill && (c.pinned.IsZero() || r.spec.Tmpl.Strategy.Soft)
 }
 
 // drainsAway tells whether a node drains and its end charges no retry. Under the lock.

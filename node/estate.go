@@ -68,7 +68,7 @@ func (d *daemon) settleEstate(now time.Time) {
 
 // quiet tells whether nothing runs here that could make objects.
 func (d *daemon) quiet() bool {
-	if d.pool.Running()+d.pool.Queued()+len(d.hosted) > 0 {
+	if d.tasksHere()+len(d.hosted) > 0 {
 		return false
 	}
 	for _, c := range d.clients {

@@ -108,6 +108,7 @@ func (d *daemon) dialPeer(ctx context.Context, p *peer) {
 	}
 }
 
+// addressOf takes the lock.
 func (d *daemon) addressOf(id spec.NodeID) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -125,7 +125,7 @@ func (d *daemon) whyFetch(r *run) string {
 		if o == nil || len(o.Locs) == 0 {
 			return fmt.Sprintf("%d of its arguments are being brought here, object %s first", r.missing, dep.ID)
 		}
-		return fmt.Sprintf("%d of its arguments are being brought here: object %s (%.1f MB) from node %s first", r.missing, dep.ID, float64(o.Size)/1e6, d.addressOf(o.Locs[0]))
+		return fmt.Sprintf("%d of its arguments are being brought here: object %s (%.1f MB) from node %s first", r.missing, dep.ID, float64(o.Size)/1e6, d.nodes[o.Locs[0]].Address)
 	}
 	return "its arguments are being brought into memory"
 }

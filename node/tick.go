@@ -228,7 +228,7 @@ func (d *daemon) activity(count bool) (out []string) {
 	for _, r := range d.envMaker.Making() {
 		out = append(out, "makes the runtime environment "+r.Title+": "+r.Progress)
 	}
-	if n := d.pool.Running() + d.pool.Queued(); n > 0 {
+	if n := d.tasksHere(); n > 0 {
 		out = append(out, fmt.Sprintf("%d tasks run or wait", n))
 	}
 	if n := len(d.hosted); n > 0 {

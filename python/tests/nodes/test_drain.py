@@ -1,6 +1,7 @@
 """ray drain-node: who may refuse, what a draining node still does, and what becomes of its work."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 IDLE = "DRAIN_NODE_REASON_IDLE_TERMINATION"
 PREEMPTION = "DRAIN_NODE_REASON_PREEMPTION"
+MIB = 1 << 20
 
 
 @ray.remote
@@ -167,3 +169,34 @@ def test_bad_options(cluster, cli, words, says):
     built = cluster({})
     done = cli(built, "drain-node", *words)
     assert done.returncode == 2 and says in done.stderr, done.stderr
+
+
+def test_what_waits_for_its_arguments_goes_elsewhere(cluster, cli, until):
+    """Also while these cannot come: the node that has them does not answer."""
+    names = ("source", "w", "last")
+    built = cluster({}, *({"num_cpus": 1, "resources": {name: 1}} for name in names))
+    source, node = built.workers[0], on("w")
+
+    @ray.remote(num_cpus=0, resources={"source": 0.1})
+    def make():
+        return bytes(MIB)
+
+    @ray.remote(max_retries=0)
+    def size(data):
+        return len(data), ray.get_runtime_context().get_node_id()
+
+    made = make.remote()
+    ray.wait([made], fetch_local=False, timeout=30)
+    soft = NodeAffinitySchedulingStrategy(node, soft=True)
+    os.kill(source.daemon_pid, signal.SIGSTOP)
+    try:
+        task = size.options(scheduling_strategy=soft).remote(made)
+        until(lambda: "1 tasks run or wait" in cli(built, "status", "-v").stdout)
+        refused = drain(cli, built, node, IDLE)
+        assert refused.returncode == 1 and "1 tasks run or wait" in refused.stderr
+        assert drain(cli, built, node, PREEMPTION).returncode == 0
+        until(lambda: not row(node)["Alive"])
+    finally:
+        os.kill(source.daemon_pid, signal.SIGCONT)
+    length, ran_on = ray.get(task, timeout=60)
+    assert length == MIB and ran_on != node
