@@ -17,6 +17,10 @@ import (
 // A cluster of containers, with the real program: up, a task on a worker that
 // the head's autoscaler launches as a container of its own, down.
 func TestClusterOfContainers(t *testing.T) {
+	podmantest.Each(t, testClusterOfContainers)
+}
+
+func testClusterOfContainers(t *testing.T, e podmantest.Engine) {
 	if testing.Short() {
 		t.Skip("starts daemons: left out by -short")
 	}
@@ -31,7 +35,6 @@ func TestClusterOfContainers(t *testing.T) {
 	if _, err := os.Stat(ray); err != nil {
 		t.Skipf("no program at %s: scripts/build makes it", ray)
 	}
-	e := podmantest.Start(t)
 	dir := t.TempDir()
 	file, script := filepath.Join(dir, "containers.yaml"), filepath.Join(dir, "job.py")
 	write := func(path, text string) {
@@ -41,7 +44,7 @@ func TestClusterOfContainers(t *testing.T) {
 	}
 	text := fmt.Sprintf(`
 cluster_name: containers
-provider: {type: docker, use_podman: true, network: host, image: %q, run_options: ["%s"]}
+provider: {type: docker, use_podman: %v, network: host, image: %q, run_options: ["%s"]}
 max_workers: 1
 available_node_types:
   head: {resources: {CPU: 0}, node_config: {}}
@@ -49,7 +52,7 @@ available_node_types:
 head_node_type: head
 head_start_ray_commands: [ray stop, "ray start --head --node-ip-address=127.0.0.1 --port=0 --dashboard-port=0 --autoscaling-config=~/ray_bootstrap_config.yaml"]
 worker_start_ray_commands: [ray stop, "ray start --node-ip-address=127.0.0.1 --address=$RAY_HEAD_ADDRESS"]
-`, e.Image, strings.Join(e.Options, `", "`))
+`, !e.Docker, e.Image, strings.Join(e.Options, `", "`))
 	write(file, text)
 	write(script, "import os, ray\nray.init()\n@ray.remote\ndef where():\n    return os.environ['RAY_CLOUD_INSTANCE_ID'], os.getcwd()\n"+
 		"print('mine', os.environ['RAY_CLOUD_INSTANCE_ID'])\nprint('worker', ray.get(where.remote())[0])\n")

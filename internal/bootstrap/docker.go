@@ -43,8 +43,18 @@ func StopContainer(ctx context.Context, n *Node) error {
 	if !ok {
 		return nil
 	}
-	_, err := sshx.Output(ctx, n.Host, d.Engine+" rm -f "+sshx.Quote(d.Container)+" >/dev/null 2>&1 || true")
+	_, err := sshx.Output(ctx, n.Host, "{ "+removal(d)+"; } >/dev/null 2>&1 || true")
 	return err
+}
+
+// removal is the command that ends a container at once. Podman would give its
+// shell, which ignores the signal, ten seconds first.
+func removal(d cluster.Docker) string {
+	name := sshx.Quote(d.Container)
+	if d.Engine == "podman" {
+		return "{ podman kill " + name + "; podman rm -f " + name + "; } >/dev/null 2>&1; ! podman container exists " + name
+	}
+	return d.Engine + " rm -f " + name
 }
 
 // runningImage is the image of the container that runs under the name, "" if
@@ -98,7 +108,7 @@ func (r *Run) runContainer(ctx context.Context, d cluster.Docker, replace bool) 
 	}
 	lines := []string{pull}
 	if replace {
-		lines = append(lines, d.Engine+" rm -f "+sshx.Quote(d.Container))
+		lines = append(lines, removal(d))
 	}
 	options, err := r.detected(ctx, d)
 	if err != nil {

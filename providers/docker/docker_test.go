@@ -22,13 +22,13 @@ func state(t *testing.T, e podmantest.Engine, name string) (dir string, cfg *clu
 	dir = t.TempDir()
 	text := fmt.Sprintf(`
 cluster_name: %s
-provider: {type: docker, use_podman: true, network: host, image: %q, run_options: ["%s"]}
+provider: {type: docker, use_podman: %v, network: host, image: %q, run_options: ["%s"]}
 head_node_type: head
 available_node_types:
   head: {resources: {CPU: 1}, node_config: {}}
   cpu: {resources: {CPU: 1}, node_config: {run_options: ["-e OWN=yes"]}}
 max_workers: 2
-`, name, e.Image, strings.Join(e.Options, `", "`))
+`, name, !e.Docker, e.Image, strings.Join(e.Options, `", "`))
 	if err := os.WriteFile(filepath.Join(dir, "cluster.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -39,8 +39,9 @@ max_workers: 2
 	return dir, cfg
 }
 
-func TestSuite(t *testing.T) {
-	e := podmantest.Start(t)
+func TestSuite(t *testing.T) { podmantest.Each(t, testSuite) }
+
+func testSuite(t *testing.T, e podmantest.Engine) {
 	dirs, n := map[string]string{}, 0
 	providertest.Run(t, providertest.Case{
 		HeadType: "head", WorkerType: "cpu", Commands: true,
@@ -59,8 +60,9 @@ func TestSuite(t *testing.T) {
 }
 
 // What the head's container does: everything through the agent.
-func TestAgent(t *testing.T) {
-	e := podmantest.Start(t)
+func TestAgent(t *testing.T) { podmantest.Each(t, testAgent) }
+
+func testAgent(t *testing.T, e podmantest.Engine) {
 	dir, cfg := state(t, e, "agent")
 	p, err := local(Options{Dir: dir, Config: cfg})
 	if err != nil {
@@ -124,8 +126,9 @@ func TestAgent(t *testing.T) {
 }
 
 // One container that ends on its own is seen and leaves nothing behind.
-func TestContainerThatEnds(t *testing.T) {
-	e := podmantest.Start(t)
+func TestContainerThatEnds(t *testing.T) { podmantest.Each(t, testContainerThatEnds) }
+
+func testContainerThatEnds(t *testing.T, e podmantest.Engine) {
 	dir, cfg := state(t, e, "ends")
 	p, err := local(Options{Dir: dir, Config: cfg})
 	if err != nil {

@@ -1,5 +1,6 @@
 // Package podmantest gives tests a container engine: Podman with a store of
-// its own, and an image whose programs are this machine's, mounted read-only.
+// its own, or a Docker daemon of its own, and an image whose programs are this
+// machine's, mounted read-only. Only tests import it.
 package podmantest
 
 import (
@@ -14,9 +15,10 @@ import (
 
 // Engine is what a test gives to containers.
 type Engine struct {
-	Tool  string // the podman command
-	Image string
-	// Options are for `podman run`: the machine's programs, its network (a
+	Tool   string // the command
+	Docker bool   // or Podman
+	Image  string
+	// Options are for `run`: the machine's programs, its network (a
 	// sandbox may have no other), and limits that a sandbox allows.
 	Options []string
 }
@@ -41,6 +43,12 @@ chmod +x opt/bin/python3
 func Start(t *testing.T) Engine {
 	t.Helper()
 	tool, dir := Store(t)
+	return image(t, tool, dir)
+}
+
+// image makes the image, and tries it.
+func image(t *testing.T, tool, dir string) Engine {
+	t.Helper()
 	python, base := interpreter(t)
 	e := Engine{Tool: tool, Image: "localhost/raypod:1", Options: []string{"--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "-e", "PATH=/opt/bin:/usr/local/bin:/usr/bin:/bin"}}
 	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", base} {
@@ -59,7 +67,7 @@ func Start(t *testing.T) Engine {
 	}
 	try := append(append([]string{"run", "--rm", "--network=host"}, e.Options...), e.Image, "/bin/bash", "-c", "python3 --version")
 	if text, err := exec.Command(tool, try...).CombinedOutput(); err != nil {
-		t.Skipf("podman cannot run containers on this machine: %v: %s", err, text)
+		t.Skipf("%s cannot run containers on this machine: %v: %s", filepath.Base(tool), err, text)
 	}
 	return e
 }
