@@ -117,6 +117,7 @@ type daemon struct {
 	ended                          endedWorkers
 	drain                          *spec.Drain
 	drainAt                        time.Time // when it began
+	unsent                         int       // ends of other nodes' tasks that wait to be told
 	estate                         estate
 	legacies                       map[spec.NodeID]*legacy
 	down                           bool

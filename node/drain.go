@@ -27,9 +27,34 @@ func (d *daemon) onDrain(_ context.Context, r *wire.Request) (any, []byte, error
 	}
 	d.drain, d.drainAt = &in, time.Now()
 	d.sendAway()
+	d.after(lingers, func() { d.locked(d.beat) })
 	d.beat()
 	d.wakeTicker()
 	return wire.DrainReply{Accepted: true}, nil, nil
+}
+
+// lingers is how long a draining node stays at least: others may have sent tasks
+// here before they heard of the drain, and such a task has to be given back. The
+// end of its node would be the end of one that may not be retried.
+const lingers = 500 * time.Millisecond
+
+// lastWords says what keeps a draining node that has nothing else to do.
+func (d *daemon) lastWords() string {
+	if d.drain == nil || d.cfg.Head {
+		return ""
+	}
+	if time.Since(d.drainAt) < lingers {
+		return "tasks may be on their way here still"
+	}
+	if d.unsent > 0 {
+		return "it has to tell other nodes what has become of " + counted(d.unsent, "task", "tasks")
+	}
+	for _, p := range d.peers {
+		if p.owes = p.owes && !p.dead && (p.session == nil || p.session.Queued() > 0); p.owes {
+			return "it tells node " + p.id.String() + " what has become of its tasks"
+		}
+	}
+	return ""
 }
 
 // sendAway gives up what is queued here and has not begun: tasks of this node's

@@ -61,6 +61,7 @@ func (d *daemon) reportRun(r *run, o outcome) {
 		}
 	}
 	r.result = &o
+	d.unsent++
 	if r.adopted {
 		d.sendResult(r)
 	}
@@ -88,6 +89,7 @@ func (d *daemon) dropForeign(r *run, o *outcome) {
 func (d *daemon) sendResult(r *run) {
 	o := r.result
 	r.result = nil
+	d.unsent--
 	defer d.unpinResult(o)
 	if d.peerOf(r.from).dead {
 		d.dropForeign(r, o)
@@ -103,6 +105,7 @@ func (d *daemon) sendResult(r *run) {
 	}
 	started := r.spec.Kind == owner.KindCreate && r.actor != nil && r.actor.alive
 	d.toPeer(r.from, func(b []byte) []byte { return appendResult(b, r.spec.ID, r.attempt, o, started, r.inc, d.self) })
+	d.peerOf(r.from).owes = true
 	d.unpinForeign(r)
 }
 

@@ -18,6 +18,7 @@ type peer struct {
 	queue   []byte        // what is to be sent before that
 	cancel  context.CancelFunc
 	dead    bool
+	owes    bool // it has been told of ends of its tasks, and may not have heard
 
 	sentTmpl    map[uint32]bool
 	sentJobs    map[spec.JobID]bool

@@ -249,8 +249,10 @@ func (d *daemon) activity(count bool) (out []string) {
 	if d.held.primary > 0 {
 		out = append(out, fmt.Sprintf("%d objects have their primary copy here", d.held.primary))
 	}
-	if text := d.leaves(); text != "" {
-		out = append(out, text)
+	for _, text := range []string{d.lastWords(), d.leaves()} {
+		if text != "" {
+			out = append(out, text)
+		}
 	}
 	if d.held.borrowed > 0 {
 		out = append(out, fmt.Sprintf("%d objects owned here are referenced from other nodes", d.held.borrowed))

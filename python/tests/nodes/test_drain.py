@@ -1,5 +1,6 @@
 """ray drain-node: who may refuse, what a draining node still does, and what becomes of its work."""
 
+import glob
 import os
 import signal
 import time
@@ -38,6 +39,11 @@ def on(name):
 
 def drain(cli, cluster, node, reason, message="test", *more):
     return cli(cluster, "drain-node", "--node-id", node, "--reason", reason, "--reason-message", message, *more)
+
+
+def stopped(path):
+    with open(path) as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"
 
 
 def row(node):
@@ -173,8 +179,8 @@ def test_bad_options(cluster, cli, words, says):
 
 def test_what_waits_for_its_arguments_goes_elsewhere(cluster, cli, until):
     """Also while these cannot come: the node that has them does not answer."""
-    names = ("source", "w", "last")
-    built = cluster({}, *({"num_cpus": 1, "resources": {name: 1}} for name in names))
+    cpus = {"source": 0, "w": 1, "last": 1}
+    built = cluster({}, *({"num_cpus": n, "resources": {name: 1}} for name, n in cpus.items()))
     source, node = built.workers[0], on("w")
 
     @ray.remote(num_cpus=0, resources={"source": 0.1})
@@ -188,8 +194,10 @@ def test_what_waits_for_its_arguments_goes_elsewhere(cluster, cli, until):
     made = make.remote()
     ray.wait([made], fetch_local=False, timeout=30)
     soft = NodeAffinitySchedulingStrategy(node, soft=True)
+    until(lambda: "run or wait" not in cli(built, "status", "-v").stdout)
     os.kill(source.daemon_pid, signal.SIGSTOP)
     try:
+        until(lambda: all(stopped(path) for path in glob.glob(f"/proc/{source.daemon_pid}/task/*/stat")))
         task = size.options(scheduling_strategy=soft).remote(made)
         until(lambda: "1 tasks run or wait" in cli(built, "status", "-v").stdout)
         refused = drain(cli, built, node, IDLE)
