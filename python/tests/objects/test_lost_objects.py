@@ -194,7 +194,7 @@ def test_items_that_a_value_refers_to_are_made_again(cluster, tally):
 
     refs = list(ray.get(blocks.remote()))
     assert {ref.task_id() for ref in refs} == {refs[0].task_id()}
-    built.add_node(**NODE)
+    second = built.add_node(**NODE)
     kill(built, built.workers[0])
     assert ray.get(refs[0], timeout=60) == "small" and runs.count() == 1
     assert [int(ray.get(ref, timeout=60)[0]) for ref in refs[1:]] == [0, 1, 2]
@@ -202,7 +202,7 @@ def test_items_that_a_value_refers_to_are_made_again(cluster, tally):
     more = list(ray.get(blocks.remote()))
     closed.hit()  # from now on it breaks its promise
     built.add_node(**NODE)
-    kill(built, built.workers[0])
+    kill(built, second)
     assert int(ray.get(more[1], timeout=60)[0]) == 0
     with pytest.raises(ValueError, match="yielded fewer items than before") as caught:
         ray.get(more[3], timeout=60)
