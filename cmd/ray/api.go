@@ -163,17 +163,26 @@ func dashboardOf(a session.Announcement) (base, tokenPath string, err error) {
 // this RAY_TMPDIR, else the oldest head of this user that no driver owns.
 func localHead() (session.Announcement, bool) {
 	all, _ := session.List()
-	root := session.TempDir()
-	for _, a := range slices.Backward(all) {
-		if a.Head && (a.TempDir == root || a.StartedUnder == root) {
-			return a, true
-		}
+	if a, ok := headHere(all); ok {
+		return a, true
 	}
-	if a, ok := session.Newest(root); ok {
+	if a, ok := session.Newest(session.TempDir()); ok {
 		return a, true // a node here of a head elsewhere
 	}
 	for _, a := range all {
 		if a.Head && a.JobOwner == 0 {
+			return a, true
+		}
+	}
+	return session.Announcement{}, false
+}
+
+// headHere is the newest head that was started under this RAY_TMPDIR, also with
+// a --temp-dir elsewhere.
+func headHere(all []session.Announcement) (session.Announcement, bool) {
+	root := session.TempDir()
+	for _, a := range slices.Backward(all) {
+		if a.Head && (a.TempDir == root || a.StartedUnder == root) {
 			return a, true
 		}
 	}

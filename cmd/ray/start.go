@@ -34,6 +34,9 @@ func startCmd() *cobra.Command {
 			if err := cmp.Or(checkSupported(cmd.Flags()), o.checkHeadOnly(cmd.Flags())); err != nil {
 				return err
 			}
+			if err := startHook(cmd, o); err != nil {
+				return err
+			}
 			return runStart(cmd.Context(), o, cmd.OutOrStdout())
 		},
 	}

@@ -167,11 +167,14 @@ func localTarget(address string) (statusTarget, error) {
 	}
 	chosen := found[0]
 	if len(clusters) > 1 {
-		newest, ok := session.Newest(session.TempDir())
+		here, ok := headHere(found)
+		if !ok {
+			here, ok = session.Newest(session.TempDir())
+		}
 		if !ok {
 			return statusTarget{}, fmt.Errorf("several clusters run on this machine: choose one by --address: %s", addresses(found))
 		}
-		chosen = newest
+		chosen = here
 	}
 	for _, a := range found {
 		if a.ClusterID == chosen.ClusterID && chosen.Dashboard == "" {

@@ -66,7 +66,17 @@ func Publish(a Announcement) error {
 	if a.TempDir == "" {
 		return nil
 	}
-	return WriteFile(newestFile(a.TempDir), text)
+	return a.newest(text)
+}
+
+// newest makes a, written as text, the one that is found under its TempDir. The
+// cluster that nodes were started for, not one of a driver's own, is told by its
+// address as well, in the file that other programs know from upstream.
+func (a Announcement) newest(text []byte) error {
+	if err := WriteFile(newestFile(a.TempDir), text); err != nil || a.JobOwner != 0 {
+		return err
+	}
+	return WriteFile(currentFile(a.TempDir), []byte(a.Address))
 }
 
 // Withdraw removes what Publish wrote and the daemon's socket directory.
@@ -102,13 +112,14 @@ func promote(a Announcement) error {
 		}
 	}
 	if next == nil {
+		_ = os.Remove(currentFile(a.TempDir))
 		return os.Remove(newestFile(a.TempDir))
 	}
 	text, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
-	return WriteFile(newestFile(a.TempDir), append(text, '\n'))
+	return next.newest(append(text, '\n'))
 }
 
 // List gives the announcements of living daemons of this user, oldest first,
@@ -142,6 +153,8 @@ func Newest(tmpdir string) (Announcement, bool) {
 	}
 	return a, true
 }
+
+func currentFile(tmpdir string) string { return filepath.Join(tmpdir, "ray_current_cluster") }
 
 func newestFile(tmpdir string) string { return filepath.Join(tmpdir, "session.json") }
 

@@ -62,7 +62,7 @@ func image(t *testing.T, tool, dir string) Engine {
 		{"/bin/sh", "-c", `tar -c -C "$1" . | "$2" import - "$3"`, "import", dir + "/root", tool, e.Image},
 	} {
 		if text, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, text)
+			t.Skipf("%s cannot make images on this machine: %v: %s", filepath.Base(tool), err, text)
 		}
 	}
 	try := append(append([]string{"run", "--rm", "--network=host"}, e.Options...), e.Image, "/bin/bash", "-c", "python3 --version")
