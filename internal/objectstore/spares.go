@@ -19,10 +19,10 @@ import (
 const (
 	// sparesEach is how many spares a client has at most. It tells of the objects
 	// in them together, which saves both sides system calls.
-	sparesEach = 4
+	sparesEach = 8
 	// spareBytes bounds the spares of a client, so the size of one: for more
 	// than that, a question is cheap beside the copy.
-	spareBytes = 8 << 20
+	spareBytes = 16 << 20
 	// sparesShare: all spares together take at most this part of the store,
 	// and none is lent when less than this part of it is free.
 	sparesShare = 8

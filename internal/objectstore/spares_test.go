@@ -122,7 +122,7 @@ func TestSparesAreFewAndSmall(t *testing.T) {
 	}
 	large := &holder{s: s, number: 30}
 	for range 3 {
-		mustPut(t, large, 9*mib)
+		mustPut(t, large, 17*mib)
 	}
 	if len(large.spares) > 0 {
 		t.Error("room is lent for objects for which a question is cheap")

@@ -8,6 +8,8 @@ import time
 import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from ray._core.copying import SHARED_FROM, copy_shared
+
 # Smaller copies are not worth a look for numpy.
 _NUMPY_COPY = 1 << 20
 # How long an object stays pinned after its last view is gone: whoever reads it
@@ -150,7 +152,11 @@ class Arena:
         if numpy is not None and hasattr(numpy, "copyto"):
             # Lets other threads run meanwhile.
             target = numpy.frombuffer(self._bytes, dtype="u1", count=length, offset=position)
-            numpy.copyto(target, numpy.frombuffer(part, dtype="u1"))
+            source = numpy.frombuffer(part, dtype="u1")
+            if length < SHARED_FROM:
+                numpy.copyto(target, source)
+            else:
+                copy_shared(numpy.copyto, target, source)
         else:
             self._bytes[position : position + length] = part
 

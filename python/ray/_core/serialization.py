@@ -71,17 +71,17 @@ class Serialized:
         self.size = position
 
     def parts(self) -> List[Any]:
-        """The blob as consecutive byte strings."""
-        out: List[Any] = [_pack_head(self.kind, VERSION, len(self.buffers), len(self.data))]
-        out.extend(BUFFER.pack(*place) for place in self._offsets)
-        out.append(self.data)
+        """The blob as consecutive byte strings: the buffers, and what is before, between."""
         position = HEAD.size + BUFFER.size * len(self.buffers) + len(self.data)
+        places = [BUFFER.pack(*place) for place in self._offsets]
+        between = b"".join([_pack_head(self.kind, VERSION, len(self.buffers), len(self.data)), *places, self.data])
+        out: List[Any] = []
         for (offset, length), buffer in zip(self._offsets, self.buffers):
-            if offset > position:
-                out.append(b"\0" * (offset - position))
+            out.append(between + b"\0" * (offset - position))
             out.append(buffer)
             position = offset + length
-        return out
+            between = b""
+        return out or [between]
 
     def to_bytes(self) -> bytes:
         """The whole blob."""
@@ -117,6 +117,29 @@ def _is_plain_array(value: Any) -> bool:
     if numpy is None:
         return False
     return type(value) is getattr(numpy, "ndarray", None) and value.dtype.kind in "biufcSU"
+
+
+# Pickles of arrays whose elements travel out of band: all that they say is the key.
+_array_pickles: Dict[Tuple[Any, ...], bytes] = {}
+_ARRAY_PICKLES = 1000
+
+
+def _serialize_array(value: Any, kind: int) -> Serialized:
+    """A plain array. The pickle of one of this dtype, shape and order is made once: it takes as long as a copy."""
+    flags, dtype = value.flags, value.dtype
+    known = flags.forc and dtype.metadata is None
+    key = (dtype, value.shape, flags.c_contiguous, flags.writeable)
+    if known:
+        data = _array_pickles.get(key)
+        if data is not None:
+            return Serialized(kind, data, [pickle.PickleBuffer(value).raw()], [])
+    buffers: List[memoryview] = []
+    data = _dumps(value, 5, buffer_callback=lambda buffer: buffers.append(buffer.raw()))
+    if known and len(buffers) == 1:
+        if len(_array_pickles) >= _ARRAY_PICKLES:
+            _array_pickles.clear()
+        _array_pickles[key] = data
+    return Serialized(kind, data, buffers, [])
 
 
 def serialize(value: Any) -> Serialized:
@@ -186,9 +209,8 @@ def _serialize_any(value: Any, kind: int) -> Serialized:
         return False
 
     if _is_plain_array(value) and not _custom:
-        data = _dumps(value, 5, buffer_callback=out_of_band)
-    else:
-        data = dump_any(value, held, out_of_band)
+        return _serialize_array(value, kind)
+    data = dump_any(value, held, out_of_band)
     return Serialized(kind, data, buffers, held)
 
 

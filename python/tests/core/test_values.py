@@ -35,6 +35,42 @@ def test_large_buffers_are_aligned_and_read_only():
     assert (got == array).all() and not got.flags.writeable
 
 
+def test_the_pickle_of_an_array_is_that_of_its_kind_only():
+    """What stands for arrays of one kind is made once, and must not be taken for another."""
+    numpy = pytest.importorskip("numpy")
+    square = numpy.arange(9).reshape(3, 3)
+    frozen = square.copy()
+    frozen.flags.writeable = False
+    noted = numpy.dtype("i8", metadata={"unit": "m"})
+    kinds = [
+        square,
+        square.T,
+        frozen,
+        square[::2],
+        square[:, 1:],
+        square[:0],
+        square.astype(">i8"),
+        square.astype("i4"),
+        square.ravel(),
+        square.astype("S3"),
+        square.astype("U3"),
+        square.astype(complex),
+        numpy.array(7),
+        numpy.array(7.0),
+        square.astype(noted),
+        square.view("m8[s]"),
+        numpy.array([(1, 2.0)], "i4,f4"),
+        numpy.array([None, {}]),
+    ]
+    for array in kinds:
+        turned = array.copy("A")
+        turned.flat = array.ravel()[::-1]
+        for value in (array, turned, array):
+            got, want = round_trip(value), pickle.loads(pickle.dumps(value, 5))
+            assert (got == value).all() and got.strides == want.strides
+            assert got.dtype == value.dtype and got.dtype.metadata == want.dtype.metadata
+
+
 def test_sharing_inside_a_value_is_kept():
     shared = [1]
     got = round_trip([shared, shared])
