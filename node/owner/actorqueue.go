@@ -49,7 +49,9 @@ func (s *State) enqueue(a *Actor, t *Task) {
 	s.resolve(t)
 }
 
-// refusal is the error for a call that cannot be made now, or nil.
+// refusal is the error for a call that is made, or becomes ready, now and
+// cannot be sent: nil if it can be or may wait. Calls that were made before
+// the actor began to restart wait, be it for its very first life.
 func (a *Actor) refusal(t *Task) *spec.ErrorInfo {
 	switch {
 	case a.State == spec.ActorDead:
@@ -63,6 +65,10 @@ func (a *Actor) refusal(t *Task) *spec.ErrorInfo {
 // callReady: the call's arguments are there; send what may be sent.
 func (s *State) callReady(t *Task) {
 	t.State = TaskReady
+	if e := t.actor.refusal(t); e != nil {
+		s.FailAlone(t, e)
+		return
+	}
 	s.flush(t.actor, t.caller)
 }
 

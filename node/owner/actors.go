@@ -165,12 +165,7 @@ func (s *State) ActorUpdate(info spec.ActorInfo) {
 			s.flush(a, c)
 		}
 	case spec.ActorRestarting:
-		s.recall(a)
-		for _, t := range a.unsent() {
-			if e := a.refusal(t); e != nil {
-				s.FailAlone(t, e)
-			}
-		}
+		s.recall(a) // what was not sent waits for the next life
 	case spec.ActorDead:
 		s.actorDied(a)
 	}

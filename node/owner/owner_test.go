@@ -284,6 +284,48 @@ func TestActorRestartSendsRetriedCallsAgainInOrder(t *testing.T) {
 	}
 }
 
+// Calls that were made before the actor ended, or before its constructor did
+// the first time, were not refused: they go to its next life. One whose
+// argument comes while there is no life is refused then.
+func TestCallsThatWereNotSentOutliveARestart(t *testing.T) {
+	w := newWorld(t, 1)
+	a := spec.ActorID{9}
+	dep := func(n byte) *Task {
+		d := &Task{Spec: Spec{ID: w.taskID(n), NReturns: 1, Tmpl: &Template{Template: spec.Template{Name: "slow"}}}}
+		w.s.Submit(d, 1)
+		return d
+	}
+	here := []Result{{Index: 1, Value: Value{Where: Inline, Blob: []byte{5}}}}
+	early := w.call(1, a, 1, 0) // no life yet
+	restarting := func(inc int) {
+		w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorRestarting, Incarnation: inc})
+	}
+	restarting(1)
+	restarting(2)
+	w.s.Effects()
+	w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorAlive, NodeID: w.self, Incarnation: 3})
+	if got := calls(w.s.Effects()); string(got) != "\x01" || early.State != TaskSent {
+		t.Fatalf("sent %v once the third constructor had returned, want the call made before the first", got)
+	}
+	first, second := dep(11), dep(12)
+	meanwhile := w.call(1, a, 2, 0, w.ref(first.ID.Return(1)))
+	later := w.call(2, a, 3, 0, w.ref(second.ID.Return(1)))
+	restarting(3)
+	if meanwhile.State == TaskDone || later.State == TaskDone {
+		t.Fatal("a call whose argument is not there yet has lost nothing by the restart")
+	}
+	w.s.Done(first, 0, StatusOK, here, 0)
+	if meanwhile.State != TaskDone {
+		t.Fatal("a call that becomes ready while the actor restarts must be refused, as a new one is")
+	}
+	w.s.ActorUpdate(spec.ActorInfo{ID: a, State: spec.ActorAlive, NodeID: w.self, Incarnation: 4})
+	w.s.Effects()
+	w.s.Done(second, 0, StatusOK, here, 0)
+	if got := calls(w.s.Effects()); string(got) != "\x03" {
+		t.Fatalf("sent %v, want the call whose argument came after the restart", got)
+	}
+}
+
 // The head did not hear that the first life had begun before its node was cut
 // off: it places the actor anew, which is no restart. What had been sent to the
 // first life is sent to the second.

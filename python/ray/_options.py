@@ -144,6 +144,8 @@ def check_actor(options: Dict[str, Any], in_options: bool = False) -> None:
     if namespace is not None:
         check_text(namespace, "namespace")
     name = options.get("name")
+    if name == "":
+        raise ValueError("Actor name cannot be an empty string. Leave it out for an actor without a name.")
     if name is not None:
         check_text(name, "name")
     if options.get("get_if_exists") and name is None:

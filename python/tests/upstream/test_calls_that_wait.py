@@ -8,7 +8,7 @@ import time
 import pytest
 import ray
 from ray.exceptions import TaskCancelledError
-from ray.util.state import list_tasks
+from ray.util.state import list_actors, list_tasks
 
 
 def states(name):
@@ -27,6 +27,47 @@ def test_a_call_of_an_actor_that_has_no_place_yet_is_cancelled(cluster):
     with pytest.raises(TaskCancelledError):
         ray.get(first, timeout=30)
     assert ray.wait([second], timeout=0)[0] == []
+
+
+def test_a_call_made_first_outlives_constructors_that_crash(cluster, tmp_path):
+    @ray.remote(max_restarts=3)
+    class Stumbles:
+        def __init__(self, path):
+            with open(path, "a") as lives:
+                lives.write("x")
+            if os.path.getsize(path) < 3:
+                os._exit(0)
+
+        def call(self):
+            return os.getpid()
+
+    actor = Stumbles.remote(str(tmp_path / "lives"))
+    assert ray.get(actor.call.remote(), timeout=60) > 0
+    assert os.path.getsize(tmp_path / "lives") == 3
+
+
+def test_a_call_whose_argument_comes_after_a_restart_is_made(cluster, tmp_path, until):
+    @ray.remote(max_restarts=1)
+    class Once:
+        def pid(self, *args):
+            return os.getpid()
+
+    @ray.remote(num_cpus=0)
+    def opened(path):
+        while not os.path.exists(path):
+            time.sleep(0.05)
+
+    def alive_again():
+        [row] = list_actors(filters=[("actor_id", "=", actor._actor_id.hex())], detail=True)
+        return row.state == "ALIVE" and row.num_restarts == 1
+
+    actor = Once.remote()
+    first = ray.get(actor.pid.remote(), timeout=60)
+    waits = actor.pid.remote(opened.remote(str(tmp_path / "gate")))
+    os.kill(first, signal.SIGKILL)
+    until(alive_again)
+    (tmp_path / "gate").touch()
+    assert ray.get(waits, timeout=60) != first
 
 
 @pytest.mark.parametrize("kind", ["threads", "loop"])

@@ -154,3 +154,10 @@ def test_a_task_bound_to_a_node_that_never_has_room(cluster, until):
     found = until(row)
     assert found.error_type == "TASK_UNSCHEDULABLE_ERROR"
     assert "The node specified via NodeAffinitySchedulingStrategy doesn't exist any more" in found.error_message
+
+
+def test_an_empty_name_of_an_actor():
+    with pytest.raises(ValueError, match="Actor name cannot be an empty string"):
+        Oven.options(name="")
+    with pytest.raises(ValueError, match="Actor name cannot be an empty string"):
+        Oven.options(name="", get_if_exists=True).remote("coal")
