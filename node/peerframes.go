@@ -238,6 +238,14 @@ func (d *daemon) peerRef(from spec.NodeID, op uint16, r *reader) error {
 		if !d.own.Disowned(id) && d.own.Object(id) == nil {
 			d.toPeer(from, func(b []byte) []byte { return appendRef(b, refFree, id, d.self) })
 		}
+	case refKeep:
+		answer := uint16(refLocLost)
+		if d.own.Keep(id, func() bool { return d.store.Keep(id) }) {
+			answer = refKept
+		}
+		d.toPeer(from, func(b []byte) []byte { return appendRef(b, answer, id, d.self) })
+	case refKept:
+		d.word(id, func() { d.own.Kept(id, from) })
 	case refReceived:
 		d.arrived(from, transitKey{object: id})
 	case refUnknown:

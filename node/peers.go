@@ -166,6 +166,12 @@ func (d *daemon) peerEffect(e *owner.Effect) {
 		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refFree, e.ID, d.self) })
 	case owner.EffLocLost:
 		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refLocLost, e.ID, e.Loc) })
+	case owner.EffKeep:
+		if e.Node == d.self {
+			d.own.Keep(e.ID, func() bool { return d.store.Keep(e.ID) })
+			return
+		}
+		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refKeep, e.ID, d.self) })
 	case owner.EffConfirm:
 		d.toPeer(e.Node, func(b []byte) []byte { return appendRef(b, refConfirm, spec.ObjectID{}, e.Loc) })
 	case owner.EffHeld:

@@ -45,6 +45,8 @@ const (
 	refTake     // to the owner: take the primary copy that this node holds
 	refConfirm  // to an heir: all that is borrowed of what the node id left has been named
 	refHeld     // to an heir: is the copy that is held here still needed
+	refKeep     // to a borrower: the copy you may have is the last one, keep it
+	refKept     // to the owner: it is kept; refLocLost: there is none
 )
 
 var le = binary.LittleEndian

@@ -6,16 +6,19 @@ import (
 	"ray/internal/spec"
 )
 
-// lose marks an object of which no copy is left, and has it made again if
-// somebody waits for it.
+// lose marks an object of which no known copy is left, and has it looked for,
+// or made again, if somebody waits for it.
 func (s *State) lose(o *Object) {
-	markLost(o)
+	s.markLost(o)
 	if len(o.waiters) > 0 {
 		s.want(o)
 	}
 }
 
-func markLost(o *Object) {
+func (s *State) markLost(o *Object) {
+	if s.seek(o) {
+		return
+	}
 	if o.Owned() {
 		o.Where = Lost
 	} else {
@@ -32,7 +35,9 @@ func (s *State) LocationLost(id spec.ObjectID, node spec.NodeID) {
 	}
 	o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return n == node })
 	if o.Where == Remote && len(o.Locs) == 0 {
-		o.lostOn, o.lostWhy = node, "it has no readable copy any more"
+		if !o.sought {
+			o.lostOn, o.lostWhy = node, "it has no readable copy any more"
+		}
 		s.lose(o)
 	}
 }
@@ -112,6 +117,13 @@ func (s *State) Told(id spec.ObjectID, v Value) {
 	if o == nil || o.Owned() || o.Here() {
 		return
 	}
+	if v.Where == Remote && slices.Contains(v.Nodes, s.self) {
+		// The owner has yet to read that this node has none: see seek.
+		if v.Nodes = without(v.Nodes, s.self); len(v.Nodes) == 0 {
+			s.lose(o)
+			return
+		}
+	}
 	if v.Where == Remote && o.Where == Remote {
 		o.Locs = v.Nodes
 		s.wake(o)
@@ -168,16 +180,20 @@ func (s *State) NodeDead(node spec.NodeID, end string) (failed []*Task) {
 	gone := lost[:0]
 	for _, o := range lost {
 		o.Locs = slices.DeleteFunc(o.Locs, func(n spec.NodeID) bool { return n == node })
-		if o.Where == Remote && len(o.Locs) == 0 && o.Owner != node {
+		switch {
+		case len(o.Locs) > 0 || o.Owner == node:
+		case o.Where == Remote:
 			o.pulling = false
 			o.lostOn, o.lostWhy = node, ""
-			markLost(o)
+			s.markLost(o)
 			gone = append(gone, o)
+		case o.Where == Arena && o.Owned():
+			s.emit(Effect{Kind: EffKeep, Node: s.self, ID: o.ID})
 		}
 	}
 	// Only now: a task that is run again must not take for there what is lost with the same node.
 	for _, o := range gone {
-		if o.Where != Remote && len(o.waiters) > 0 {
+		if len(o.waiters) > 0 {
 			s.want(o)
 		}
 	}

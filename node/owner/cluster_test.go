@@ -198,6 +198,19 @@ func (n *simNode) effect(e Effect) {
 		n.send(e.Node, func(m *simNode) { m.s.Confirmed(n.id, e.Loc) })
 	case EffLocLost:
 		n.send(e.Node, func(m *simNode) { m.word(e.ID, func() { m.s.LocationLost(e.ID, e.Loc) }) })
+	case EffKeep:
+		keep := func(m *simNode) bool { return m.s.Keep(e.ID, func() bool { return m.arena[e.ID] }) }
+		if e.Node == n.id {
+			keep(n)
+			return
+		}
+		n.send(e.Node, func(m *simNode) {
+			if keep(m) {
+				m.send(n.id, func(n *simNode) { n.word(e.ID, func() { n.s.Kept(e.ID, m.id) }) })
+			} else {
+				m.send(n.id, func(n *simNode) { n.word(e.ID, func() { n.s.LocationLost(e.ID, m.id) }) })
+			}
+		})
 	case EffTell:
 		n.tell(e.Node, e.Object)
 	case EffAdopted:

@@ -54,6 +54,9 @@ const (
 	EffStop
 	// EffLocLost: tell Node, the owner, that Loc has no copy of ID.
 	EffLocLost
+	// EffKeep: ask Node, which may be this one, to keep the copy of ID that it may
+	// have as the primary one; it answers with Kept or LocationLost.
+	EffKeep
 	// EffConfirm: tell Node, the heir, that this node has named all that it
 	// borrows of what Loc left.
 	EffConfirm

@@ -28,7 +28,7 @@ func (s *State) setValue(o *Object, v Value) {
 	}
 	o.Locs = v.Nodes
 	o.Primary = v.Where == Arena
-	o.asked = false
+	o.asked, o.sought = false, false
 	if len(v.Refs) > 0 && o.Nested == nil {
 		o.Nested = v.Refs
 		for _, r := range v.Refs {
@@ -241,7 +241,7 @@ func (s *State) PullFailed(id spec.ObjectID, from []spec.NodeID) {
 		}
 	}
 	if len(o.Locs) == 0 {
-		if len(from) > 0 {
+		if len(from) > 0 && !o.sought {
 			o.lostOn, o.lostWhy = from[len(from)-1], "it has no readable copy any more"
 		}
 		s.lose(o)

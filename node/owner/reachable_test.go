@@ -132,7 +132,7 @@ func (c *simCluster) reachable(n *simNode, r spec.Ref, seen map[spec.ObjectID]bo
 			c.t.Fatalf("node %d: %s was freed too early", at.id[0], r.ID)
 		case o.Where == Arena && !at.arena[r.ID]:
 			c.t.Fatalf("node %d: the copy of %s was freed too early", at.id[0], r.ID)
-		case o.Where == Remote && at == own:
+		case o.Where == Remote && at == own && !o.sought:
 			for _, loc := range o.Locs {
 				if m := c.node(loc); !m.dead && !m.arena[r.ID] {
 					c.t.Fatalf("node %d counts on a copy of %s at node %d, which is gone", at.id[0], r.ID, loc[0])

@@ -146,7 +146,7 @@ func (s *State) settle(o *Object) {
 	} else {
 		o.Blob = nil
 		if o.Where != Pending {
-			markLost(o)
+			s.markLost(o)
 		}
 	}
 	for _, r := range nested {

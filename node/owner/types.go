@@ -73,6 +73,7 @@ type Object struct {
 	pulling   bool
 	evicted   bool // its lineage was given up
 	loose     bool // pinned as an item until the value that refers to it is there
+	sought    bool // copies that borrowers may have were asked for, and none has been found yet
 	freed     bool // at a user's wish; the value is the error that says so
 }
 

@@ -257,3 +257,32 @@ def test_lineage_is_kept_within_its_bound(cluster, tally):
     with pytest.raises(ObjectReconstructionFailedError, match="RAY_max_lineage_bytes=20000"):
         ray.get(refs[0], timeout=60)
     assert calls.count() == 61
+
+
+def test_a_copy_that_somebody_made_is_used_before_a_task_is_run_again(cluster, tally):
+    built = cluster({}, NODE, dict(num_cpus=1, resources={"other": 1}))
+    runs = tally()
+
+    @ray.remote(num_cpus=0, resources={"spot": 0.1}, max_restarts=0)
+    class Maker:
+        def make(self):
+            return np.arange(300_000)
+
+    @ray.remote(resources={"spot": 0.1})
+    def make():
+        runs.hit()
+        return np.arange(400_000)
+
+    @ray.remote(num_cpus=0, resources={"other": 0.1})
+    class Reader:
+        def read(self, refs):
+            self.refs = refs
+            return [len(value) for value in ray.get(refs)]
+
+    maker, reader = Maker.remote(), Reader.remote()
+    refs = [maker.make.remote(), make.remote()]
+    assert ray.get(reader.read.remote(refs), timeout=60) == [300_000, 400_000]
+    kill(built, built.workers[0])
+    # There is no other node that could run make, and nothing that could run Maker.make again.
+    assert [int(value[-1]) for value in ray.get(refs, timeout=60)] == [299_999, 399_999]
+    assert runs.count() == 1
