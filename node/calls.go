@@ -49,7 +49,7 @@ func (d *daemon) clientCall(c *client, m *wire.Call, out *wire.Out) {
 	case "metrics.record":
 		err = d.recordMetrics(m.JSON)
 	case "ref.site":
-		err = d.refSites(m.JSON)
+		err = d.refSites(c, m.JSON)
 	case "driver.finish":
 		c.finished = true
 	default:

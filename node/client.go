@@ -211,7 +211,7 @@ func (d *daemon) helloOK(c *client) *wire.HelloOK {
 		Proto: wire.ProtocolVersion, Version: version, Process: c.proc, NodeID: d.self, NodeIP: d.cfg.NodeIP,
 		NodeName: d.cfg.NodeName, SessionDir: d.cfg.SessionDir, SessionName: d.cfg.SessionName, TempDir: d.cfg.TmpDir,
 		ClusterID: d.cluster.ClusterID, GCSAddress: d.cfg.HeadAddress, DashboardURL: d.cluster.Dashboard,
-		MetricsPort: d.cfg.MetricsPort, InlineLimit: inlineLimit, Labels: d.cfg.Labels, Config: d.cluster.Config,
+		MetricsPort: d.cfg.MetricsPort, InlineLimit: d.inlineLimit, RecordSites: d.recordSites, Labels: d.cfg.Labels, Config: d.cluster.Config,
 	}
 	if c.job != nil {
 		ok.JobID = c.job.id

@@ -111,7 +111,6 @@ type Announcement struct {
 
 // Timings that are not worth a flag.
 const (
-	inlineLimit    = 100 << 10
 	maxUnread      = 1 << 20 // beyond it pushes to a client are dropped
 	tickEvery      = 5 * time.Millisecond
 	placesEvery    = 20 * time.Millisecond

@@ -102,6 +102,9 @@ func (d *daemon) exec(w *worker, r *run, seq, epoch uint32) {
 		flags |= wire.MayRetry
 	}
 	d.deliverRefs(c, r.spec.Refs)
+	if d.recordSites {
+		d.noteArgs(c, r)
+	}
 	*m = wire.Exec{Kind: r.spec.Kind, Flags: flags, Seq: seq, Epoch: epoch, Template: r.spec.Tmpl.Num,
 		NReturns: uint32(r.spec.NReturns), Attempt: uint32(r.attempt), Task: r.spec.ID, Parent: r.spec.Parent,
 		Deps: deps, Refs: r.spec.Refs, Payload: r.spec.Payload}

@@ -127,7 +127,7 @@ func (d *daemon) pythonOf(id spec.JobID) string {
 func (d *daemon) inputs(r *run) (out []wire.Input) {
 	for _, dep := range r.spec.Deps {
 		o := d.own.Object(dep.ID)
-		if o == nil || o.Size < inlineLimit {
+		if o == nil || o.Size < uint64(d.inlineLimit) {
 			continue
 		}
 		nodes := slices.Clone(o.Locs)

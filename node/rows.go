@@ -272,7 +272,7 @@ func errorType(name string) string {
 }
 
 // refSites notes where a client made references.
-func (d *daemon) refSites(text []byte) error {
+func (d *daemon) refSites(c *client, text []byte) error {
 	var in struct {
 		IDs  []spec.ObjectID `json:"ids"`
 		Site string          `json:"site"`
@@ -282,10 +282,41 @@ func (d *daemon) refSites(text []byte) error {
 	}
 	for _, id := range in.IDs {
 		if o := d.own.Object(id); o != nil {
-			o.Site = in.Site
+			o.Note(owner.Client(c.num), in.Site)
 		}
 	}
 	return nil
+}
+
+// noteArgs notes that a worker has references and memory from the arguments of
+// a task.
+func (d *daemon) noteArgs(c *client, r *run) {
+	what := "task"
+	if r.spec.Kind != owner.KindTask {
+		what = "actor task"
+	}
+	const given = "(deserialize "
+	site := given + what + " arg) " + r.spec.Tmpl.Name
+	note := func(ref spec.Ref) *owner.Object {
+		o := d.own.Object(ref.ID)
+		if o != nil {
+			// What the process has made itself says so; of what it was given the last counts.
+			if had := o.Site(owner.Client(c.num)); had == "" || strings.HasPrefix(had, given) {
+				o.Note(owner.Client(c.num), site)
+			}
+		}
+		return o
+	}
+	for _, ref := range r.spec.Deps {
+		if o := note(ref); o != nil {
+			for _, inside := range o.Nested {
+				note(inside)
+			}
+		}
+	}
+	for _, ref := range r.spec.Refs {
+		note(ref)
+	}
 }
 
 func (d *daemon) workerRows(add func(map[string]any)) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ray/internal/spec"
+	"ray/internal/wire"
 )
 
 // system is the value of one of upstream's configuration keys: from
@@ -102,7 +103,19 @@ func (d *daemon) configure() error {
 	if err == nil {
 		err = d.tracing(all)
 	}
+	if err == nil {
+		d.recordSites, err = all.systemBool("record_ref_creation_sites", false)
+	}
+	if err == nil {
+		d.inlineLimit, err = all.inlineLimit()
+	}
 	return err
+}
+
+// inlineLimit is the size in bytes over which values go to the store; upstream's setting, and default.
+func (c *Config) inlineLimit() (int, error) {
+	n, err := c.SystemNumber("max_direct_call_object_size", wire.InlineLimit)
+	return int(min(max(n, 1), 1<<20)), err
 }
 
 // tracing reads whether tasks are listed: as upstream, which sends no events of tasks at an interval of 0.

@@ -17,6 +17,7 @@ type Stats struct {
 	SpilledObjects, RestoredObjects int
 	SpillTime, RestoreTime          time.Duration // of all writes and reads of files together
 	Evicted                         int
+	Waiting                         int // creates and restores that have found no room yet
 }
 
 // InMemory tells whether the object is sealed here and View needs no disk.
@@ -218,7 +219,7 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	st := s.stats
 	st.Capacity, st.Used = s.table.alloc.size, s.table.alloc.used-s.lent
-	st.Spilled, st.Objects = s.table.spilled, s.table.inside
+	st.Spilled, st.Objects, st.Waiting = s.table.spilled, s.table.inside, len(s.waiting)
 	if s.over != nil {
 		st.Overflow = s.over.alloc.used
 	}

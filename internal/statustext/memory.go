@@ -42,6 +42,7 @@ type ObjectStore struct {
 	RestoredTotal   float64 `json:"restored_total"`
 	RestoredObjects int     `json:"restored_objects_total"`
 	RestoreSeconds  float64 `json:"restore_seconds"`
+	FetchesWait     bool    `json:"fetches_wait"` // for room
 }
 
 // MemoryOptions choose what is printed of objects. The zero value of each word
@@ -172,7 +173,7 @@ func Stores(stores []ObjectStore) string {
 		s.Capacity, s.Used, s.Primary, s.Fallback = s.Capacity+n.Capacity, s.Used+n.Used, s.Primary+n.Primary, s.Fallback+n.Fallback
 		s.SpilledTotal, s.SpillSeconds, s.SpilledObjects = s.SpilledTotal+n.SpilledTotal, s.SpillSeconds+n.SpillSeconds, s.SpilledObjects+n.SpilledObjects
 		s.RestoredTotal, s.RestoreSeconds, s.RestoredObjects = s.RestoredTotal+n.RestoredTotal, s.RestoreSeconds+n.RestoreSeconds, s.RestoredObjects+n.RestoredObjects
-		s.Objects += n.Objects
+		s.Objects, s.FetchesWait = s.Objects+n.Objects, s.FetchesWait || n.FetchesWait
 	}
 	const mib = 1 << 20
 	percent := func(v float64) string {
@@ -195,5 +196,8 @@ func Stores(stores []ObjectStore) string {
 	}
 	moved("Spilled", "write", s.SpilledTotal, s.SpillSeconds, s.SpilledObjects)
 	moved("Restored", "read", s.RestoredTotal, s.RestoreSeconds, s.RestoredObjects)
+	if s.FetchesWait {
+		b.WriteString("Object fetches queued, waiting for available memory.\n")
+	}
 	return b.String()
 }

@@ -13,7 +13,7 @@ func TestMemory(t *testing.T) {
 	}
 	stores := []ObjectStore{
 		{Capacity: 100 << 20, Used: 50 << 20, Objects: 2, Primary: 25 << 20, SpilledTotal: 300 << 20, SpilledObjects: 3, SpillSeconds: 1},
-		{Capacity: 100 << 20, Fallback: 5 << 20, SpilledTotal: 100 << 20, SpilledObjects: 1, SpillSeconds: 1},
+		{Capacity: 100 << 20, Fallback: 5 << 20, FetchesWait: true, SpilledTotal: 100 << 20, SpilledObjects: 1, SpillSeconds: 1},
 	}
 	o := MemoryOptions{Time: "now"}
 	if err := o.Check(); err != nil {
@@ -44,6 +44,7 @@ IP Address  PID  Type    Call Site                Status  Attempt  Size         
 Plasma memory usage 50 MiB, 2 objects, 25.0% full, 12.5% needed
 Plasma filesystem mmap usage: 5 MiB
 Spilled 400 MiB, 4 objects, avg write throughput 200 MiB/s
+Object fetches queued, waiting for available memory.
 `
 	if b.String() != want {
 		t.Errorf("%s", b.String())

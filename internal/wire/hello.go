@@ -68,6 +68,7 @@ type HelloOK struct {
 	Namespace    string            `json:"namespace"`
 	Arena        *ArenaInfo        `json:"arena,omitempty"` // absent for remote drivers
 	InlineLimit  int               `json:"inline_limit"`
+	RecordSites  bool              `json:"record_sites,omitempty"` // where references are made is to be told
 	Labels       map[string]string `json:"labels,omitempty"`
 	HeadPython   string            `json:"head_python,omitempty"`
 	Job          *HelloJob         `json:"job,omitempty"` // the driver's, for workers

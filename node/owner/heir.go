@@ -67,7 +67,7 @@ func (s *State) Bequeath() (out []Bequest) {
 		}
 		s.estate.frozen[o.ID] = true
 		o.pins++
-		b := Bequest{ID: o.ID, Site: o.Site, Borrowers: append(slices.Clone(o.borrow), s.self)}
+		b := Bequest{ID: o.ID, Site: o.Site(0), Borrowers: append(slices.Clone(o.borrow), s.self)}
 		switch {
 		case !o.final():
 			e := s.ownerDied(o.ID, s.self)
@@ -135,7 +135,10 @@ func (s *State) Inherit(from spec.NodeID, b Bequest, token any) bool {
 	}
 	o.Owner, o.hold, o.borrowed, o.asked = spec.NodeID{}, false, false, false
 	s.dropAdoptions(o)
-	o.Site = b.Site
+	o.sites = nil
+	if b.Site != "" {
+		o.Note(0, b.Site)
+	}
 	unconfirmed := slices.DeleteFunc(b.Borrowers, func(n spec.NodeID) bool { return n == s.self || s.dead[n] })
 	o.borrow = slices.Clone(unconfirmed)
 	if s.estate.inherited[from] == nil {

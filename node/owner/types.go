@@ -61,7 +61,7 @@ type Object struct {
 	borrow  []spec.NodeID
 	task    *Task // creator: unfinished, or kept for reconstruction
 
-	Site    string      // where its reference was made, if the client records that
+	sites   map[Client]string
 	lostOn  spec.NodeID // where the last copy was, and what became of it
 	lostWhy string
 

@@ -1,5 +1,6 @@
 """The connection as a whole: its life, what it sends, calls, ids and references."""
 
+import os
 import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
@@ -10,6 +11,7 @@ from ray._core.entries import PENDING, Reply
 from ray._core.reader import Reader
 from ray._core.refs import ObjectRef
 
+RECORD_SITES = os.environ.get("RAY_record_ref_creation_sites", "0").lower() in ("1", "true")
 TASK_ID = frames.Struct("<II16s")
 #: More frames or bytes than this are sent at once, not with the next batch.
 FLUSH_FRAMES = 96
@@ -38,6 +40,7 @@ class Link(Reader):
         self.session_dir: str = hello.get("session_dir") or ""
         self.gcs_address: str = hello.get("gcs_address") or ""
         self.inline_limit: int = hello.get("inline_limit") or 102400
+        self.record_sites = RECORD_SITES or bool(hello.get("record_sites"))
         self.process: int = hello["process"]
         job = hello.get("job") or {}
         self.job_config: Dict[str, Any] = job

@@ -10,7 +10,6 @@ from ray._core.link import FLUSH_BYTES, FLUSH_FRAMES, Link
 from ray._core.refs import ObjectRef
 
 _PUT_INLINE = frames.Struct("<IBBHHHI28sBBHI")
-RECORD_SITES = os.environ.get("RAY_record_ref_creation_sites", "0").lower() in ("1", "true")
 # Room is lent in whole pages. The words of this process's slot that settle who has a spare: see _take_spare.
 _PAGE = 4096
 _TAKEN, _ENDED = 3, 4
@@ -46,7 +45,7 @@ class Puts(Link):
                     self._flush_locked()
             if not self._flusher_awake:
                 self._wake_flusher()
-            if RECORD_SITES:
+            if self.record_sites:
                 self._note_site("put object", [oid])
             return ObjectRef(oid, self.node_id, self)
         if serialized is None:
@@ -77,7 +76,7 @@ class Puts(Link):
                 self._flush_locked()
         if not flush and not self._flusher_awake:
             self._wake_flusher()
-        if RECORD_SITES:
+        if self.record_sites:
             self._note_site("put object", [oid])
         return ObjectRef(oid, self.node_id, self)
 

@@ -6,7 +6,7 @@ from ray._core import frames, serialization, state
 from ray._core.entries import PENDING
 from ray._core.inspection import UnpicklableArguments
 from ray._core.link import FLUSH_BYTES, FLUSH_FRAMES, TASK_ID
-from ray._core.putting import RECORD_SITES, Puts
+from ray._core.putting import Puts
 from ray._core.refs import ObjectRef
 
 _SUBMIT = frames.SUBMIT_HEAD.pack
@@ -58,7 +58,7 @@ class Submits(Puts):
                 self._flush_locked()
         if not self._flusher_awake:
             self._wake_flusher()
-        if RECORD_SITES:
+        if self.record_sites:
             self._note_site("task call", [oid])
         return ObjectRef(oid, self.node_id, self)
 
@@ -83,7 +83,7 @@ class Submits(Puts):
                 self._flush_locked()
         if not self._flusher_awake:
             self._wake_flusher()
-        if RECORD_SITES:
+        if self.record_sites:
             self._note_site("actor call", [oid])
         return ObjectRef(oid, self.node_id, self)
 
@@ -138,11 +138,12 @@ class Submits(Puts):
             self._out_bytes += len(frame)
             if len(self._out) > FLUSH_FRAMES or self._out_bytes > FLUSH_BYTES:
                 self._flush_locked()
+        if self.record_sites:
+            made = ids + [keep[0]._bin] if keep and keep[0] else ids
+            self._note_site("actor call" if actor_id else "task call", made)
         del keep
         if not self._flusher_awake:
             self._wake_flusher()
-        if RECORD_SITES:
-            self._note_site("actor call" if actor_id else "task call", ids)
         return task_id, [ObjectRef(oid, self.node_id, self) for oid in ids]
 
     def _pack_args(self, args: tuple, kwargs: Dict[str, Any]) -> Tuple[bytes, bytes, bytes, int, Any]:

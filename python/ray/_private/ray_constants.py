@@ -57,6 +57,8 @@ GPU = "GPU"
 HPU = "HPU"
 NPU = "NPU"
 TPU = "TPU"
+# What the names of directories with spilled objects begin with; an underscore and the node's id follow.
+DEFAULT_OBJECT_PREFIX = "ray_spilled_objects"
 DEFAULT_RESOURCES = {"CPU", "GPU", "memory", "object_store_memory"}
 
 

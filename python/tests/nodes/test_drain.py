@@ -199,6 +199,7 @@ def test_what_waits_for_its_arguments_goes_elsewhere(cluster, cli, until):
     try:
         until(lambda: all(stopped(path) for path in glob.glob(f"/proc/{source.daemon_pid}/task/*/stat")))
         task = size.options(scheduling_strategy=soft).remote(made)
+        ray.wait([task], timeout=1)  # the next question takes 5 s, since one node does not answer
         until(lambda: "1 tasks run or wait" in cli(built, "status", "-v").stdout)
         refused = drain(cli, built, node, IDLE)
         assert refused.returncode == 1 and "1 tasks run or wait" in refused.stderr

@@ -45,6 +45,7 @@ def test_those_that_wait_are_seen_and_can_be_cancelled(start, until):
         return [row.state for row in rows]
 
     until(lambda: len(states()) == 10 and "RUNNING" in states() and states().count("PENDING_ARGS_FETCH") >= 4)
+    assert "fetches queued, waiting for available memory" in memory_summary(stats_only=True)
     # Room for a further object is there, and in one piece, whatever waits.
     assert int(ray.get(ray.put(np.ones(15 * MIB, dtype=np.uint8)))[-1]) == 1
     ray.cancel(tasks[-1])
@@ -52,6 +53,7 @@ def test_those_that_wait_are_seen_and_can_be_cancelled(start, until):
         ray.get(tasks[-1], timeout=60)
     ray.get(gate.open.remote())
     assert ray.get(tasks[:-1], timeout=120) == list(range(9))
+    until(lambda: "fetches queued" not in memory_summary(stats_only=True))
 
 
 def test_a_shared_argument_counts_once(start):

@@ -1,9 +1,9 @@
 """What ``ray memory`` shows: who holds which object, and what the stores hold and have done."""
 
-import gc
 import json
 import re
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -19,36 +19,93 @@ def kinds():
     )
 
 
-def until(what, expected):
-    for _ in range(1000):
-        if what() == expected:
-            return
-        gc.collect()
-    raise AssertionError(memory_summary())
-
-
-def test_why_objects_are_held(start):
+def test_why_objects_are_held(start, until):
     start()
     ref = ray.put(np.zeros(100_000))
     assert kinds() == ["LOCAL_REFERENCE"]
     value = ray.get(ref)
     assert kinds() == ["PINNED_IN_MEMORY"]
     del ref
-    until(kinds, ["PINNED_IN_MEMORY"])  # the last reference is gone, the memory in use
+    until(lambda: kinds() == ["PINNED_IN_MEMORY"])  # the last reference is gone, the memory in use
     del value
-    until(kinds, [])
+    until(lambda: kinds() == [])
 
     outer = ray.put([ray.put(np.zeros(100_000))])
-    until(kinds, ["CAPTURED_IN_OBJECT", "LOCAL_REFERENCE"])
+    until(lambda: kinds() == ["CAPTURED_IN_OBJECT", "LOCAL_REFERENCE"])
 
     @ray.remote(num_cpus=100)
     def never(x):
         pass
 
     waits = never.remote(outer)
-    until(kinds, ["CAPTURED_IN_OBJECT", "LOCAL_REFERENCE", "USED_BY_PENDING_TASK"])
+    until(lambda: kinds() == ["CAPTURED_IN_OBJECT", "LOCAL_REFERENCE", "USED_BY_PENDING_TASK"])
     assert re.search(r"PENDING_NODE_ASSIGNMENT +1 +\? ", memory_summary())
     ray.cancel(waits)
+
+
+def rows():
+    """Of each reference: the type of its process, why it is held, and what made it."""
+    found = []
+    for line in memory_summary().splitlines():
+        match = re.match(
+            r"\S+ +\d+ +(Driver|Worker) +(\(.*?\) [^ ]* ?[^ ]*|disabled) .* ([A-Z]+_[A-Z_]+) +[0-9a-f]{56}$", line
+        )
+        if match:
+            found.append((match[1], match[3], match[2].rstrip()))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("how", ["environment", "system_config"])
+def test_where_references_were_made(start, monkeypatch, until, how):
+    monkeypatch.delenv("RAY_record_ref_creation_sites", raising=False)
+    monkeypatch.setattr("ray._core.link.RECORD_SITES", False)
+    if how == "environment":
+        monkeypatch.setenv("RAY_record_ref_creation_sites", "1")
+        start()
+    else:
+        start(_system_config={"record_ref_creation_sites": True})
+    line = f"{__file__}:test_where_references_were_made:"
+
+    @ray.remote
+    def look(array, inside):
+        mine = ray.put("mine")
+        return rows(), mine
+
+    @ray.remote(num_cpus=0)
+    class Keeper:
+        def keep(self, inside):
+            self.kept = inside
+
+    put = ray.put("put")
+    number = sys._getframe().f_lineno + 1
+    seen, mine = ray.get(look.remote(np.zeros(100_000), [put]))
+    assert seen == [
+        ("Driver", "LOCAL_REFERENCE", f"(put object) | {line}{number - 2}"),
+        ("Driver", "LOCAL_REFERENCE", f"(task call) | {line}{number}"),  # what it returns
+        ("Driver", "USED_BY_PENDING_TASK", f"(task call) | {line}{number}"),  # what it is given
+        ("Worker", "LOCAL_REFERENCE", "(deserialize task arg) look"),  # put
+        ("Worker", "LOCAL_REFERENCE", f"(put object) | {__file__}:look:{number - 10}"),
+        ("Worker", "PINNED_IN_MEMORY", "(deserialize task arg) look"),
+    ]
+    del mine
+    keeper = Keeper.remote()
+    ray.get(keeper.keep.remote([put]))
+    expected = [
+        ("Driver", "ACTOR_HANDLE", f"(actor call) | {line}{number + 10}"),
+        ("Driver", "LOCAL_REFERENCE", f"(put object) | {line}{number - 2}"),
+        ("Worker", "ACTOR_HANDLE", "disabled"),
+        ("Worker", "LOCAL_REFERENCE", "(deserialize actor task arg) Keeper.keep"),
+    ]
+    until(lambda: rows() == expected)
+
+
+def test_what_counts_as_small_is_a_setting(start):
+    start(_system_config={"max_direct_call_object_size": 100})
+    small, large = ray.put(b"x" * 20), ray.put(b"x" * 1000)
+    assert ", 1 objects," in memory_summary(stats_only=True)
+    made = ray.remote(lambda: b"x" * 1000).remote()
+    assert ray.get(made, timeout=60) == ray.get(large)
+    assert ", 2 objects," in memory_summary(stats_only=True) and len(ray.get(small)) == 20
 
 
 def test_what_the_stores_hold_and_have_done(start, tmp_path):
