@@ -43,10 +43,11 @@ type Config struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	// ObjectStoreBytes is the arena's size; 0 means 30 % of memory.
 	ObjectStoreBytes int64  `json:"object_store_bytes,omitempty"`
-	StoreDir         string `json:"store_dir,omitempty"` // the store is a file there; empty: in memory
-	SpillDir         string `json:"spill_dir,omitempty"` // objects go to a directory below it; empty: SessionDir
-	Instance         string `json:"instance,omitempty"`  // cloud instance id
-	NodeType         string `json:"node_type,omitempty"` // node type of the cluster YAML
+	JoinSeconds      int    `json:"join_seconds,omitempty"` // how long to try to reach the head; 0: 60
+	StoreDir         string `json:"store_dir,omitempty"`    // the store is a file there; empty: in memory
+	SpillDir         string `json:"spill_dir,omitempty"`    // objects go to a directory below it; empty: SessionDir
+	Instance         string `json:"instance,omitempty"`     // cloud instance id
+	NodeType         string `json:"node_type,omitempty"`    // node type of the cluster YAML
 	AutoscalingFile  string `json:"autoscaling_file,omitempty"`
 
 	TmpDir      string `json:"tmp_dir"`     // RAY_TMPDIR

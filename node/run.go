@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -143,7 +144,7 @@ func (d *daemon) work() error {
 		d.procs.Warm(proc.WorkerSpec{Python: d.cfg.Pythons[0]})
 	}
 	d.pythons = d.pythonList()
-	ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(d.ctx, time.Duration(cmp.Or(d.cfg.JoinSeconds, 60))*time.Second)
 	err := d.head.connect(ctx)
 	cancel()
 	if cause := context.Cause(d.ctx); err != nil && cause != nil {

@@ -31,7 +31,20 @@ func joinAddress(text string) (string, error) {
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 		return "", usagef("Invalid value for '--address': %q is not a port number.", port)
 	}
+	if loopbackHost(host) { // a head here may listen at the machine's address alone
+		all, _ := session.List()
+		for _, a := range all {
+			if _, there, err := net.SplitHostPort(a.Address); err == nil && a.Head && there == port {
+				return a.Address, nil
+			}
+		}
+	}
 	return text, nil
+}
+
+func loopbackHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // nodeIP is the address that others reach this machine by: the one given,

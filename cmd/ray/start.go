@@ -21,7 +21,8 @@ import (
 	"ray/internal/session"
 )
 
-// startTimeout is how long a daemon may take until drivers can connect to it.
+// startTimeout is how long a daemon may take until drivers can connect to it,
+// beside waiting for the head of another machine.
 const startTimeout = 60 * time.Second
 
 func startCmd() *cobra.Command {
@@ -37,14 +38,14 @@ func startCmd() *cobra.Command {
 			if err := startHook(cmd, o); err != nil {
 				return err
 			}
-			return runStart(cmd.Context(), o, cmd.OutOrStdout())
+			return runStart(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	o.bind(cmd.Flags())
 	return cmd
 }
 
-func runStart(ctx context.Context, o *startOptions, out io.Writer) error {
+func runStart(ctx context.Context, o *startOptions, out, errOut io.Writer) error {
 	plan, err := planStart(o)
 	if err != nil {
 		return err
@@ -53,7 +54,9 @@ func runStart(ctx context.Context, o *startOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	stop := d.tellOfWaiting(ctx, plan, errOut)
 	a, err := d.wait(ctx)
+	stop()
 	if err != nil {
 		return err
 	}
@@ -72,6 +75,7 @@ type daemon struct {
 	life  *os.File // --block: the daemon ends when this closes
 	log   string   // file of its stderr
 	ended chan error
+	limit time.Duration // until drivers can connect to it
 }
 
 // launch starts the daemon in a session of its own, so that it outlives this
@@ -89,7 +93,8 @@ func launch(plan *startPlan, attached bool) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program's file: %w", err)
 	}
-	d := &daemon{cmd: exec.Command(self, "__node", "--config", config), ended: make(chan error, 1)}
+	d := &daemon{cmd: exec.Command(self, "__node", "--config", config), ended: make(chan error, 1),
+		limit: startTimeout + time.Duration(plan.node.JoinSeconds)*time.Second}
 	d.cmd.Dir = "/"
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var theirs []*os.File // the daemon's ends, ours to close once it runs
@@ -147,7 +152,7 @@ func appendLog(dir, name string) (*os.File, error) {
 // wait returns once drivers can connect. If the daemon fails, or time is up,
 // nothing of it is left and the error holds what it said.
 func (d *daemon) wait(ctx context.Context) (session.Announcement, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
 	line := make(chan []byte, 1)
 	go func() {
@@ -169,7 +174,7 @@ func (d *daemon) wait(ctx context.Context) (session.Announcement, error) {
 	case <-ctx.Done():
 		d.end()
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return a, d.failure(fmt.Sprintf("the node daemon was not up after %s", startTimeout))
+			return a, d.failure(fmt.Sprintf("the node daemon was not up after %s", d.limit))
 		}
 		return a, ctx.Err()
 	}

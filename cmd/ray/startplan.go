@@ -90,7 +90,7 @@ func (p *startPlan) places(o *startOptions) error {
 		if err != nil {
 			return err
 		}
-		c.HeadAddress = address
+		c.HeadAddress, c.JoinSeconds = address, int(joinPatience().Seconds())
 		host, _, _ := net.SplitHostPort(address)
 		c.NodeIP = nodeIP(o.nodeIP, host, c.AuthDisabled)
 		return p.clientServer(o)

@@ -146,7 +146,7 @@ func (r *symmetricRun) run(ctx context.Context) error {
 		return err
 	}
 	r.start.address, r.start.block = r.address, true
-	return runStart(ctx, r.start, r.out)
+	return runStart(ctx, r.start, r.out, r.out)
 }
 
 func (r *symmetricRun) say(format string, args ...any) {

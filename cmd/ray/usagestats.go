@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ray/internal/cluster"
 	"ray/internal/session"
 )
 
@@ -51,10 +52,7 @@ func setUsageStats(value bool) (file string, err error) {
 		}
 	}
 	config["usage_stats"] = value
-	text, err := json.Marshal(config)
-	if err != nil {
-		return "", err
-	}
+	text := []byte(cluster.PythonJSON(config)) // as upstream writes it
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", err
 	}

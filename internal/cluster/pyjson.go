@@ -21,6 +21,9 @@ func pyJSON(v any) string {
 	return w.String()
 }
 
+// PythonJSON is pyJSON for files that upstream's Python writes.
+func PythonJSON(v any) string { return pyJSON(v) }
+
 // fileJSON is the same for a file that is read as YAML 1.1, where a number
 // with an exponent needs a point too.
 func fileJSON(v any) string {
