@@ -241,7 +241,7 @@ func (d *daemon) activity(count bool) (out []string) {
 		}
 	}
 	if drivers > 0 {
-		out = append(out, counted(drivers, "driver is connected", "drivers are connected"))
+		out = append(out, counted(drivers, spec.OneDriver, spec.ManyDrivers))
 	}
 	if count {
 		d.countHeld()

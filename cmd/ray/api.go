@@ -178,11 +178,11 @@ func localHead() (session.Announcement, bool) {
 }
 
 // headHere is the newest head that was started under this RAY_TMPDIR, also with
-// a --temp-dir elsewhere.
+// a --temp-dir elsewhere or, as those of a test's clusters, in a folder below it.
 func headHere(all []session.Announcement) (session.Announcement, bool) {
 	root := session.TempDir()
 	for _, a := range slices.Backward(all) {
-		if a.Head && (a.TempDir == root || a.StartedUnder == root) {
+		if a.Head && (a.TempDir == root || a.StartedUnder == root || strings.HasPrefix(a.TempDir, root+"/")) {
 			return a, true
 		}
 	}

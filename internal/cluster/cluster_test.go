@@ -216,3 +216,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A file of 50 MB is no cluster file: it is refused by its size, not read.
+func TestHugeFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "huge.yaml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 50<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "has 52428800 bytes; at most 10485760 are read") {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,9 @@
 package spec
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Bundle placement strategies.
 const (
@@ -224,4 +227,21 @@ type NodeTypeStatus struct {
 	Resources Resources `json:"resources"`
 	Min       int       `json:"min_workers"`
 	Max       int       `json:"max_workers"`
+}
+
+// What Node.Activity says, after a number, of drivers.
+const (
+	OneDriver   = "driver is connected"
+	ManyDrivers = "drivers are connected"
+)
+
+// OnlyDrivers tells whether a node is kept by connected drivers alone: nothing
+// runs on it, and nothing is there that is needed.
+func (n *Node) OnlyDrivers() bool {
+	for _, a := range n.Activity {
+		if _, what, _ := strings.Cut(a, " "); what != OneDriver && what != ManyDrivers {
+			return false
+		}
+	}
+	return len(n.Activity) > 0
 }

@@ -103,7 +103,7 @@ func nodeLines(s spec.Status) []string {
 	for _, n := range s.Nodes {
 		switch {
 		case n.State == spec.NodeDead:
-		case n.IdleMS > 0:
+		case n.IdleMS > 0, n.OnlyDrivers(): // upstream counts no driver as activity
 			idle = append(idle, n)
 		default:
 			active = append(active, n)

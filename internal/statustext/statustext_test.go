@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +110,26 @@ func TestAmounts(t *testing.T) {
 	} {
 		if got := Amount(c.name, spec.ToFixed(c.n)); got != c.want {
 			t.Errorf("%g %s: %q, want %q", c.n, c.name, got, c.want)
+		}
+	}
+}
+
+// A node that only a connected driver keeps is listed as idle, as upstream has it.
+func TestDriverAlone(t *testing.T) {
+	for _, c := range []struct {
+		activity []string
+		want     string
+	}{
+		{[]string{"1 driver is connected"}, "Active:\n (no active nodes)\nIdle:\n 1 head"},
+		{[]string{"12 drivers are connected"}, "Active:\n (no active nodes)\nIdle:\n 1 head"},
+		{[]string{"1 driver is connected", "1 task runs"}, "Active:\n 1 head\nIdle:\n (no idle nodes)"},
+		{nil, "Active:\n 1 head\nIdle:\n (no idle nodes)"},
+	} {
+		node := spec.Node{State: spec.NodeAlive}
+		node.NodeType, node.Activity = "head", c.activity
+		lines := nodeLines(spec.Status{Nodes: []spec.Node{node}})
+		if got := strings.Join(lines, "\n"); got != c.want {
+			t.Errorf("%q: %s", c.activity, got)
 		}
 	}
 }
