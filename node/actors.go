@@ -158,10 +158,10 @@ func (d *daemon) actorGone(h *hosted, info *spec.ErrorInfo) {
 	}
 	cause := h.cause
 	if cause == nil {
-		cause = d.actorDied(h, "The actor died unexpectedly before finishing this task.\n\tcause: "+info.Message)
+		cause = d.actorDied(h, "The actor died unexpectedly before finishing this task.\n\tcause: The actor is dead because its worker process has died. "+info.Message)
 	}
 	if h.intended && h.cause == nil {
-		cause = d.actorDied(h, "The actor exited on purpose (exit_actor, or the end of its last handle).")
+		cause = d.actorDied(h, "The actor is dead because its worker process has died. Worker exit type: INTENDED_USER_EXIT: it exited on purpose, with exit_actor() or sys.exit(): exit code 0.")
 	}
 	if !h.alive && !h.initFail && !h.intended && (h.tmpl.Actor == nil || h.tmpl.Actor.MaxRestarts == 0) && h.worker != nil {
 		h.initFail = true // the constructor ended the process

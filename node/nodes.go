@@ -10,8 +10,17 @@ import (
 	"ray/node/owner"
 )
 
-func nodeDied(n spec.NodeID) *spec.ErrorInfo {
-	return &spec.ErrorInfo{Type: "NodeDiedError", Message: "Task failed due to the node dying: node " + n.String() + ", which ran it, is dead."}
+// nodeDied is the end of an attempt with the node that ran it. The daemon is locked.
+func (d *daemon) nodeDied(n spec.NodeID) *spec.ErrorInfo {
+	where := "node " + n.String()
+	if at := d.nodes[n].Address; at != "" {
+		host, _, err := net.SplitHostPort(at)
+		if err != nil {
+			host = at
+		}
+		where += " at " + host
+	}
+	return &spec.ErrorInfo{Type: "NodeDiedError", Message: "Task failed due to the node dying: " + where + ", which ran it, is dead."}
 }
 
 // nodesUpdate takes rows of the node table that changed.
@@ -58,7 +67,7 @@ func (d *daemon) nodeDead(id spec.NodeID) {
 		}
 		if t.Kind == owner.KindTask {
 			// A task that may be retried at all is, whatever has been preempted.
-			why, charge := nodeDied(id), t.Tmpl.MaxRetries == 0 || !d.drainsAway(id)
+			why, charge := d.nodeDied(id), t.Tmpl.MaxRetries == 0 || !d.drainsAway(id)
 			if charge {
 				d.events.lost(t, why, id) // who ran it cannot list it any more
 			}

@@ -186,7 +186,7 @@ func (d *daemon) forward(t *owner.Task, node spec.NodeID, inc int) {
 	t.Node = node
 	p := d.peerOf(node)
 	if p.dead {
-		d.own.Failed(t, t.Attempt, nodeDied(node), true)
+		d.own.Failed(t, t.Attempt, d.nodeDied(node), true)
 		return
 	}
 	d.peerKnows(p, t)

@@ -232,7 +232,7 @@ func (t *Tables) ActorStarted(s wire.ActorStarted, from spec.NodeID, now int64) 
 }
 
 // outOfScope ends an actor without a handle.
-var outOfScope = wire.ActorKill{NoRestart: true, Graceful: true, Reason: "all references to the actor are gone"}
+var outOfScope = wire.ActorKill{NoRestart: true, Graceful: true, Reason: "all references to the actor were removed"}
 
 // kill orders the end of the present incarnation of an actor, if it has a place.
 func (c *Change) kill(a *Actor, k wire.ActorKill) {

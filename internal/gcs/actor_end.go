@@ -194,7 +194,7 @@ func (t *Tables) actorsOfDeadNode(n *spec.Node, reason string, now int64) (c Cha
 			}
 		}
 		if onNode {
-			cause := diedError(a, fmt.Sprintf("The node of the actor died: %s (%s).", id, reason))
+			cause := diedError(a, fmt.Sprintf("The actor died because its node has died. Node Id: %s (%s).", id, reason))
 			if n.Preempted() {
 				cause.Fields["preempted"] = true
 			}

@@ -44,7 +44,7 @@ func (t *Tables) endActorsOfGroup(c *Change, id spec.PlacementGroupID, now int64
 		cause := &spec.ErrorInfo{Type: "ActorPlacementGroupRemoved", Message: "The placement group corresponding to this Actor has been removed.",
 			Fields: map[string]any{"actor_id": a.Info.ID.String()}}
 		if a.Info.State == spec.ActorAlive {
-			cause = diedError(a, "The actor's placement group was removed.")
+			cause = diedError(a, "The actor is dead because its worker process has died. Worker exit type: INTENDED_SYSTEM_EXIT: its placement group was removed.")
 		}
 		t.bury(c, a, cause, now)
 	}

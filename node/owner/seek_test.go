@@ -2,6 +2,7 @@ package owner
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"ray/internal/spec"
@@ -85,5 +86,21 @@ func TestAnswerThatCountsOnTheAskersCopy(t *testing.T) {
 	w.s.Told(r.ID, Value{Where: Remote, Size: 1 << 20, Nodes: []spec.NodeID{w.self}})
 	if es := w.s.Effects(); string(nodesOf(es, EffAsk)) != "\x09" || len(nodesOf(es, EffPull)) > 0 {
 		t.Fatal("an owner that does not know yet that this node has no copy must be asked again")
+	}
+}
+
+func TestWhatIsLostSaysWhereItWasMade(t *testing.T) {
+	w := newWorld(t, 1)
+	two := spec.NodeID{2}
+	task := &Task{Spec: Spec{ID: w.taskID(1), NReturns: 1, Tmpl: &Template{Template: spec.Template{Name: "f"}}}}
+	w.s.Submit(task, 1)
+	id := task.ID.Return(1)
+	w.s.Done(task, 0, StatusOK, []Result{{Index: 1, Value: Value{Where: Remote, Size: 1 << 20, Nodes: []spec.NodeID{two}}}}, 0)
+	o := w.s.Object(id)
+	o.Site = "(task call) | script.py:main:7"
+	w.s.NodeDead(two, "")
+	w.s.Get(1, 7, []spec.Ref{w.ref(id)}, false)
+	if !o.Err || !strings.Contains(string(o.Blob), o.Site) {
+		t.Fatalf("%+v holds %q, want an error with the place where the reference was made", o, o.Blob)
 	}
 }

@@ -131,7 +131,7 @@ def check_actor(options: Dict[str, Any], in_options: bool = False) -> None:
     if in_options and "concurrency_groups" in options:
         raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'.")
     _common(options)
-    _int(options, "max_concurrency", 1)
+    _int(options, "max_concurrency", 0)
     _int(options, "max_restarts", -1)
     _int(options, "max_task_retries", -1)
     _int(options, "max_pending_calls", -1)

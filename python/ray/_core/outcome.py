@@ -205,7 +205,11 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
         actor = state.actor
         exited = isinstance(error, (ActorExit, AsyncioActorExit))
         how = "with exit_actor()" if exited else "by sys.exit(), with exit code 0"
-        died = ActorDiedError(actor.actor_id.hex() if actor else None, f"The actor died: it exited on purpose, {how}.")
+        died = ActorDiedError(
+            actor.actor_id.hex() if actor else None,
+            "The actor is dead because its worker process has died. Worker exit type: INTENDED_USER_EXIT: "
+            f"it exited on purpose, {how}.",
+        )
         return frames.ACTOR_EXIT, _error(client, item, died), items
     if isinstance(error, SystemExit):
         _crash(worker, error)

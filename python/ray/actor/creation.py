@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 DEFAULT_ASYNC_CONCURRENCY = 1000
 
 
+def _no_arguments(self: Any) -> None:
+    """What the constructor of a class takes that has none of its own."""
+
+
 def _constructor(cls: Any) -> Any:
+    inherited: Any = object
+    if cls.__init__ is inherited.__init__ and cls.__new__ is inherited.__new__:
+        return _no_arguments
     return cls.__init__
 
 
@@ -54,7 +61,7 @@ def _creation_template(
     groups = options.get("concurrency_groups") or {}
     if isinstance(groups, list):
         groups = {item["name"]: item.get("max_concurrency", 1) for item in groups}
-    concurrency = options.get("max_concurrency")
+    concurrency = options.get("max_concurrency") or None
     if concurrency is None:
         concurrency = DEFAULT_ASYNC_CONCURRENCY if is_async else 1
     out_of_order = options.get("allow_out_of_order_execution")

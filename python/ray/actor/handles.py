@@ -192,6 +192,8 @@ def get_actor(name: str, namespace: Optional[str] = None) -> ActorHandle:
     Raises:
         ValueError: there is no such actor, or the name is empty.
     """
+    if not isinstance(name, str) and name is not None:
+        raise TypeError(f"The name of an actor must be a string, got {type(name)}.")
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
     if namespace is not None:

@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
+import sys
 import threading
 
 import pytest
 import ray
 from ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
-from ray.util.state import list_tasks
+from ray.util.state import list_actors, list_tasks
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -161,3 +163,66 @@ def test_an_empty_name_of_an_actor():
         Oven.options(name="")
     with pytest.raises(ValueError, match="Actor name cannot be an empty string"):
         Oven.options(name="", get_if_exists=True).remote("coal")
+
+
+def test_arguments_for_a_class_without_a_constructor():
+    @ray.remote
+    class Plain:
+        pass
+
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        Plain.remote(1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'x'"):
+        Plain.remote(x=1)
+
+
+def test_a_name_that_is_no_text():
+    with pytest.raises(TypeError, match="name of an actor must be a string"):
+        ray.get_actor(3)
+
+
+def test_zero_is_the_default_concurrency():
+    assert ray.get(Oven.options(max_concurrency=0).remote("coal").heat.remote("soup"), timeout=60) == "soup"
+    with pytest.raises(ValueError, match="'max_concurrency' only accepts None, 0 or a positive integer"):
+        Oven.options(max_concurrency=-1)
+
+
+def leave():
+    ray.actor.exit_actor()
+
+
+ENDS = {
+    "killed": (lambda pid: os.kill(pid, signal.SIGKILL), "because its worker process has died.*killed by signal 9"),
+    "left": (leave, "because its worker process has died.*INTENDED_USER_EXIT.*exit_actor"),
+    "ended": (lambda: sys.exit(0), "because its worker process has died.*INTENDED_USER_EXIT.*exit code 0"),
+    "group": (None, "because its worker process has died.*INTENDED_SYSTEM_EXIT.*placement group was removed"),
+}
+
+
+@pytest.mark.parametrize("end", sorted(ENDS))
+def test_an_actors_error_says_how_its_process_ended(end, until):
+    class Actor:
+        def call(self, function=os.getpid):
+            return function()
+
+    group = ray.util.placement_group([{"CPU": 1}]) if end == "group" else None
+    actor = ray.remote(Actor).options(num_cpus=1 if group else 0, placement_group=group or "default").remote()
+    pid = ray.get(actor.call.remote(), timeout=60)
+    function, text = ENDS[end]
+    if group:
+        ray.util.remove_placement_group(group)
+    elif end == "killed":
+        function(pid)
+    else:
+        with pytest.raises(ActorDiedError, match=text):
+            ray.get(actor.call.remote(function), timeout=60)
+
+    def ended():
+        [row] = list_actors(filters=[("actor_id", "=", actor._actor_id.hex())], detail=True)
+        return row.state == "DEAD"
+
+    until(ended)
+    with pytest.raises(ActorDiedError) as caught:
+        ray.get(actor.call.remote(), timeout=60)
+    assert re.search(text, str(caught.value), re.DOTALL), caught.value
+    assert caught.value.actor_id == actor._actor_id.hex()
