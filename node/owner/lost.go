@@ -23,8 +23,8 @@ func (s *State) lostError(o *Object, kind, why string) *spec.ErrorInfo {
 	case !o.lostOn.IsZero():
 		text += ", the last one with node " + o.lostOn.String() + ", which " + s.end(o.lostOn)
 	}
-	if o.Site != "" {
-		why += ". The ObjectRef was created at: " + o.Site
+	if site := o.Site(0); site != "" {
+		why += ". The ObjectRef was created at: " + site
 	}
 	return &spec.ErrorInfo{Type: kind, Message: text + "; " + why,
 		Fields: map[string]any{"object_id": o.ID.String(), "reason": why}}

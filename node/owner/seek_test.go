@@ -97,10 +97,11 @@ func TestWhatIsLostSaysWhereItWasMade(t *testing.T) {
 	id := task.ID.Return(1)
 	w.s.Done(task, 0, StatusOK, []Result{{Index: 1, Value: Value{Where: Remote, Size: 1 << 20, Nodes: []spec.NodeID{two}}}}, 0)
 	o := w.s.Object(id)
-	o.Site = "(task call) | script.py:main:7"
+	site := "(task call) | script.py:main:7"
+	o.Note(1, site)
 	w.s.NodeDead(two, "")
 	w.s.Get(1, 7, []spec.Ref{w.ref(id)}, false)
-	if !o.Err || !strings.Contains(string(o.Blob), o.Site) {
+	if !o.Err || !strings.Contains(string(o.Blob), site) {
 		t.Fatalf("%+v holds %q, want an error with the place where the reference was made", o, o.Blob)
 	}
 }

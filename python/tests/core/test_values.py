@@ -189,7 +189,7 @@ def test_bad_task_options(options, error):
 
 @pytest.mark.parametrize(
     "options",
-    [{"lifetime": "long"}, {"namespace": ""}, {"name": ""}, {"get_if_exists": True}, {"max_concurrency": 0}],
+    [{"lifetime": "long"}, {"namespace": ""}, {"name": ""}, {"get_if_exists": True}, {"max_concurrency": -1}],
     ids=str,
 )
 def test_bad_actor_options(options):
