@@ -101,7 +101,7 @@ func scalingConfig(f *bootstrap.Fleet, table *prices.Table) autoscaler.Config {
 	runtime := runtimeHashes(f)
 	for name, t := range f.Config.NodeTypes {
 		hash, err := f.Config.LaunchHash(name)
-		if err != nil {
+		if err != nil || f.Config.Provider.Bool("disable_launch_config_check", false) {
 			hash = "" // an empty hash is never outdated
 		}
 		idle := t.IdleTimeout

@@ -97,6 +97,20 @@ func (launching) Traits() providers.Traits { return providers.Traits{} }
 
 // TestScalingPrices takes the file's budget and prices, and says of a machine
 // that the table does not have that its price is not known.
+// With disable_launch_config_check no worker is outdated by how it was launched.
+func TestScalingIgnoresLaunchChanges(t *testing.T) {
+	for option, outdated := range map[string]bool{"": true, ", disable_launch_config_check: false": true, ", disable_launch_config_check: true": false} {
+		cfg, err := clusterfile.Parse("x.yaml", []byte("cluster_name: a\nprovider: {type: process"+option+"}\nhead_node_type: h\navailable_node_types: {h: {resources: {CPU: 1}}}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := scalingConfig(&bootstrap.Fleet{Config: cfg, Provider: launching{}}, prices.Builtin())
+		if got := c.NodeTypes["h"].LaunchHash != ""; got != outdated {
+			t.Errorf("%q: may be outdated: %v", option, got)
+		}
+	}
+}
+
 func TestScalingPrices(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	text := "cluster_name: c\nmax_cost_per_hour: 2.5\nprovider: {type: aws, region: us-west-2}\nauth: {ssh_user: ubuntu}\n" +

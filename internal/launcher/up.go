@@ -130,8 +130,15 @@ func (u *up) checkKey() error {
 		fmt.Sprintf("%v; name a private key file that you can read (not its .pub), or leave it out", err))}
 }
 
-// warn tells of start commands that will not do what was likely meant.
+// warn tells of start commands that will not do what was likely meant, and of
+// fields whose wish is not fulfilled.
 func (u *up) warn() {
+	if u.Config.Provider.Bool("cache_stopped_nodes", false) {
+		u.say("Warning: provider.cache_stopped_nodes: idle workers are terminated, not stopped. To stop the whole cluster, see auto_stop.")
+	}
+	if on, _ := u.Config.Document()["file_mounts_sync_continuously"].(bool); on {
+		u.say("Warning: file_mounts_sync_continuously: changed files reach the cluster with the next `ray up`, or by `ray rsync-up -A`.")
+	}
 	all := strings.Join(u.Config.HeadStart, "\n")
 	switch {
 	case !strings.Contains(all, "ray start"):

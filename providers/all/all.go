@@ -33,6 +33,10 @@ func New(cfg *cluster.Config, o Options) (providers.Provider, error) {
 	if dir := cfg.Provider.Text("state_dir"); dir != "" {
 		o.StateDir = cluster.ExpandHome(dir)
 	}
+	if cfg.Provider.Bool("disable_node_updaters", false) {
+		return nil, &providers.Error{Cause: providers.BadConfig, Op: "not supported yet: provider.disable_node_updaters",
+			Hint: "machines that were set up in their image need no setup_commands, and then only their start commands are run"}
+	}
 	switch cfg.Provider.Type {
 	case "process":
 		return process.New(process.Options{Dir: filepath.Join(o.StateDir, "nodes"), Cluster: cfg.Name, Ray: o.Ray})

@@ -36,3 +36,14 @@ func TestForms(t *testing.T) {
 		}
 	}
 }
+
+// A wish that is not fulfilled is refused, not passed over.
+func TestNodesThatAreNotSetUp(t *testing.T) {
+	cfg, err := cluster.Parse("x.yaml", []byte("cluster_name: a\nprovider: {type: process, disable_node_updaters: true}\nhead_node_type: h\navailable_node_types: {h: {resources: {CPU: 1}}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(cfg, Options{StateDir: t.TempDir(), Ray: "ray"}); err == nil || !strings.Contains(err.Error(), "not supported yet: provider.disable_node_updaters") {
+		t.Error(err)
+	}
+}
