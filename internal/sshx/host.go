@@ -26,6 +26,15 @@ type Command struct {
 	Login bool
 }
 
+// startUp takes over what ~/.bashrc sets for a user at a terminal: most such
+// files end at once where the shell is not interactive, before the lines that
+// installers, and setup commands, append. An interactive shell therefore reads
+// it, without a terminal to take, and tells its variables and functions; not its
+// aliases, by which rm may ask.
+const startUp = `if [ -f ~/.bashrc ]; then if _ray_rc=$(mktemp 2>/dev/null); then ` +
+	`$(command -v setsid) bash -ic '{ declare -p; declare -f; } >"$0"' "$_ray_rc" >/dev/null 2>&1 </dev/null; ` +
+	`. "$_ray_rc" 2>/dev/null; rm -f "$_ray_rc"; else . ~/.bashrc >/dev/null 2>&1; fi; fi; `
+
 // bash gives the flag and the quoted script with which a bash runs the command,
 // or stays interactive without a line, in the host's variables and the command's.
 func (c Command) bash(host map[string]string) string {
@@ -33,7 +42,7 @@ func (c Command) bash(host map[string]string) string {
 	flag := "-c"
 	if c.Login {
 		flag = "-lc"
-		b.WriteString("[ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1; ")
+		b.WriteString(startUp)
 	}
 	env := map[string]string{}
 	maps.Copy(env, host)
