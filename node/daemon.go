@@ -117,6 +117,7 @@ type daemon struct {
 	ended                          endedWorkers
 	drain                          *spec.Drain
 	drainAt                        time.Time // when it began
+	disksFull                      bool      // as last seen by the ticker
 	recordSites                    bool      // where references are made is kept, for people
 	inlineLimit                    int       // bytes; larger values are in the store
 	unsent                         int       // ends of other nodes' tasks that wait to be told

@@ -91,6 +91,7 @@ func (d *daemon) tick() {
 				}
 			})
 			d.store.Trim()
+			d.watchDisks()
 			d.ebb()
 		}
 	}

@@ -13,6 +13,20 @@ import (
 // before their driver is told why.
 const warnAfter = 5 * time.Second
 
+// watchDisks tells the cluster, once each time, that the disks for spilled
+// objects have filled. Only the ticker calls it.
+func (d *daemon) watchDisks() {
+	err := d.store.DisksFull()
+	if was := d.disksFull; err == nil || was {
+		d.disksFull = err != nil
+		return
+	}
+	d.disksFull = true
+	text := "Node " + d.self.String() + " has no disk for objects: " + err.Error() + ". Object creation will fail if spilling is required."
+	d.log.Warn(text)
+	d.head.notify(wire.MethodEvent, spec.Event{TimeMS: time.Now().UnixMilli(), Severity: "ERROR", Source: "node", Message: text})
+}
+
 // warnWaiting tells drivers of tasks that do not begin, once for each class
 // until one of it has begun.
 func (d *daemon) warnWaiting() {

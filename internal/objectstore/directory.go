@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,23 @@ func (d *directory) room(n uint64) error {
 			ErrDiskFull, d.dir, free, total, d.threshold*100)
 	}
 	return nil
+}
+
+// DisksFull says why none of the directories for spilled objects can take more;
+// nil: one can, or they go elsewhere. It asks their file systems, which may take a while.
+func (s *Store) DisksFull() (err error) {
+	s.mu.Lock()
+	own := slices.Clone(s.own)
+	if len(s.remotes) > 0 {
+		own = nil // objects go there
+	}
+	s.mu.Unlock()
+	for _, d := range own {
+		if err = d.room(0); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // diskError marks errors that mean a full disk.

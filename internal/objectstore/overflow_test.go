@@ -113,6 +113,12 @@ func TestFullDisk(t *testing.T) {
 	}
 	s.Delete(id(1))
 	put(t, s, 1, id(3), make([]byte, 40<<10), true) // memory still works
+	if err := s.DisksFull(); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("the disk is full: %v", err)
+	}
+	if err := open(t, Config{Capacity: 64 << 10}).DisksFull(); err != nil {
+		t.Errorf("there is no disk: %v", err)
+	}
 }
 
 func TestDisksTakeTurnsAndOneMayFail(t *testing.T) {

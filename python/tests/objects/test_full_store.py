@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import ray
 from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
-from ray.util.state import list_objects
+from ray.util.state import list_cluster_events, list_objects
 
 MIB = 1 << 20
 
@@ -106,7 +106,7 @@ def test_freed_objects_leave_no_files(start, tmp_path, spilled, until):
     until(lambda: not spilled(tmp_path))
 
 
-def test_full_disk(start, tmp_path):
+def test_full_disk(start, tmp_path, until):
     start(
         object_store_memory=80 * MIB,
         _system_config={"local_fs_capacity_threshold": 0},
@@ -118,6 +118,8 @@ def test_full_disk(start, tmp_path):
     assert refs[0].hex() in str(caught.value)
     del refs
     assert ray.get(ray.put(blob(4, 60)))[-1] == 4
+    told = until(lambda: [row for row in list_cluster_events() if "Object creation will fail" in row["message"]])
+    assert [row["severity"] for row in told] == ["ERROR"] and str(tmp_path) in told[0]["message"]
 
 
 def test_put_waits_for_others_to_let_go(start):
