@@ -1,5 +1,6 @@
-"""A node that is cut off from the head: its actors end there before they begin elsewhere."""
+"""A node that is cut off from the head: its actors end there before they begin elsewhere, and its objects are lost."""
 
+import concurrent.futures
 import os
 import shutil
 import subprocess
@@ -75,7 +76,9 @@ def _until(seconds, condition):
         time.sleep(0.05)
 
 
-def test_no_actor_lives_twice(two_machines, monkeypatch):
+@pytest.fixture
+def connected(two_machines, monkeypatch):
+    """A node on either machine, the one that may be cut off with the resource w, and a driver beside the head."""
     common = ("--num-cpus=1", "--object-store-memory=80000000")
     head = (f"--node-ip-address={HEAD}", "--port=6399", "--include-dashboard=false", '--resources={"spot": 1}')
     worker = (f"--address={HEAD}:6399", f"--node-ip-address={WORKER}", '--resources={"spot": 1, "w": 1}')
@@ -85,6 +88,8 @@ def test_no_actor_lives_twice(two_machines, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     ray.init(address=f"{HEAD}:6399", log_to_driver=False)
 
+
+def test_no_actor_lives_twice(connected):
     @ray.remote(num_cpus=0, resources={"spot": 1}, max_restarts=1, max_task_retries=-1)
     class Alone:
         def pid(self):
@@ -104,3 +109,41 @@ def test_no_actor_lives_twice(two_machines, monkeypatch):
     assert ray.get(second, timeout=60) != first
     _ip("-n", NS, "link", "set", IN, "up")
     _until(60, lambda: len([n for n in ray.nodes() if n["Alive"]]) == 2)  # it came back as a new node
+
+
+@pytest.fixture
+def short_lease(monkeypatch):
+    monkeypatch.setenv("RAY_node_lease_ms", "3000")
+
+
+def test_objects_of_a_node_that_was_cut_off(short_lease, connected):
+    """Each get ends: with the value, made again when the node is back, or with an error that says why."""
+
+    @ray.remote(num_cpus=0, resources={"w": 0.01})
+    def make(n):
+        return bytes([n]) * (8 << 20)
+
+    @ray.remote(num_cpus=0, resources={"w": 0.01})
+    def put():
+        return [ray.put(b"x" * (1 << 20)), ray.put("small")]
+
+    @ray.remote(num_cpus=0, resources={"w": 0.01})
+    def first(data):
+        return data[0]
+
+    stored = ray.get(put.remote(), timeout=60)
+    made = [make.remote(n) for n in range(6)]
+    ray.wait(made, num_returns=6, fetch_local=False, timeout=60)
+    mine = ray.put(b"m" * (8 << 20))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        values = [pool.submit(ray.get, ref, timeout=90) for ref in made]  # in the middle of them
+        _ip("-n", NS, "link", "set", IN, "down")
+        lost = [pool.submit(ray.get, ref, timeout=90) for ref in stored]
+        firsts = pool.submit(ray.get, [first.remote(ref) for ref in [*made, mine]], timeout=90)
+        for get in lost:
+            with pytest.raises(ray.exceptions.ObjectLostError, match="died at"):
+                get.result()
+        _ip("-n", NS, "link", "set", IN, "up")
+        assert [get.result() == bytes([n]) * (8 << 20) for n, get in enumerate(values)] == [True] * 6
+        assert firsts.result() == [*range(6), ord("m")]
+    assert len(ray.get(make.remote(1), timeout=60)) == 8 << 20
