@@ -135,7 +135,7 @@ def test_objects_of_a_node_that_was_cut_off(short_lease, connected):
     made = [make.remote(n) for n in range(6)]
     ray.wait(made, num_returns=6, fetch_local=False, timeout=60)
     mine = ray.put(b"m" * (8 << 20))
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=9) as pool:
         values = [pool.submit(ray.get, ref, timeout=90) for ref in made]  # in the middle of them
         _ip("-n", NS, "link", "set", IN, "down")
         lost = [pool.submit(ray.get, ref, timeout=90) for ref in stored]
