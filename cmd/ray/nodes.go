@@ -94,7 +94,7 @@ func dashboardCmd() *cobra.Command {
 				return err
 			}
 			defer done()
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "The dashboard is at http://localhost:%d (Ctrl-C ends that).\n", port)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "The dashboard is at http://localhost:%d (Ctrl-C ends that).\nIt wants the cluster's token, which is in %s\n", port, c.TokenPath())
 			<-cmd.Context().Done()
 			return nil
 		})

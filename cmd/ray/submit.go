@@ -76,7 +76,7 @@ func parseSubmit(args []string, dash int, joined string) (launcher.Script, []str
 	if len(rest) == 0 {
 		return launcher.Script{}, nil, usagef("Missing argument 'SCRIPT'.")
 	}
-	s := launcher.Script{Path: rest[0], Args: append(append(rest[1:len(rest):len(rest)], strings.Fields(joined)...), after...)}
+	s := launcher.Script{Path: rest[0], Args: append(rest[1:len(rest):len(rest)], after...), Line: joined}
 	if file == "" {
 		return s, nil, nil
 	}

@@ -97,6 +97,7 @@ func (c *Cluster) Forward(ctx context.Context, ports []int) (closeAll func(), er
 type Script struct {
 	Path string
 	Args []string
+	Line string // before Args: more of them, as the head's shell reads them
 	Env  map[string]string
 	// Mux leaves it running in a multiplexer on the head.
 	Mux Mux
@@ -141,6 +142,9 @@ func (c *Cluster) Submit(ctx context.Context, s Script, streams Streams) error {
 	words := []string{sshx.Quote(python), path}
 	if s.Mux == NoMux {
 		words = append([]string{"exec"}, words...) // so that a signal that ends the script is seen as such
+	}
+	if s.Line != "" {
+		words = append(words, s.Line)
 	}
 	for _, a := range s.Args {
 		words = append(words, sshx.Quote(a))
