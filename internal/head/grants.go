@@ -60,7 +60,7 @@ func (h *Head) placeRow(c *scheduler.Cluster, from spec.NodeID, s *soft, row *wi
 	}, h.random)
 	for _, g := range answer.Grants {
 		out.Grants = append(out.Grants, wire.Grant{Key: row.Key, Node: g.Node, Count: g.Count, ValidMS: grantValid.Milliseconds()})
-		h.promise(g.Node, row.Strategy, scheduler.Promise{Need: row.Resources, Times: g.Count, Mean: mean, Tasks: true}, now)
+		h.promise(g.Node, scheduler.Promise{Need: row.Resources, Times: g.Count, Mean: mean, Tasks: true}, now)
 		row.Count -= g.Count
 	}
 	if row.Spares && row.Count > 0 { // no promise: the sender tells of what it begins itself

@@ -40,7 +40,7 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 			change.Merge(h.tables.FailActor(id, answer.Error, h.now()))
 		case len(answer.Grants) > 0:
 			node := answer.Grants[0].Node
-			h.promise(node, a.Create.Strategy, scheduler.Promise{Need: a.Create.Placement, Times: 1, Tasks: true, Until: now.Add(actorHolds)}, now)
+			h.promise(node, scheduler.Promise{Need: a.Create.Placement, Times: 1, Tasks: true, Until: now.Add(actorHolds)}, now)
 			change.Merge(h.tables.PlaceActor(id, node))
 		default:
 			reason := h.explain(answer, spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector})
@@ -113,7 +113,7 @@ func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 		delete(h.giveUp, id)
 		for i, node := range plan {
 			if fixed[i].IsZero() {
-				h.promise(node, spec.Strategy{}, scheduler.Promise{Need: g.Info.Bundles[i], Times: 1}, now)
+				h.promise(node, scheduler.Promise{Need: g.Info.Bundles[i], Times: 1}, now)
 			}
 		}
 		change.Merge(h.tables.PlanGroup(id, plan))
@@ -122,13 +122,11 @@ func (h *Head) placeGroups(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 }
 
 // promise counts a grant against a node until its heartbeats show it. Needs h.mu.
-func (h *Head) promise(node spec.NodeID, s spec.Strategy, p scheduler.Promise, now time.Time) {
-	if s.Kind != spec.StrategyPlacementGroup {
-		if p.Until.IsZero() {
-			p.Until = now.Add(promiseHolds)
-		}
-		h.cluster.Promise(node, p)
+func (h *Head) promise(node spec.NodeID, p scheduler.Promise, now time.Time) {
+	if p.Until.IsZero() {
+		p.Until = now.Add(promiseHolds)
 	}
+	h.cluster.Promise(node, p)
 }
 
 // kept ends the promise of a bundle that the node has reserved: its heartbeat
