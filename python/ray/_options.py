@@ -7,9 +7,11 @@ that the cluster is sent (``spec.Template`` of docs/PROTOCOL.md).
 
 import base64
 import inspect
+import warnings
 from typing import Any, Dict, List, Optional, Tuple
 
 from ray._core import devices
+from ray._private.utils import get_ray_doc_version
 
 COMMON = (
     "label_selector",
@@ -287,7 +289,7 @@ def _common(options: Dict[str, Any]) -> None:
             raise TypeError(
                 f"scheduling_strategy must be 'DEFAULT', 'SPREAD' or a strategy object, got {type(strategy)}."
             )
-        _one_strategy(options)
+    _one_strategy(options)
     selector = options.get("label_selector")
     if selector:
         _selector(selector)
@@ -303,12 +305,29 @@ def _common(options: Dict[str, Any]) -> None:
         check_options(options["runtime_env"])
 
 
+# How the place in a group was said before there were strategies, and what stands for nothing said.
+_OLD_PLACE = {
+    "placement_group": "default",
+    "placement_group_bundle_index": -1,
+    "placement_group_capture_child_tasks": None,
+}
+
+
 def _one_strategy(options: Dict[str, Any]) -> None:
     if options.get("scheduling_strategy") is not None and options.get("placement_group") not in (None, "default"):
         raise ValueError(
             "Placement groups should be specified via the scheduling_strategy option. "
             "The placement_group option is deprecated."
         )
+    for name, default in _OLD_PLACE.items():
+        value = options.get(name, default)
+        if value != default and value is not False:
+            warnings.warn(
+                f"The {name} parameter is deprecated: give scheduling_strategy=PlacementGroupSchedulingStrategy(...) "
+                f"instead, see https://docs.ray.io/en/{get_ray_doc_version()}/ray-core/package-ref.html#ray-remote",
+                DeprecationWarning,
+                stacklevel=5,
+            )
 
 
 def _selector(selector: Any) -> None:

@@ -280,8 +280,8 @@ def _handle_sigterm() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     try:
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # a user's own handler stays
+            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
     except ValueError:
         pass
 

@@ -155,6 +155,11 @@ def load_ref(binary: bytes, owner: bytes) -> ObjectRef:
     return client.adopt(binary, owner)
 
 
+def was_put(ref: ObjectRef) -> bool:
+    """Whether ``ray.put`` made the object, rather than a task: its id has the counter 0 (docs/PROTOCOL.md)."""
+    return ref._bin[4:8] == b"\0\0\0\0"
+
+
 def describe(ref: Optional[Any]) -> str:
     """Short text for messages."""
     return "None" if ref is None else f"{type(ref).__name__}({ref.hex()})"

@@ -4,6 +4,8 @@ import binascii
 import os
 from typing import Any, Tuple, Union
 
+from ray._version import __version__
+
 
 def binary_to_hex(identifier: bytes) -> str:
     """Bytes as hexadecimal text."""
@@ -13,6 +15,11 @@ def binary_to_hex(identifier: bytes) -> str:
 def hex_to_binary(text: Union[str, bytes]) -> bytes:
     """The bytes of hexadecimal text."""
     return binascii.unhexlify(text)
+
+
+def get_ray_doc_version() -> str:
+    """The part of docs.ray.io that describes the version of the API which this package provides."""
+    return f"releases-{__version__}"
 
 
 def get_ray_temp_dir() -> str:

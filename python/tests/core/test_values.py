@@ -197,6 +197,12 @@ def test_bad_actor_options(options):
         _options.check_actor(options)
 
 
+@pytest.mark.parametrize("name, value", [("bundle_index", 0), ("capture_child_tasks", True)])
+def test_a_place_in_a_group_outside_of_a_strategy_is_deprecated(name, value):
+    with pytest.warns(DeprecationWarning, match=f"placement_group_{name} parameter is deprecated.*scheduling_strategy"):
+        _options.check_task({f"placement_group_{name}": value})
+
+
 def test_resources_of_options():
     assert _options.resources_of({}, 1.0) == {"CPU": 1.0}
     assert _options.actor_resources({}) == ({}, {"CPU": 1.0})

@@ -132,6 +132,24 @@ def test_interrupt_that_no_system_call_hears(cluster, leader):
     assert "KeyboardInterrupt" in err and driver.returncode in (1, 130, -signal.SIGINT), err
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["plain", "with a handler of its own"])
+def test_sigterm_ends_a_driver_as_sys_exit_does(cluster, own):
+    """atexit handlers run, and the exit status is upstream's, unless the user has said what is to happen."""
+    code, out, err = cluster.drive(
+        """
+        import atexit, os, ray, signal, sys, time
+        if sys.argv[1] == "True":
+            signal.signal(signal.SIGTERM, lambda number, frame: (print("mine", flush=True), sys.exit(0)))
+        ray.init(log_to_driver=False)
+        atexit.register(print, "ends")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+        """,
+        str(own),
+    )
+    assert (code, out.split()) == ((0, ["mine", "ends"]) if own else (15, ["ends"])), err
+
+
 def test_killed_driver_takes_its_own_cluster_down(place):
     driver = place.spawn(LONG.replace("ray.init()", "ray.init(num_cpus=2, object_store_memory=10**8)"), "3")
     first_line(driver, "running")

@@ -7,6 +7,8 @@ import sys
 import threading
 
 import pytest
+import ray
+from ray._core.refs import ObjectRef
 from ray._private.ray_logging.logging_config import LoggingConfig
 from ray.dag import ClassMethodNode, ClassNode, FunctionNode, InputNode
 from ray.exceptions import RaySystemError
@@ -111,13 +113,19 @@ def test_key_value_store(client):
 
 
 def test_object_locations(client):
-    class Ref:
-        def hex(self):
-            return "ab"
-
-    client.answers["objects.locations"] = {"ab": {"nodes": ["n"], "size": 5, "did_spill": False}}
-    ref = Ref()
-    assert get_object_locations([ref]) == {ref: {"node_ids": ["n"], "object_size": 5, "did_spill": False}}
+    owner = b"\x0a" * 28
+    copied, returned, stored = [ObjectRef(b"\1\0\0\0" + rest * 6, owner) for rest in (b"\2" * 4, b"\3" * 4, b"\0" * 4)]
+    client.answers["objects.locations"] = {
+        copied.hex(): {"nodes": ["n"], "size": 500_000, "did_spill": False},
+        returned.hex(): {"size": 5},
+        stored.hex(): {"size": 5},
+    }
+    found = get_object_locations([copied, returned, stored])
+    assert found[copied] == {"node_ids": ["n"], "object_size": 500_000, "did_spill": False}
+    assert found[returned] == {"node_ids": [], "object_size": 5, "did_spill": False}
+    assert found[stored]["node_ids"] == ["0a" * 28], "what was put is at its owner's, however small"
+    with pytest.raises(ray.exceptions.GetTimeoutError):
+        get_object_locations([stored], 0)
 
 
 def test_job_config():
