@@ -82,7 +82,7 @@ def returns(worker: "Process", item: "Exec", template: "Template", result: Any) 
         try:
             result = list(result)
         except TypeError:
-            raise ValueError(f"Task returned a {type(result).__name__}, but num_returns={count}.") from None
+            raise TypeError(f"Task returned a {type(result).__name__}, but num_returns={count}.") from None
     if len(result) != count:
         raise ValueError(f"Task returned {len(result)} objects, but num_returns={count}.")
     return [(i + 1, _value(client, item.task_id, i + 1, value)) for i, value in enumerate(result)]
@@ -213,6 +213,8 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
         return frames.ACTOR_EXIT, _error(client, item, died), items
     if isinstance(error, SystemExit):
         _crash(worker, error)
+    if isinstance(error, KeyboardInterrupt):  # raised by the task itself: to its callers it was interrupted
+        error = _cancelled(item, error)
     wrapped, packed = _task_error(worker, template, error)
     worker.note("task.raised", {"task_id": item.task_id.hex(), "text": wrapped.traceback_str[-_RAISED:]})
     if item.kind == frames.KIND_ACTOR_CREATE:
@@ -228,11 +230,14 @@ def failure(worker: "Process", item: "Exec", template: "Template", error: BaseEx
 
 def _interrupted(worker: "Process", item: "Exec", template: "Template", error: BaseException) -> Values:
     """The error of a task that was cancelled while it ran: it says where that found it."""
+    wrapped, packed = _task_error(worker, template, _cancelled(item, error))
+    return _error(worker.client, item, packed, wrapped)
+
+
+def _cancelled(item: "Exec", error: BaseException) -> TaskCancelledError:
     from ray._core.ids import TaskID
 
-    cancelled = TaskCancelledError(TaskID(item.task_id)).with_traceback(error.__traceback__)
-    wrapped, packed = _task_error(worker, template, cancelled)
-    return _error(worker.client, item, packed, wrapped)
+    return TaskCancelledError(TaskID(item.task_id)).with_traceback(error.__traceback__)
 
 
 def _creation(worker: "Process", item: "Exec", status: int, values: Values, text: str) -> Any:
@@ -250,8 +255,8 @@ def _crash(worker: "Process", error: SystemExit) -> None:
         worker.note("actor.left", {})
         worker.client.flush()
     finally:
-        code = error.code
-        os._exit(code if isinstance(code, int) and code else 1)
+        code = 0 if error.code is None else error.code  # as Python itself takes it
+        os._exit(code & 0xFF if isinstance(code, int) else 1)
 
 
 def _undual(error: BaseException) -> BaseException:

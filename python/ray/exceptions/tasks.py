@@ -243,6 +243,7 @@ class UnserializableException(RayError):
         self.cause = cause
 
     def __str__(self) -> str:
-        return "Failed to deserialize exception. Refer to the original stack trace for details.\n" + (
-            self._original_stack_trace
+        return (
+            "Failed to deserialize exception. Refer to the original stack trace for details.\n"
+            f"Original exception:\nray.exceptions.RayTaskError: {self._original_stack_trace.rstrip()}"
         )

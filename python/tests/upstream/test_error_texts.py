@@ -226,3 +226,48 @@ def test_an_actors_error_says_how_its_process_ended(end, until):
         ray.get(actor.call.remote(), timeout=60)
     assert re.search(text, str(caught.value), re.DOTALL), caught.value
     assert caught.value.actor_id == actor._actor_id.hex()
+
+
+@pytest.mark.parametrize("code, told", [(0, 0), (None, 0), (3, 3), ("in words", 1)])
+def test_the_code_that_a_task_gave_to_exit(code, told):
+    @ray.remote(max_retries=0)
+    def leave():
+        sys.exit(code)
+
+    with pytest.raises(WorkerCrashedError, match=f"ended with exit code {told}\\."):
+        ray.get(leave.remote(), timeout=60)
+
+
+def test_a_task_that_interrupts_itself():
+    @ray.remote
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(TaskCancelledError) as caught:
+        ray.get(stop.remote(), timeout=60)
+    assert isinstance(caught.value, RayTaskError) and "in stop" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, 5])
+def test_one_value_for_several_returns(value):
+    @ray.remote(num_returns=2)
+    def one():
+        return value
+
+    with pytest.raises(TypeError, match="but num_returns=2"):
+        ray.get(one.remote(), timeout=60)
+
+
+def test_an_error_that_cannot_be_rebuilt():
+    class Picky(OSError):
+        def __init__(self, arg):
+            pass
+
+    @ray.remote
+    def fail():
+        raise Picky("seed")
+
+    with pytest.raises(ray.exceptions.UnserializableException) as caught:
+        ray.get(fail.remote(), timeout=60)
+    text = str(caught.value)
+    assert "Original exception:\nray.exceptions.RayTaskError: " in text and text.endswith("Picky")
