@@ -32,7 +32,9 @@ def test_a_call_of_an_actor_that_has_no_place_yet_is_cancelled(cluster):
 def test_a_call_made_first_outlives_constructors_that_crash(cluster, tmp_path):
     @ray.remote(max_restarts=3)
     class Stumbles:
-        def __init__(self, path):
+        def __init__(self, path, gate):
+            while not os.path.exists(gate):
+                time.sleep(0.01)
             with open(path, "a") as lives:
                 lives.write("x")
             if os.path.getsize(path) < 3:
@@ -41,8 +43,11 @@ def test_a_call_made_first_outlives_constructors_that_crash(cluster, tmp_path):
         def call(self):
             return os.getpid()
 
-    actor = Stumbles.remote(str(tmp_path / "lives"))
-    assert ray.get(actor.call.remote(), timeout=60) > 0
+    actor = Stumbles.remote(str(tmp_path / "lives"), str(tmp_path / "gate"))
+    made = actor.call.remote()
+    assert ray.wait([made], timeout=0)[0] == []  # and the call is known
+    (tmp_path / "gate").touch()
+    assert ray.get(made, timeout=60) > 0
     assert os.path.getsize(tmp_path / "lives") == 3
 
 
@@ -64,6 +69,7 @@ def test_a_call_whose_argument_comes_after_a_restart_is_made(cluster, tmp_path, 
     actor = Once.remote()
     first = ray.get(actor.pid.remote(), timeout=60)
     waits = actor.pid.remote(opened.remote(str(tmp_path / "gate")))
+    assert ray.wait([waits], timeout=0)[0] == []  # and the call is known
     os.kill(first, signal.SIGKILL)
     until(alive_again)
     (tmp_path / "gate").touch()
