@@ -56,6 +56,7 @@ func summarizeActors(rows []map[string]any) map[string]any {
 
 func summarizeObjects(rows []map[string]any) map[string]any {
 	groups := map[string]map[string]any{}
+	seen := map[string][2]map[string]bool{} // processes and nodes of each
 	total, workers, enabled := 0.0, map[string]bool{}, false
 	for _, row := range rows {
 		site := show(row["call_site"])
@@ -67,16 +68,20 @@ func summarizeObjects(rows []map[string]any) map[string]any {
 		if g == nil {
 			g = map[string]any{
 				"total_objects": 0, "total_size_mb": 0.0, "total_num_workers": 0, "total_num_nodes": 0,
-				"task_state_counts": map[string]int{}, "ref_type_counts": map[string]int{},
+				"task_state_counts": map[string]int{}, "task_attempt_number_counts": map[string]int{}, "ref_type_counts": map[string]int{},
 			}
 			groups[site] = g
+			seen[site] = [2]map[string]bool{{}, {}}
 		}
 		size, _ := strconv.ParseFloat(show(row["object_size"]), 64)
 		total += max(0, size)
-		workers[show(row["pid"])+"@"+show(row["ip"])] = true
+		worker := show(row["pid"]) + "@" + show(row["ip"])
+		workers[worker], seen[site][0][worker], seen[site][1][show(row["ip"])] = true, true, true
+		g["total_num_workers"], g["total_num_nodes"] = len(seen[site][0]), len(seen[site][1])
 		g["total_objects"] = g["total_objects"].(int) + 1
 		g["total_size_mb"] = g["total_size_mb"].(float64) + max(0, size)/(1<<20)
 		g["task_state_counts"].(map[string]int)[show(row["task_status"])]++
+		g["task_attempt_number_counts"].(map[string]int)[show(row["attempt_number"])]++
 		g["ref_type_counts"].(map[string]int)[show(row["reference_type"])]++
 	}
 	return map[string]any{

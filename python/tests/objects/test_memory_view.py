@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ray
 from ray._private.internal_api import memory_summary
+from ray.util.state import list_objects, summarize_objects
 
 
 def kinds():
@@ -131,6 +132,34 @@ def test_the_command_says_the_same(start):
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
     assert "4.0 MB in 1 objects: 1 local reference" in text and ref.hex() in text
     assert "Plasma memory usage 4 MiB, 1 objects" in text
+
+
+def test_objects_in_the_state_api(start):
+    start(include_dashboard=True, dashboard_port=0)
+
+    @ray.remote(num_cpus=0)
+    class Holder:
+        def hold(self, refs):
+            self.refs = refs
+
+    large, small = ray.put(np.zeros(4 << 20, dtype=np.uint8)), ray.put(1)
+    holder = Holder.remote()
+    ray.get(holder.hold.remote([large]))
+    held = [row for row in list_objects(limit=100) if row.object_id == large.hex()]
+    assert sorted((row.type, row.reference_type, row.object_size > 4 << 20) for row in held) == [
+        ("DRIVER", "LOCAL_REFERENCE", True),
+        ("WORKER", "LOCAL_REFERENCE", True),
+    ]
+    assert small.hex() in [row.object_id for row in list_objects(filters=[("type", "=", "DRIVER")])]
+    found = summarize_objects()["cluster"]
+    assert found["callsite_enabled"] is False and found["summary_by"] == "callsite"
+    group = found["summary"]["disabled"]
+    assert group["total_objects"] == found["total_objects"] == len(list_objects())
+    assert group["total_num_workers"] == 2 and group["total_num_nodes"] == 1 and 8 <= group["total_size_mb"] < 9
+    assert group["ref_type_counts"]["LOCAL_REFERENCE"] == 3
+    command = ["ray", "summary", "objects", "--address", ray.get_runtime_context().gcs_address]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    assert "callsite_enabled: False" in text and "LOCAL_REFERENCE: 3" in text
 
 
 @pytest.mark.parametrize(("threshold", "count", "written"), [(None, 10, 5), (1.0, 8, 0), (0.1, 10, 9)])
