@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from ray._core.finding import find_binary
 from ray._core.session import session
@@ -14,6 +14,31 @@ from ray._core.session import session
 #: Seconds that a new local cluster may take to start.
 START_TIMEOUT_S = 60.0
 EXIT_USAGE = 2  # of the binary: what was asked for is wrong
+
+
+_Kind = Tuple[Tuple[type, ...], str]
+_NUMBER: _Kind = ((int, float), "a number")
+_WHOLE: _Kind = ((int,), "a whole number")
+_DICT: _Kind = ((dict,), "a dict")
+_KINDS: Dict[str, _Kind] = {
+    "resources": _DICT,
+    "labels": _DICT,
+    "_system_config": _DICT,
+    "object_store_memory": _NUMBER,
+    "_memory": _NUMBER,
+    "dashboard_port": _WHOLE,
+    "_metrics_export_port": _WHOLE,
+}
+
+
+def _check_kinds(given: Dict[str, Any]) -> None:
+    for name, (kind, words) in _KINDS.items():
+        value = given.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{name} must be {words}, got {value!r}")
+    for key, value in (given.get("labels") or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"labels must be text for text, got {key!r}: {value!r}")
 
 
 def local_request(
@@ -28,6 +53,7 @@ def local_request(
         value = given[name]
         if value is not None and (not isinstance(value, (int, float)) or value < 0):
             raise ValueError(f"{name} must be a number that is not negative, got {value!r}")
+    _check_kinds({**given, **hidden, "dashboard_port": dashboard_port})
     for name in given["resources"] or {}:
         if name in ("CPU", "GPU"):
             raise ValueError("Use num_cpus and num_gpus instead of 'CPU' and 'GPU' in resources.")
@@ -76,6 +102,7 @@ def start_local(request: Dict[str, Any]) -> Dict[str, Any]:
         text = stop_process()
         if isinstance(error, (OSError, ValueError)):
             kind = ValueError if process.returncode == EXIT_USAGE else RuntimeError
+            text = text.partition("Error: ")[2] or text  # without how the command is used
             raise kind(f"The local cluster did not start: {text or error}") from None
         raise
 
