@@ -49,6 +49,18 @@ Y
 $ray up -y --wait ~/c.yaml
 $ray up -y ~/c.yaml | grep 'Nothing to do'
 $ray exec ~/c.yaml 'ray list nodes | grep -c ALIVE; hostname'
+# Any host of it: files on all, a shell on a worker, a port of the head here.
+mkdir ~/up; echo from the laptop >~/up/file
+$ray rsync-up -A ~/c.yaml ~/up/ '~/up'
+echo 'hostname; cat ~/up/file' | $ray attach --node-ip $2 ~/c.yaml
+$ray rsync-down ~/c.yaml '~/up/' ~/down; $ray rsync-down ~/c.yaml '~/up/' ~/down
+cmp ~/up/file ~/down/file
+mkfifo ~/end
+$ray exec -p 8265 ~/c.yaml 'cat >/dev/null' <~/end &
+exec 4>~/end
+for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8265; printf 'GET /api/healthz HTTP/1.0\r\n\r\n' >&3; grep success <&3) 2>/dev/null && break; sleep 0.1; done
+exec 4>&-
+wait
 $ray down -y ~/c.yaml
 for h in $TESTBED_HOSTS; do
   ssh -i $TESTBED_KEY -o StrictHostKeyChecking=no -o LogLevel=ERROR root@$h \
@@ -56,7 +68,8 @@ for h in $TESTBED_HOSTS; do
 done`
 	out, err := command(t, "run", "--hosts", "3", "--", "bash", "-c", script, "bash", ray).CombinedOutput()
 	got := string(out)
-	if err != nil || strings.Count(got, "Nothing to do") != 1 || !strings.Contains(got, "3\nip-172-31-0-1\n") || !strings.HasSuffix(got, "clean\nclean\nclean\n") {
+	if err != nil || strings.Count(got, "Nothing to do") != 1 || !strings.Contains(got, "3\nip-172-31-0-1\n") ||
+		!strings.Contains(got, "ip-172-31-0-3\nfrom the laptop\n") || !strings.Contains(got, "\nsuccess") || !strings.HasSuffix(got, "clean\nclean\nclean\n") {
 		t.Errorf("%v:\n%s", err, got)
 	}
 }
