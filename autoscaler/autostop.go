@@ -35,7 +35,7 @@ func (v *View) idle() bool {
 		return false
 	}
 	for i := range v.Nodes {
-		if n := &v.Nodes[i]; n.State != spec.NodeDead && n.IdleMS <= 0 {
+		if n := &v.Nodes[i]; n.State != spec.NodeDead && n.IdleMS <= 0 && !n.Leaving() {
 			return false
 		}
 	}

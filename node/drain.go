@@ -44,14 +44,14 @@ func (d *daemon) lastWords() string {
 		return ""
 	}
 	if time.Since(d.drainAt) < lingers {
-		return "tasks may be on their way here still"
+		return spec.MayCome
 	}
 	if d.unsent > 0 {
-		return "it has to tell other nodes what has become of " + counted(d.unsent, "task", "tasks")
+		return spec.HasToTell + " other nodes what has become of " + counted(d.unsent, "task", "tasks")
 	}
 	for _, p := range d.peers {
 		if p.owes = p.owes && !p.dead && (p.session == nil || p.session.Queued() > 0); p.owes {
-			return "it tells node " + p.id.String() + " what has become of its tasks"
+			return spec.IsTelling + " node " + p.id.String() + " what has become of its tasks"
 		}
 	}
 	return ""

@@ -235,6 +235,25 @@ const (
 	ManyDrivers = "drivers are connected"
 )
 
+// What Node.Activity says of a draining node that has nothing else to do, before
+// more words.
+const (
+	MayCome   = "tasks may be on their way here still"
+	HasToTell = "it has to tell"
+	IsTelling = "it tells"
+)
+
+// Leaving tells whether a draining node is kept by its last words alone, which
+// are no use of the cluster.
+func (n *Node) Leaving() bool {
+	for _, a := range n.Activity {
+		if a != MayCome && !strings.HasPrefix(a, HasToTell+" ") && !strings.HasPrefix(a, IsTelling+" ") {
+			return false
+		}
+	}
+	return n.State == NodeDraining
+}
+
 // OnlyDrivers tells whether a node is kept by connected drivers alone: nothing
 // runs on it, and nothing is there that is needed.
 func (n *Node) OnlyDrivers() bool {
