@@ -142,6 +142,6 @@ func (d *daemon) placeStored(p wire.ActorPlace) error {
 	}
 	d.detached[p.ActorID] = true
 	sp := &owner.Spec{ID: spec.ActorCreationTaskID(p.ActorID), Kind: owner.KindCreate, NReturns: 1, Tmpl: t, Payload: bytes.Clone(s.Payload)}
-	d.host(&run{spec: sp, inc: p.Incarnation, from: d.self})
+	d.host(&run{spec: sp, inc: p.Incarnation, room: p.Room, from: d.self})
 	return nil
 }

@@ -32,21 +32,20 @@ type hosted struct {
 }
 
 // startActor runs a constructor on the node that the head chose.
-func (d *daemon) startActor(t *owner.Task, node spec.NodeID, inc int) {
+func (d *daemon) startActor(t *owner.Task, node spec.NodeID, inc int, room bool) {
+	r := &run{task: t, spec: &t.Spec, attempt: t.Attempt, inc: inc, room: room}
+	t.Run = r
 	if node != d.self {
 		d.forward(t, node, inc)
 		return
 	}
 	t.Node = spec.NodeID{}
-	r := &run{task: t, spec: &t.Spec, attempt: t.Attempt, inc: inc}
-	t.Run = r
 	d.host(r)
 }
 
 // host makes this node the home of an actor's incarnation.
 func (d *daemon) host(r *run) {
 	id := r.spec.ID.ActorID()
-	c := r.spec.Tmpl.Class.(*class)
 	if h := d.hosted[id]; h != nil && h.inc >= r.inc {
 		return
 	}
@@ -58,13 +57,22 @@ func (d *daemon) host(r *run) {
 		d.head.notify(wire.MethodActorEnded, wire.ActorEnded{ActorID: id, Incarnation: r.inc, Cause: d.killedCause(h, k)})
 		return
 	}
-	if !d.pool.Feasible(c.pool) || d.drain != nil {
+	if d.refuses(r) {
+		d.beat() // first: the head is to choose by what is so now
 		d.head.notify(wire.MethodActorEnded, wire.ActorEnded{ActorID: id, Incarnation: r.inc, Refused: true})
 		return
 	}
 	d.hosted[id] = h
 	r.actor = h
 	d.runHere(r)
+}
+
+// refuses tells whether an actor must look for another node: it can never run
+// here, or cannot begin at once although the head has sent it for that, by a
+// word of this node that holds no more.
+func (d *daemon) refuses(r *run) bool {
+	c := r.spec.Tmpl.Class.(*class).pool
+	return !d.pool.Feasible(c) || d.drain != nil || r.room && !d.pool.FitsBehind(c)
 }
 
 // creationBegun: a worker has the constructor.

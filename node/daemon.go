@@ -199,6 +199,7 @@ type run struct {
 	slot    *slot
 	sent    time.Time
 	granted bool   // the head knows that it is on its way to another node
+	room    bool   // an actor's creation: it begins at once or is refused
 	raised  string // what its code has raised, for people
 	// sentToData: it was forwarded to a node for the inputs that are there.
 	sentToData bool

@@ -38,7 +38,7 @@ func (d *daemon) ownerEffect(e *owner.Effect) {
 	case owner.EffCreateFailed:
 		d.creationFailed(e.Task, e.Token.([]byte))
 	case owner.EffStart:
-		d.startActor(e.Task, e.Node, int(e.Index))
+		d.startActor(e.Task, e.Node, int(e.Index), e.Token.(bool))
 	case owner.EffWatch:
 		d.watchActor(e.Actor.ID)
 	case owner.EffCall:

@@ -261,7 +261,7 @@ func (h *headLink) handlers() {
 	handle(note, wire.MethodNodesUpdate, func(ns []spec.Node) error { d.nodesUpdate(ns); return nil })
 	handle(note, wire.MethodGrants, func(g wire.Grants) error { d.grants(g); return nil })
 	handle(note, wire.MethodActorPlace, func(a wire.ActorPlace) error {
-		if d.own.Place(a.ActorID, a.Node, a.Incarnation) {
+		if d.own.Place(a.ActorID, a.Node, a.Incarnation, a.Room) {
 			return nil
 		}
 		if len(a.Stored) > 0 {

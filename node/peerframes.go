@@ -89,7 +89,7 @@ func (d *daemon) peerTask(from spec.NodeID, r *reader) error {
 	kind, flags := r.u8(), r.u8()
 	tmpl := d.peerOf(from).templates[r.u32()]
 	s := &owner.Spec{Kind: kind, ArgsIn: flags&taskArgsIn != 0, Tmpl: tmpl, NReturns: int(r.u32())}
-	x := &run{spec: s, from: from, attempt: int(r.u32()), inc: int(r.u32()), caller: r.u64()}
+	x := &run{spec: s, from: from, attempt: int(r.u32()), inc: int(r.u32()), caller: r.u64(), room: flags&taskRoom != 0}
 	s.ID, s.Parent = r.task(), r.task()
 	ndeps, nrefs := r.u16(), r.u16()
 	s.Deps, s.Refs = r.refs(ndeps), r.refs(nrefs)

@@ -199,13 +199,14 @@ func (d *daemon) forward(t *owner.Task, node spec.NodeID, inc int) {
 		}
 		values = append(values, snapshot(o))
 	}
-	granted := false
+	var flags uint8
 	if r, ok := t.Run.(*run); ok {
-		granted, r.granted = r.granted, false
+		flags = bit(r.granted)*taskGranted | bit(r.room)*taskRoom
+		r.granted = false
 	}
 	// The arguments themselves are pinned by the task until it ends.
 	d.toPeer(node, func(b []byte) []byte {
-		return appendTask(b, &t.Spec, granted, t.Attempt, inc, uint64(t.Client), values, d.self)
+		return appendTask(b, &t.Spec, flags, t.Attempt, inc, uint64(t.Client), values, d.self)
 	})
 	if t.Tmpl.Streaming && t.Consumed > 0 { // by the reader of an earlier attempt
 		d.sendConsumed(t, t.Consumed)

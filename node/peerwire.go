@@ -171,13 +171,14 @@ func (r *reader) object() (id spec.ObjectID) {
 const (
 	taskArgsIn  = 1 // dependency 0 holds the arguments
 	taskGranted = 2 // the head was asked for this one's place
+	taskRoom    = 4 // an actor's creation that begins at once or is refused
 )
 
 // appendTask encodes an attempt for the node that shall run it. values are
 // those of the dependencies, as far as they are known.
-func appendTask(b []byte, s *owner.Spec, granted bool, attempt, inc int, caller uint64, values []owner.Value, self spec.NodeID) []byte {
+func appendTask(b []byte, s *owner.Spec, flags uint8, attempt, inc int, caller uint64, values []owner.Value, self spec.NodeID) []byte {
 	b, at := wire.Begin(b, pTask, 0, 0)
-	b = append(b, s.Kind, bit(s.ArgsIn)*taskArgsIn|bit(granted)*taskGranted)
+	b = append(b, s.Kind, bit(s.ArgsIn)*taskArgsIn|flags)
 	b = le.AppendUint32(b, s.Tmpl.Num)
 	b = le.AppendUint32(b, uint32(s.NReturns))
 	b = le.AppendUint32(b, uint32(attempt))

@@ -61,7 +61,7 @@ func TestCutOffFramesAreRefused(t *testing.T) {
 	s := &owner.Spec{ID: spec.TaskID{1}, NReturns: 1, Payload: []byte("args"), Deps: []spec.Ref{{ID: spec.ObjectID{3}}},
 		Tmpl: &owner.Template{Num: 4}}
 	values := []owner.Value{{Where: owner.Inline, Blob: []byte{1, 2, 3}}}
-	_, task := body(t, appendTask(nil, s, true, 2, 1, 9, values, spec.NodeID{1}))
+	_, task := body(t, appendTask(nil, s, taskGranted, 2, 1, 9, values, spec.NodeID{1}))
 	o := &outcome{results: []owner.Result{{Index: 1, Value: values[0]}}, lost: &spec.ErrorInfo{Type: "NodeDiedError"}}
 	_, result := body(t, appendResult(nil, spec.TaskID{1}, 2, o, true, 1, spec.NodeID{1}))
 	rng := rand.New(rand.NewSource(1))

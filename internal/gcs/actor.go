@@ -174,8 +174,9 @@ func (t *Tables) WaitingActors() []Actor {
 // ActorsWait tells whether any actor wants a place.
 func (t *Tables) ActorsWait() bool { return len(t.wanting) > 0 }
 
-// PlaceActor starts the next incarnation on the node that the scheduler chose.
-func (t *Tables) PlaceActor(id spec.ActorID, node spec.NodeID) (c Change) {
+// PlaceActor starts the next incarnation on the node that the scheduler chose;
+// room tells that it is to begin there at once or be refused.
+func (t *Tables) PlaceActor(id spec.ActorID, node spec.NodeID, room bool) (c Change) {
 	a := t.edit(id)
 	if a == nil || !a.waiting() {
 		return c
@@ -183,7 +184,9 @@ func (t *Tables) PlaceActor(id spec.ActorID, node spec.NodeID) (c Change) {
 	a.Info.NodeID, a.Info.Reason = node, ""
 	a.Info.Incarnation++
 	t.putActor(&c, a)
-	c.effect(t.startEffect(a))
+	start := t.startEffect(a)
+	start.Place.Room = room
+	c.effect(start)
 	return c
 }
 

@@ -40,7 +40,7 @@ func TestConstructorThatEndsItsProcess(t *testing.T) {
 				if a.Info.State == spec.ActorDead {
 					break
 				}
-				s.keep(s.PlaceActor(id, node))
+				s.keep(s.PlaceActor(id, node, false))
 				a, _ = s.Actor(id)
 				s.keep(test.lose(s, id, a.Info.Incarnation, node))
 			}

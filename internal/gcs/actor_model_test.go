@@ -152,7 +152,7 @@ func (w *actorWorld) crash(order []spec.NodeID) {
 func (w *actorWorld) place(pick func(int) int) {
 	nodes := sortedNodes(w.nodes)
 	for _, a := range w.tables.WaitingActors() {
-		w.apply(w.tables.PlaceActor(a.Info.ID, nodes[pick(len(nodes))]))
+		w.apply(w.tables.PlaceActor(a.Info.ID, nodes[pick(len(nodes))], false))
 	}
 }
 

@@ -185,7 +185,7 @@ func TestJobEnd(t *testing.T) {
 		}
 		c, _ := s.CreateActor(req, 2)
 		s.keep(c)
-		s.keep(s.PlaceActor(id, node))
+		s.keep(s.PlaceActor(id, node, false))
 		s.keep(s.ActorStarted(wire.ActorStarted{ActorID: id, Incarnation: 1}, node, 3))
 		return id
 	}
@@ -213,7 +213,7 @@ func TestJobEnd(t *testing.T) {
 	// The detached actor lives on, and starts again from its stored spec.
 	s.keep(s.ActorEnded(wire.ActorEnded{ActorID: detached, Incarnation: 1}, node, 6))
 	s = s.reload(t)
-	c = s.keep(s.PlaceActor(detached, node))
+	c = s.keep(s.PlaceActor(detached, node, false))
 	start := effects[StartActor](c)
 	if len(start) != 1 || start[0].To != node || string(start[0].Place.Stored) != "spec" || start[0].Place.Incarnation != 2 {
 		t.Errorf("restart of a detached actor: %+v", start)

@@ -29,10 +29,11 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 			change.Merge(h.tables.ActorWaits(id, why))
 			continue
 		}
-		answer := c.Place(row, h.random)
+		answer, room := c.Place(row, h.random), refusals(a) < refusalsMost
 		if len(answer.Grants) == 0 && answer.Error == nil && !answer.Infeasible && mayQueue {
 			if node, ok := c.PlaceBehind(row, h.random); ok {
 				answer = scheduler.Answer{Grants: []scheduler.Grant{{Node: node, Count: 1}}}
+				room = false
 			}
 		}
 		switch {
@@ -41,7 +42,7 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 		case len(answer.Grants) > 0:
 			node := answer.Grants[0].Node
 			h.promise(node, scheduler.Promise{Need: a.Create.Placement, Times: 1, Tasks: true, Until: now.Add(actorHolds)}, now)
-			change.Merge(h.tables.PlaceActor(id, node))
+			change.Merge(h.tables.PlaceActor(id, node, room))
 		default:
 			reason := h.explain(answer, spec.Demand{Resources: a.Create.Placement, LabelSelector: a.Create.LabelSelector})
 			change.Merge(h.tables.ActorWaits(id, reason.Text))
@@ -52,6 +53,14 @@ func (h *Head) placeActors(c *scheduler.Cluster, now time.Time) (change gcs.Chan
 	}
 	return change
 }
+
+// refusalsMost is how often an actor is refused by nodes that have begun
+// something else since their last word. After that it waits where it is sent:
+// on nodes whose tasks follow each other without a gap it would else never begin.
+const refusalsMost = 3
+
+// refusals are the places that were not taken: each was an incarnation.
+func refusals(a gcs.Actor) int { return a.Info.Incarnation - a.Info.Restarts }
 
 // plainKey is the same for actors that the same nodes suit equally well; "" for
 // one that asks for more than resources and an interpreter.

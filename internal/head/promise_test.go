@@ -40,3 +40,21 @@ func TestActorsOfAGroupAreCountedBeforeTheirNodesTell(t *testing.T) {
 		}
 	}
 }
+
+// A node that has begun something else since its last word refuses an actor; one
+// that was refused again and again is sent to wait.
+func TestAnActorIsNotRefusedForEver(t *testing.T) {
+	h := startHead(t, gcs.NewMemory(), Config{})
+	n := join(t, h, "busy", cpus(9)) // each refusal leaves a promise until the node's next word
+	id := actorID(1, spec.JobIDFromInt(1))
+	n.call(wire.MethodActorCreate, wire.ActorCreate{
+		Info: spec.ActorInfo{ID: id, JobID: spec.JobIDFromInt(1)}, Placement: cpus(1), Strategy: spec.Strategy{Kind: spec.StrategyDefault},
+	}, nil)
+	for i := range refusalsMost + 1 {
+		place := await[wire.ActorPlace](n, wire.MethodActorPlace, i)
+		if place.Incarnation != i+1 || place.Room != (i < refusalsMost) {
+			t.Fatalf("place %d: %+v", i, place)
+		}
+		n.note(wire.MethodActorEnded, wire.ActorEnded{ActorID: id, Incarnation: place.Incarnation, Refused: true})
+	}
+}

@@ -217,6 +217,7 @@ type ActorPlace struct {
 	ActorID     spec.ActorID `json:"actor_id"`
 	Incarnation int          `json:"incarnation"`
 	Node        spec.NodeID  `json:"node"`
+	Room        bool         `json:"room,omitempty"` // the node has room by its last word: if it has not, it refuses
 	Stored      []byte       `json:"stored,omitempty"`
 }
 

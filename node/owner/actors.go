@@ -25,6 +25,7 @@ type Actor struct {
 type placement struct {
 	node        spec.NodeID
 	incarnation int
+	room        bool
 }
 
 func (a *Actor) detached() bool {
@@ -75,14 +76,14 @@ func (s *State) submitCreate(t *Task) {
 }
 
 // Place is the head's word where to start an incarnation of an actor whose
-// creation is owned here.
-func (s *State) Place(id spec.ActorID, node spec.NodeID, incarnation int) bool {
+// creation is owned here; room: at once or not at all.
+func (s *State) Place(id spec.ActorID, node spec.NodeID, incarnation int, room bool) bool {
 	a := s.actors[id]
 	if a == nil || a.Creation == nil {
 		return false
 	}
 	t := a.Creation
-	a.place = &placement{node, incarnation}
+	a.place = &placement{node, incarnation, room}
 	if t.State == TaskDone || t.State == TaskSent { // a restart
 		t.Attempt++
 		s.pinArgs(t)
@@ -105,7 +106,7 @@ func (s *State) startActor(t *Task) {
 	p := a.place
 	a.place = nil
 	t.State, t.Node = TaskSent, p.node
-	s.emit(Effect{Kind: EffStart, Task: t, Actor: a, Node: p.node, Index: uint32(p.incarnation)})
+	s.emit(Effect{Kind: EffStart, Task: t, Actor: a, Node: p.node, Index: uint32(p.incarnation), Token: p.room})
 }
 
 // created takes the end of the constructor.

@@ -38,7 +38,8 @@ const (
 	// EffCreateFailed: tell the head that the constructor of Task cannot run,
 	// for the error that Token, a []byte, holds.
 	EffCreateFailed
-	// EffStart: send the creation Task to Node as incarnation Index.
+	// EffStart: send the creation Task to Node as incarnation Index; with the
+	// Token true it begins there at once or not at all.
 	EffStart
 	// EffWatch: watch the actor Actor at the head.
 	EffWatch

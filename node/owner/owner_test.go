@@ -410,7 +410,7 @@ func TestCreationIsUnreferencedOnce(t *testing.T) {
 	c := &Task{Spec: Spec{ID: id, Kind: KindCreate, NReturns: 1, Tmpl: &Template{Template: spec.Template{Name: "A", Actor: &spec.ActorOptions{}}}}}
 	w.s.Submit(c, 1)
 	w.s.Effects()
-	w.s.Place(a, w.self, 1)
+	w.s.Place(a, w.self, 1, false)
 	w.s.Done(c, c.Attempt, StatusOK, []Result{{Index: 1, Value: Value{Where: Inline, Blob: []byte{5}}}}, 0)
 	w.s.ActorStarted(a, w.self, 1)
 	m := w.call(1, a, 1, 0)

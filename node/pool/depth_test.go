@@ -116,3 +116,21 @@ func TestAWorkerWithoutDevicesGetsNoneLater(t *testing.T) {
 		t.Errorf("%v GPUs are free while the task runs", got)
 	}
 }
+
+// An actor that is to begin at once must not come behind what waits for a worker.
+func TestRoomBehindTheQueue(t *testing.T) {
+	p := New(cpus(4))
+	tasks, other := p.Class(Key{}, cpus(1), false, ""), p.Class(Key{}, cpus(2), true, "")
+	none := p.Class(Key{}, spec.Resources{}, true, "")
+	for queued, want := range []bool{true, true, true, false, false} {
+		if got := p.FitsBehind(other); got != want || !p.Fits(other) || !p.FitsBehind(none) {
+			t.Errorf("2 of 4 CPUs behind %d that want 1 each: %v", queued, got)
+		}
+		p.push(&Task{Class: tasks})
+	}
+	p.Dispatch(0)
+	start(p, 0)
+	if p.Fits(other) {
+		t.Error("room is left where four tasks run")
+	}
+}

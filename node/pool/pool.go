@@ -279,6 +279,29 @@ func (p *Pool) Fits(c *Class) bool {
 	return p.led.fits(c.need)
 }
 
+// FitsBehind tells whether a task of the class could begin as well, once all
+// that is queued here has begun.
+func (p *Pool) FitsBehind(c *Class) bool {
+	fits := p.Fits(c)
+	if !fits || p.queued == 0 {
+		return fits
+	}
+	for _, a := range c.need {
+		left := p.led.avail[a.index] - a.n
+		for other := range p.known {
+			for _, o := range other.need {
+				if o.index == a.index {
+					left -= o.n * spec.Fixed(other.Queued())
+				}
+			}
+		}
+		if left < 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Lacks says what of a class's needs is not free now: "0 of 4 CPU free".
 func (p *Pool) Lacks(c *Class) (out []string) {
 	p.know(c)
