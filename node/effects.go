@@ -30,7 +30,7 @@ func (d *daemon) ownerEffect(e *owner.Effect) {
 	case owner.EffFree:
 		d.store.Delete(e.ID)
 	case owner.EffFailed:
-		d.events.failed(e.Task, e.Token.(*spec.ErrorInfo))
+		d.events.failed(d, e.Task, e.Token.(*spec.ErrorInfo))
 	case owner.EffStop:
 		d.stopTask(e.Task, e.Force)
 	case owner.EffCreate:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"ray/internal/spec"
 	"ray/internal/wire"
@@ -178,7 +179,7 @@ func (d *daemon) onSubmit(c *client, body []byte) error {
 		refs = append(append(refs, m.Deps...), m.Refs...)
 		t.Deps, t.Refs = refs[:n:n], refs[n:]
 	}
-	t.Created = d.now() / 1000
+	t.Created = time.Now().UnixMilli()
 	t.run = run{spec: &t.Spec, task: &t.Task}
 	t.Run = &t.run
 	d.own.Submit(&t.Task, c.num)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ray/internal/spec"
@@ -170,12 +171,26 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	if resource == "workers" && r.URL.Query().Get("exclude_driver") == "1" {
 		rows = slices.DeleteFunc(rows, func(row map[string]any) bool { return row["worker_type"] == "DRIVER" })
 	}
+	if resource == "tasks" && wantsDrivers(r) {
+		drivers, _, err := s.o.Source.Rows(q.ctx, Drivers)
+		if err != nil {
+			refuse(w, http.StatusInternalServerError, err)
+			return
+		}
+		rows = append(rows, drivers...)
+	}
 	sel, err := Select(resource, rows, q.filters, q.limit, q.detail)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
 	answer(w, map[string]any{"result": listPayload(sel.Total, len(sel.Rows), sel.Filtered, sel.Rows, missing)})
+}
+
+// wantsDrivers tells whether the drivers are to be listed among the tasks.
+func wantsDrivers(r *http.Request) bool {
+	exclude := strings.ToLower(r.URL.Query().Get("exclude_driver"))
+	return exclude == "0" || exclude == "false"
 }
 
 func listPayload(total, shown, filtered int, result any, missing int) map[string]any {

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// columns of the state API: the plain ones, then those with detail only.
-// Rows may hold more; what is not listed is shown with detail.
+// columns of the state API: the plain ones; with detail every one that a row has is shown.
 var columns = map[string]struct{ id, plain string }{
 	"actors":            {"actor_id", "actor_id class_name state job_id name node_id pid ray_namespace"},
 	"jobs":              {"job_id", "type job_id submission_id driver_info status entrypoint message error_type start_time end_time metadata runtime_env driver_agent_http_address driver_node_id driver_exit_code"},
@@ -25,11 +24,21 @@ var columns = map[string]struct{ id, plain string }{
 	"autoscaler_events": {"time_ms", ""},
 }
 
+// unfilled are columns that a resource has and that no row need hold: a filter may name them.
+var unfilled = map[string]string{
+	"tasks":   "runtime_env_info profiling_data creation_time_ms start_time_ms end_time_ms task_log_info error_message is_debugger_paused call_site fallback_strategy",
+	"workers": "exit_detail debugger_port num_paused_threads",
+	"actors":  "death_cause call_site",
+}
+
 // Resources are the names that the state API lists.
 var Resources = []string{"actors", "jobs", "nodes", "placement_groups", "workers", "tasks", "objects", "runtime_envs", "cluster_events"}
 
 // ObjectStores is what `ray memory` asks for besides: a row for each node's store.
 const ObjectStores = "object_stores"
+
+// Drivers is a resource of the head's for the drivers, each as the row of a task.
+const Drivers = "drivers"
 
 // Filter keeps rows whose column compares: Predicate is "=" or "!=".
 type Filter struct{ Key, Predicate, Value string }
@@ -48,7 +57,7 @@ func Select(resource string, rows []map[string]any, filters []Filter, limit int,
 	if !ok {
 		return Selection{}, fmt.Errorf("unknown resource %q; there are %s", resource, strings.Join(Resources, ", "))
 	}
-	filters, err := columnsOf(filters, rows, strings.Fields(col.plain))
+	filters, err := columnsOf(filters, rows, strings.Fields(col.plain+" "+unfilled[resource]))
 	if err != nil {
 		return Selection{}, err
 	}

@@ -38,6 +38,12 @@ func (h *Head) Rows(ctx context.Context, resource string) (rows []map[string]any
 		for _, j := range h.tables.Jobs() {
 			rows = append(rows, jobs.Details(j))
 		}
+	case dashboard.Drivers:
+		for _, j := range h.tables.Jobs() {
+			if !j.JobID.IsZero() {
+				rows = append(rows, driverRow(j))
+			}
+		}
 	case "nodes":
 		for _, n := range h.tables.Nodes() {
 			rows = append(rows, nodeRow(n))
@@ -72,6 +78,27 @@ func actorRow(a gcs.Actor) map[string]any {
 	}
 	if i.Death != nil {
 		row["death_cause"] = map[string]any{"type": i.Death.Type, "error_message": i.Death.Message}
+	}
+	return row
+}
+
+// driverRow is a driver as the root of its job's tasks: they name it as their parent.
+func driverRow(j spec.Job) map[string]any {
+	state := "RUNNING"
+	switch {
+	case j.EndMS > 0 && j.Status == "FAILED":
+		state = "FAILED"
+	case j.EndMS > 0:
+		state = "FINISHED"
+	}
+	row := map[string]any{
+		"task_id": spec.DriverTaskID(j.JobID), "attempt_number": 0, "name": "", "func_or_class_name": "", "state": state,
+		"job_id": j.JobID, "type": "DRIVER_TASK", "parent_task_id": nil, "node_id": orNil(j.NodeID.String(), j.NodeID.IsZero()),
+		"worker_id": nil, "worker_pid": j.DriverPID, "actor_id": nil, "error_type": nil, "error_message": nil,
+		"required_resources": map[string]float64{}, "language": "PYTHON", "creation_time_ms": j.StartMS, "start_time_ms": j.StartMS,
+	}
+	if j.EndMS > 0 {
+		row["end_time_ms"] = j.EndMS
 	}
 	return row
 }

@@ -139,6 +139,15 @@ func ActorCreationTaskID(actor ActorID) TaskID {
 	return id
 }
 
+// DriverTaskID is what the tasks that a job's driver submits name as their parent.
+func DriverTaskID(job JobID) (id TaskID) {
+	for i := range TaskIDSize - JobIDSize {
+		id[i] = 0xff
+	}
+	copy(id[TaskIDSize-JobIDSize:], job[:])
+	return id
+}
+
 // Return is the id of the task's n-th return value; n counts from 1.
 func (id TaskID) Return(n uint32) ObjectID {
 	var o ObjectID

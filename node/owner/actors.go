@@ -140,6 +140,9 @@ func (s *State) createFailed(t *Task, v Value) {
 	if t.State == TaskDone {
 		return
 	}
+	if e := wire.ErrorOf(v.Blob); e != nil && t.State != TaskSent {
+		s.emit(Effect{Kind: EffFailed, Task: t, Token: e})
+	}
 	s.created(t, StatusError, []Result{{Index: 1, Value: v}})
 	s.emit(Effect{Kind: EffCreateFailed, Task: t, Actor: t.actor, Token: v.Blob})
 }
@@ -196,6 +199,9 @@ func (s *State) actorDied(a *Actor) {
 		return
 	}
 	if t.State != TaskDone {
+		if t.State != TaskSent { // it never reached a node
+			s.emit(Effect{Kind: EffFailed, Task: t, Token: a.death()})
+		}
 		s.created(t, StatusError, []Result{{Index: 1, Value: Value{Where: Inline, Err: true, Blob: wire.ErrorBlob(a.death())}}})
 	}
 	s.unpinArgs(t)

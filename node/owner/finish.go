@@ -37,7 +37,7 @@ func cancelledOr(t *Task, e *spec.ErrorInfo) *spec.ErrorInfo {
 // FailAlone ends a task as FailTask does, when no node has an end of the attempt to tell of: it never ran, or where it
 // ran there is no word of it any more.
 func (s *State) FailAlone(t *Task, e *spec.ErrorInfo) {
-	if t.State != TaskDone {
+	if t.State != TaskDone && t.Kind != KindCreate { // of that createFailed tells
 		s.emit(Effect{Kind: EffFailed, Task: t, Token: e})
 	}
 	s.FailTask(t, e)

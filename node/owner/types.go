@@ -178,7 +178,7 @@ type Task struct {
 	Retries int         // left; -1 without end
 	Node    spec.NodeID // node that runs it; zero here or nowhere
 	Run     any         // the daemon's record of its execution here
-	Created int64       // ms, set by the daemon
+	Created int64       // Unix ms of its submission, set by the daemon
 	// Cancelled tasks are never retried.
 	Cancelled bool
 	Items     uint32 // of a stream, so far

@@ -177,3 +177,30 @@ def test_two_drivers_at_once(cluster):
         out, err = driver.communicate(timeout=40)
         assert driver.returncode == 0, err
         assert out.split()[-1] == "4950"
+
+
+def test_a_driver_is_listed_as_a_task_for_who_asks(cluster):
+    """Its tasks name it as their parent."""
+    code, out, err = cluster.drive(
+        """
+        import ray
+        from ray._common.test_utils import wait_for_condition
+        from ray.util.state import StateApiClient
+        from ray.util.state.common import ListApiOptions, StateResource
+        ray.init(log_to_driver=False)
+        job = ray.get_runtime_context().get_job_id()
+        task = ray.get(ray.remote(lambda: ray.get_runtime_context().get_task_id()).remote())
+
+        def rows(**options):
+            found = StateApiClient().list(StateResource.TASKS, ListApiOptions(**options), raise_on_missing_output=False)
+            return {row.task_id: row for row in found if row.job_id == job}
+
+        def drivers(**options):
+            return [(row.state, row.task_id == parent) for row in rows(**options).values() if row.type == "DRIVER_TASK"]
+
+        wait_for_condition(lambda: task in rows(), timeout=30)
+        parent = rows(detail=True)[task].parent_task_id
+        print(drivers(detail=True), drivers(detail=True, exclude_driver=False))
+        """
+    )
+    assert (code, out.strip()) == (0, "[] [('RUNNING', True)]"), err
