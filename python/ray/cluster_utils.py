@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional
 
-from ray._core.finding import TEST_CLUSTERS
+from ray._core.finding import TEST_CLUSTERS, own_test_clusters
 from ray._private.autoscaling_cluster import AutoscalingCluster as AutoscalingCluster
 from ray.autoscaler.sdk import ray_program
 
@@ -343,6 +343,7 @@ class Cluster:
         self.connected = False
         self._count = 0
         self._directory = tempfile.mkdtemp(prefix=TEST_CLUSTERS, dir=os.environ.get("RAY_TMPDIR"))
+        own_test_clusters.add(self._directory)
         if not initialize_head and connect:
             raise RuntimeError("Cannot connect to uninitialized cluster.")
         if shutdown_at_exit:
@@ -463,6 +464,7 @@ class Cluster:
         if self.head_node is not None:
             head, self.head_node = self.head_node, None
             head.stop()
+        own_test_clusters.discard(self._directory)
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

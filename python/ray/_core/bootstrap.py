@@ -200,7 +200,7 @@ def _open(
     explicit = address not in (None, "", "local", "auto")
     row = None
     if not address or address == "auto":
-        row = announcement_for(address or None)
+        row = announcement_for(address or None, any_will_do=all(value is None for value in given.values()))
         if row is None and address == "auto":
             raise ConnectionError(
                 "Could not find any running Ray instance. Please specify the one to connect to by "

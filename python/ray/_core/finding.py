@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 
 def find_binary() -> str:
@@ -37,14 +37,16 @@ def _is_native(path: str) -> bool:
 
 # The folder of a cluster_utils.Cluster begins so.
 TEST_CLUSTERS = "ray-cluster-"
+#: The folders of those that live in this process.
+own_test_clusters: Set[str] = set()
 
 
-def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
+def announcement_for(address: Optional[str], any_will_do: bool = True) -> Optional[Dict[str, Any]]:
     """The daemon of this machine through which to reach address.
 
     "auto" is the last cluster that was started, rather one that does not end with a driver; None the last one that
-    ``ray start`` has started for a user: the nodes of a ``cluster_utils.Cluster``, and other drivers' clusters, want to
-    be asked for.
+    ``ray start`` has started for a user, or, if any_will_do, that this process has made with ``cluster_utils.Cluster``:
+    those of other processes, and other drivers' clusters, want to be asked for.
     """
     from ray._private.addresses import announcements
 
@@ -53,7 +55,7 @@ def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
         rows = [row for row in rows if _same_tmpdir(row)]
         lasting = [row for row in rows if not row.get("job_owner")]
         if address is None:
-            rows = [row for row in lasting if not _of_test_cluster(row)]
+            rows = [row for row in lasting if _is_found(row, any_will_do)]
         else:
             rows = lasting or rows
         if not rows:
@@ -70,8 +72,9 @@ def announcement_for(address: Optional[str]) -> Optional[Dict[str, Any]]:
     return min(rows, key=lambda row: row.get("started_ms", 0)) if rows else None
 
 
-def _of_test_cluster(row: Dict[str, Any]) -> bool:
-    return os.path.basename(os.path.dirname(row.get("tmpdir") or "")).startswith(TEST_CLUSTERS)
+def _is_found(row: Dict[str, Any], any_will_do: bool) -> bool:
+    folder = os.path.dirname(row.get("tmpdir") or "")
+    return not os.path.basename(folder).startswith(TEST_CLUSTERS) or any_will_do and folder in own_test_clusters
 
 
 def _same_tmpdir(row: Dict[str, Any]) -> bool:

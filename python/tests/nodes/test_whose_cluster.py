@@ -21,6 +21,9 @@ def test_a_cluster_for_tests_wants_to_be_asked_for(monkeypatch, tmp_path):
         ray.shutdown()
         with pytest.raises(ValueError, match="num_cpus"):
             ray.init("auto", num_cpus=2)
+        ray.init()  # that asks for nothing: the one that this process has made will do
+        assert ray.cluster_resources()["CPU"] == 3
+        ray.shutdown()
     finally:
         ray.shutdown()
         made.shutdown()
