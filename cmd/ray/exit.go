@@ -42,8 +42,10 @@ func usagef(format string, args ...any) error {
 // exitWith ends the program with a status and says nothing more.
 func exitWith(code int) error { return &exitError{code: code} }
 
-// report prints the error, if there is something to say, and gives the exit status.
-func report(cmd *cobra.Command, err error, out io.Writer) int {
+// report prints the error, if there is something to say, and gives the exit
+// status. A cancelled context tells that a signal has ended the command, which
+// may see no more of it than that something it ran has failed.
+func report(ctx context.Context, cmd *cobra.Command, err error, out io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
@@ -51,6 +53,10 @@ func report(cmd *cobra.Command, err error, out io.Writer) int {
 	if !errors.As(err, &exit) {
 		if errors.Is(err, context.Canceled) {
 			_, _ = fmt.Fprintln(out, "Aborted.")
+			return exitInterrupted
+		}
+		if ctx.Err() != nil {
+			_, _ = fmt.Fprintf(out, "Aborted: %s\n", err)
 			return exitInterrupted
 		}
 		exit = &exitError{code: exitFailed, err: err}

@@ -21,7 +21,7 @@ func execute(ctx context.Context, args []string) int {
 	root := rootCmd()
 	root.SetArgs(scriptOptions(root, longOptions(args)))
 	cmd, err := root.ExecuteContextC(ctx)
-	return report(cmd, err, stderr)
+	return report(ctx, cmd, err, stderr)
 }
 
 func rootCmd() *cobra.Command {

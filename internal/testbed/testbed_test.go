@@ -52,7 +52,7 @@ $ray exec ~/c.yaml 'ray list nodes | grep -c ALIVE; hostname'
 # Any host of it: files on all, a shell on a worker, a port of the head here.
 mkdir ~/up; echo from the laptop >~/up/file
 $ray rsync-up -A ~/c.yaml ~/up/ '~/up'
-echo 'hostname; cat ~/up/file' | $ray attach --node-ip $2 ~/c.yaml
+echo 'hostname; cat ~/up/file' | $ray attach --node-ip $2 ~/c.yaml 2>/dev/null # its prompt comes when it will
 $ray rsync-down ~/c.yaml '~/up/' ~/down; $ray rsync-down ~/c.yaml '~/up/' ~/down
 cmp ~/up/file ~/down/file
 mkfifo ~/end
