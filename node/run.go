@@ -37,6 +37,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	err := newDaemon(ctx, c).serve()
+	c.JoinSeconds = 0 // it was there: what has become of it shows sooner
 	for errors.Is(err, errCutOff) && ctx.Err() == nil && !c.Head && c.OwnerFD == 0 && c.OwnerPID == 0 {
 		err = newDaemon(ctx, c).serve() // as a new node
 	}

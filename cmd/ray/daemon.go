@@ -150,6 +150,11 @@ func runNode(ctx context.Context, c node.Config, ready *os.File) error {
 	if err := completeNode(&c); err != nil {
 		return err
 	}
+	lock, err := session.LockNode(c.SessionDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
 	p := &publisher{started: time.Now(), ready: ready}
 	c.Announce, c.Retract = p.announce, p.retract
 	c.Log = daemonLog(c.SessionDir, "raylet.err", c.LogLevel)

@@ -68,8 +68,8 @@ func chooseSessions(address, name string) ([]session.Announcement, error) {
 	return chosen, nil
 }
 
-// orphans are heads under a RAY_TMPDIR that serve although their daemon has
-// ended: no session file tells of them.
+// orphans are what lives under a RAY_TMPDIR and no session file tells of: heads
+// whose daemon has ended, and nodes that look for their head.
 func orphans(root string, known []session.Announcement) (found []session.Announcement) {
 	dirs, _ := filepath.Glob(filepath.Join(root, "session_*"))
 	for _, dir := range dirs {
@@ -78,6 +78,9 @@ func orphans(root string, known []session.Announcement) (found []session.Announc
 		}
 		if p, ok := session.HeadOf(dir); ok {
 			found = append(found, session.Announcement{SessionDir: dir, SessionName: filepath.Base(dir), TempDir: root, Process: p, Head: true})
+		}
+		if p, ok := session.NodeOf(dir); ok {
+			found = append(found, session.Announcement{SessionDir: dir, SessionName: filepath.Base(dir), TempDir: root, Process: p})
 		}
 	}
 	return found

@@ -16,6 +16,7 @@ import (
 const (
 	daemonLock = "daemon.lock" // the node daemon of the head machine
 	headLock   = "head.lock"   // the head process
+	nodeLock   = "node.lock"   // the node daemon of any machine, also while it looks for its head
 )
 
 // ErrLocked tells that a living process holds the lock.
@@ -29,6 +30,9 @@ func LockDaemon(dir string) (*Lock, error) { return take(filepath.Join(dir, daem
 
 // LockHead makes the calling process the session's head.
 func LockHead(dir string) (*Lock, error) { return take(filepath.Join(dir, headLock)) }
+
+// LockNode makes the calling process the session's node daemon.
+func LockNode(dir string) (*Lock, error) { return take(filepath.Join(dir, nodeLock)) }
 
 // take fails with ErrLocked if another process has the lock.
 func take(path string) (*Lock, error) {
@@ -87,6 +91,10 @@ func HeadOf(dir string) (Process, bool) { return holder(filepath.Join(dir, headL
 
 // DaemonOf is the session's head-machine daemon, if it lives.
 func DaemonOf(dir string) (Process, bool) { return holder(filepath.Join(dir, daemonLock)) }
+
+// NodeOf is the session's node daemon, if it lives: it has no session file
+// before it has joined its head, nor while it joins anew.
+func NodeOf(dir string) (Process, bool) { return holder(filepath.Join(dir, nodeLock)) }
 
 func holder(path string) (Process, bool) {
 	f, err := os.Open(path)
