@@ -92,6 +92,8 @@ def test_up_killed_and_down(scaled):
 
     second = scaled.scaler()
     wait_until(lambda: len(scaled.workers("ALIVE")) == 3, 90, "three workers")
+    # The first may have brought them all: the third must not be quicker than the second.
+    wait_until(lambda: scaled.logs().count("the autoscaler runs") == 2, 60, "the second runs")
     status = scaled.status()
     assert status["autoscaling"] and {t["name"] for t in status["node_types"]} == {"worker"}
     # A third one waits for its turn, which comes when the second leaves.

@@ -192,8 +192,9 @@ def test_a_driver_is_listed_as_a_task_for_who_asks(cluster):
         task = ray.get(ray.remote(lambda: ray.get_runtime_context().get_task_id()).remote())
 
         def rows(**options):
-            found = StateApiClient().list(StateResource.TASKS, ListApiOptions(**options), raise_on_missing_output=False)
-            return {row.task_id: row for row in found if row.job_id == job}
+            asked = ListApiOptions(filters=[("job_id", "=", job)], **options)
+            found = StateApiClient().list(StateResource.TASKS, asked, raise_on_missing_output=False)
+            return {row.task_id: row for row in found}
 
         def drivers(**options):
             return [(row.state, row.task_id == parent) for row in rows(**options).values() if row.type == "DRIVER_TASK"]
