@@ -20,23 +20,7 @@ func submitHook(cmd *cobra.Command, o *submitOptions, entrypoint []string) error
 	if name == "" {
 		return nil
 	}
-	options, err := json.Marshal(o.asKeywords(entrypoint))
-	if err != nil {
-		return err
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer read.Close()
-	run, err := pythonModule(cmd, "ray._private.submit_hook")
-	if err != nil {
-		return errors.Join(fmt.Errorf("RAY_JOB_SUBMIT_HOOK=%s: %w", name, err), write.Close())
-	}
-	run.Stdin, run.ExtraFiles = bytes.NewReader(options), []*os.File{write}
-	err = run.Run()
-	_ = write.Close()
-	returned, _ := io.ReadAll(read)
+	returned, err := runHook(cmd, "ray._private.submit_hook", o.asKeywords(entrypoint))
 	exit := new(exec.ExitError)
 	switch {
 	case len(returned) > 0:
@@ -47,6 +31,31 @@ func submitHook(cmd *cobra.Command, o *submitOptions, entrypoint []string) error
 		return fmt.Errorf("RAY_JOB_SUBMIT_HOOK=%s: %w", name, err)
 	}
 	return exitWith(exitOK)
+}
+
+// runHook runs the Python module that calls a hook, with the options as JSON, and
+// gives what it says once the hook has returned: nothing if that ends the process.
+func runHook(cmd *cobra.Command, module string, options any) (said []byte, err error) {
+	text, err := json.Marshal(options)
+	if err != nil {
+		return nil, err
+	}
+	run, err := pythonModule(cmd, module)
+	if err != nil {
+		return nil, err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer read.Close()
+	run.Stdin, run.ExtraFiles = bytes.NewReader(text), []*os.File{write}
+	if err = run.Start(); err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	_ = write.Close()
+	said, _ = io.ReadAll(read)
+	return said, run.Wait()
 }
 
 // asKeywords names the options as upstream passes them to a hook: JSON texts

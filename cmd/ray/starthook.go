@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 
@@ -46,7 +44,10 @@ func startHook(cmd *cobra.Command, o *startOptions) error {
 	if name == "" {
 		return nil
 	}
-	said, err := runHook(cmd, map[string]any{"head": o.head, "params": o.hookParams()})
+	said, err := runHook(cmd, "ray._private.start_hook", map[string]any{"head": o.head, "params": o.hookParams()})
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		err = fmt.Errorf("it ended with %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("RAY_START_HOOK=%s: nothing was started: %w", name, err)
 	}
@@ -56,34 +57,6 @@ func startHook(cmd *cobra.Command, o *startOptions) error {
 	}
 	o.takeHookParams(p)
 	return nil
-}
-
-// runHook gives what the hook's process says once the hook has returned.
-func runHook(cmd *cobra.Command, params any) ([]byte, error) {
-	text, err := json.Marshal(params)
-	if err != nil {
-		return nil, err
-	}
-	run, err := pythonModule(cmd, "ray._private.start_hook")
-	if err != nil {
-		return nil, err
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer read.Close()
-	run.Stdin, run.ExtraFiles = bytes.NewReader(text), []*os.File{write}
-	if err = run.Start(); err != nil {
-		return nil, errors.Join(err, write.Close())
-	}
-	_ = write.Close()
-	said, _ := io.ReadAll(read)
-	exit := new(exec.ExitError)
-	if err = run.Wait(); errors.As(err, &exit) {
-		return nil, fmt.Errorf("it ended with %w", err)
-	}
-	return said, err
 }
 
 func (o *startOptions) hookParams() hookParams {

@@ -4,12 +4,11 @@ The options come as a JSON object on standard input; what they are once the
 function has returned goes to file descriptor 3.
 """
 
-import importlib
 import json
 import os
 import sys
 
-_RETURNED = 3
+from ray._private.hooks import RETURNED, hook_of
 
 
 class RayParams:
@@ -37,19 +36,13 @@ class RayParams:
 
 def main() -> None:
     """Imports and calls the hook."""
-    name = os.environ["RAY_START_HOOK"]
-    module, _, function = name.rpartition(".")
-    sys.path.insert(0, "")
-    try:
-        hook = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        sys.exit(f"RAY_START_HOOK={name} names no function of a module: {error}")
+    hook = hook_of("RAY_START_HOOK")
     start = json.load(sys.stdin)
     known = set(start["params"])
     params = RayParams(start["params"])
     hook(params, start["head"])
     sys.stdout.flush()
-    with os.fdopen(_RETURNED, "w") as out:
+    with os.fdopen(RETURNED, "w") as out:
         json.dump({name: value for name, value in vars(params).items() if name in known}, out)
 
 
